@@ -1,0 +1,81 @@
+"""Every error that DeepHochuli raises on purpose.
+
+    DeepHochuliError
+    ├── FormatError (ValueError)              a number format is unknown or impossible
+    │   └── NotRepresentableError             a value has no place in a format
+    ├── SketchError (ValueError)              a tensor or a sketch cannot be summarised or merged
+    ├── TapError (ValueError)                 a model or an optimizer cannot be looked at as asked
+    ├── StoreError (OSError)                  a run folder is missing, foreign or damaged
+    │   └── SchemaVersionError                a run folder was written by a newer version
+    └── MissingExtraError (ImportError)       an optional dependency is not installed
+
+    DeepHochuliWarning (UserWarning)          said once per cause, never raised
+
+A message says what failed, where, what was expected, what was found and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DeepHochuliError(Exception):
+    """Base of every error that DeepHochuli raises on purpose."""
+
+
+class FormatError(DeepHochuliError, ValueError):
+    """A number format is unknown, or its parameters contradict each other."""
+
+
+class NotRepresentableError(FormatError):
+    """A value that must be a member of a format is not."""
+
+
+class SketchError(DeepHochuliError, ValueError):
+    """A tensor cannot be summarised, or sketches cannot be merged."""
+
+
+class TapError(DeepHochuliError, ValueError):
+    """A model or an optimizer cannot be looked at in the way that was asked for."""
+
+
+class StoreError(DeepHochuliError, OSError):
+    """A run folder is missing, is not a run folder, or is damaged."""
+
+
+class SchemaVersionError(StoreError):
+    """A run folder was written by a newer version of DeepHochuli."""
+
+
+class MissingExtraError(DeepHochuliError, ImportError):
+    """An optional dependency is needed for this and is not installed."""
+
+    def __init__(self, needed_for: str, package: str, extra: str) -> None:
+        """Name the purpose, the package and the extra that brings it."""
+        super().__init__(
+            f"{needed_for} needs the package {package!r}, which is not installed. "
+            f"Install it with: pip install 'deephochuli[{extra}]'"
+        )
+
+
+class DeepHochuliWarning(UserWarning):
+    """Something a user should know; said once per cause."""
+
+
+def near_matches(name: str, known: Iterable[str], limit: int = 3) -> str:
+    """Say which known names a mistyped one resembles, as the tail of an error message.
+
+    Args:
+        name: What the user wrote.
+        known: The names that would have been accepted.
+        limit: How many resembling names to give at most.
+
+    Returns:
+        ``"Did you mean 'a' or 'b'?"``, or the list of all known names when none resembles.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=limit, cutoff=0.5)
+    if close:
+        return "Did you mean " + " or ".join(repr(match) for match in close) + "?"
+    return "Known names: " + ", ".join(names) + "."
