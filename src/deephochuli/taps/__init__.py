@@ -1,0 +1,18 @@
+"""Where to look in a model and in its optimizers, and how to look without touching."""
+
+from __future__ import annotations
+
+from deephochuli.taps._attachment import Attachment, attach
+from deephochuli.taps._parameters import ParameterTap
+from deephochuli.taps._place import DEFAULT_QUANTITIES, QUANTITIES, Place
+from deephochuli.taps._sink import Sink
+
+__all__ = [
+    "DEFAULT_QUANTITIES",
+    "QUANTITIES",
+    "Attachment",
+    "ParameterTap",
+    "Place",
+    "Sink",
+    "attach",
+]

@@ -1,0 +1,98 @@
+"""Seeing functional activations, and keeping torch's stack of function modes in order."""
+
+# The stack of function modes has no public interface in torch.
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from torch.overrides import (
+    TorchFunctionMode,
+    _get_current_function_mode_stack,
+    _pop_mode,
+    _push_mode,
+)
+
+from deephochuli.taps._activations import FUNCTION_KINDS
+
+
+class CallWatcher(Protocol):
+    """Sees the calls of activation functions."""
+
+    def call(
+        self,
+        kind: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Call the function and look at what goes in and comes out."""
+        ...
+
+
+class FunctionMode(TorchFunctionMode):
+    """Passes every torch function through and shows the activations among them."""
+
+    def __init__(self, watcher: CallWatcher) -> None:
+        """Show activation calls to `watcher`."""
+        super().__init__()
+        self._watcher = watcher
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call `func` as it would have been called."""
+        kind = FUNCTION_KINDS.get(func)
+        if kind is None:
+            return func(*args, **(kwargs or {}))
+        return self._watcher.call(kind, func, args, kwargs or {})
+
+
+def mode_stack() -> list[TorchFunctionMode]:
+    """Return the function modes of this thread, outermost first."""
+    return list(_get_current_function_mode_stack())
+
+
+def push(mode: TorchFunctionMode) -> None:
+    """Enter a mode."""
+    _push_mode(mode)
+
+
+def remove(mode: TorchFunctionMode) -> bool:
+    """Take `mode` off the stack wherever it lies, and say whether it was there."""
+    above: list[TorchFunctionMode] = []
+    found = False
+    while not found and mode_stack():
+        top = _pop_mode()
+        found = top is mode
+        if not found:
+            above.append(top)
+    for other in reversed(above):
+        _push_mode(other)
+    return found
+
+
+def remove_abandoned(mode: TorchFunctionMode, below: list[TorchFunctionMode]) -> None:
+    """Put the stack in order after an interrupt passed a forward without its end being seen.
+
+    A ``with`` block of the user that the interrupt left pops whatever lies on top. If that was
+    our mode, the user's own is still there though he has left it; it is the top one then, as
+    long as what remains is the lower part of what lay below ours.
+
+    Args:
+        mode: The mode that was entered when the forward began.
+        below: The stack under it at that time.
+    """
+    if remove(mode):
+        return
+    left = mode_stack()
+    is_lower_part = len(left) <= len(below) and all(
+        mine is theirs for mine, theirs in zip(left, below, strict=False)
+    )
+    if left and is_lower_part:
+        _pop_mode()
