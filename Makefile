@@ -1,0 +1,112 @@
+# Everything a developer does with this project has a word here; continuous integration says the
+# same words. `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+# The Python that the environment is made from: make setup PYTHON=/path/to/python3.12
+PYTHON ?=
+# Further arguments for pip, for instance a wheel folder or the index of another torch build.
+PIP_ARGS ?=
+# How many processes run the tests, and further arguments for pytest.
+JOBS ?= 2
+ARGS ?=
+
+FAST := not slow and not exhaustive and not browser
+REQUIREMENTS := pyproject.toml constraints.txt
+PYTEST := $(PY) -m pytest
+
+.PHONY: help setup demo test test-all check fmt bench exhaustive docs constraints clean
+
+help: ## List these targets
+	@echo "DeepHochuli: make TARGET"
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort \
+	  | awk -F ':.*## ' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	@echo "Variables: PYTHON=python3.12  VENV=.venv  PIP_ARGS='...'  JOBS=2  ARGS='extra arguments'"
+
+setup: $(VENV)/.installed-dev ## Make .venv and install the package with all development tools
+
+demo: $(VENV)/.installed-demo ## Train, record and report a small residual CNN in three precisions
+	@echo "==> Training, recording and reporting (examples/demo.py)"
+	@$(PY) examples/demo.py $(ARGS)
+
+test: $(VENV)/.installed-dev ## Run the fast tests
+	@echo "==> Fast tests ($(FAST)), $(JOBS) processes"
+	@$(PYTEST) -m "$(FAST)" -n $(JOBS) $(ARGS)
+
+test-all: $(VENV)/.installed-dev ## Run every test but the exhaustive ones, and the doctests
+	@echo "==> All tests, $(JOBS) processes"
+	@HYPOTHESIS_PROFILE=thorough $(PYTEST) -m "not exhaustive" -n $(JOBS) $(ARGS)
+	@echo "==> Doctests"
+	@$(PYTEST) --doctest-modules src
+
+check: $(VENV)/.installed-dev ## Check format, lint, types, import floors and vocabulary
+	@echo "==> Format (ruff format --check)"
+	@$(BIN)/ruff format --check .
+	@echo "==> Lint (ruff check)"
+	@$(BIN)/ruff check .
+	@echo "==> Types (pyright, strict)"
+	@$(BIN)/pyright --pythonpath $(PY)
+	@echo "==> Architecture and vocabulary"
+	@$(PYTEST) -q tests/architecture
+
+fmt: $(VENV)/.installed-dev ## Format the code and repair what the linter can
+	@$(BIN)/ruff check --fix-only --exit-zero .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-bench ## Measure what recording costs, beside other tools
+	@echo "==> Overhead (benchmarks/overhead.py); many interleaved pairs, this takes a while"
+	@$(PY) benchmarks/overhead.py $(ARGS)
+
+exhaustive: $(VENV)/.installed-dev ## Walk all 2^32 binary32 patterns through the rounding oracle
+	@echo "==> Exhaustive rounding tests; this takes a while"
+	@$(PYTEST) -m exhaustive tests/reference $(ARGS)
+
+docs: $(VENV)/.installed-dev ## Run the doctests; check links and commands in the documentation
+	@echo "==> Doctests"
+	@$(PYTEST) -q --doctest-modules src
+	@echo "==> Links and commands in the documentation"
+	@$(PYTEST) -q tests/architecture/test_documentation.py
+
+constraints: $(VENV)/.installed-dev $(VENV)/.installed-bench ## Write constraints.txt from .venv
+	@$(PY) -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' \
+	  | sed -E 's/\+[a-z0-9.]+$$//' | LC_ALL=C sort -f > constraints.txt
+	@echo "==> constraints.txt: $$(wc -l < constraints.txt) packages"
+
+clean: ## Remove what tests and tools left behind, not the environment
+	rm -rf .pytest_cache .ruff_cache .hypothesis build dist .bench
+
+# An environment that cannot start its own Python (moved, half made, too old) is made anew.
+$(VENV)/.made:
+	@if $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    && $(PY) -m pip --version >/dev/null 2>&1; then \
+	  echo "==> Using the environment in $(VENV)"; \
+	else \
+	  found=""; \
+	  for candidate in $(if $(PYTHON),"$(PYTHON)",python3.11 python3.12 python3.13 python3 python); do \
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	      found="$$candidate"; break; \
+	    fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "DeepHochuli needs Python 3.11 or newer, and $(if $(PYTHON),$(PYTHON) is not one,none was found on PATH)." >&2; \
+	    echo "Install one, or name it: make setup PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "==> Making the environment in $(VENV) with $$("$$found" --version)"; \
+	  "$$found" -m venv --clear $(VENV); \
+	fi
+	@touch $@
+
+# torch is named with its pin in the same pip call, so that pip never weighs another version.
+$(VENV)/.installed-%: $(REQUIREMENTS) | $(VENV)/.made
+	@echo "==> Installing deephochuli[$*] into $(VENV) (pins: constraints.txt)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	  --constraint constraints.txt "$$(grep '^torch==' constraints.txt)" --editable ".[$*]"
+	@touch $@
