@@ -5,6 +5,8 @@ from __future__ import annotations
 from deephochuli.taps._attachment import Attachment, attach
 from deephochuli.taps._parameters import ParameterTap
 from deephochuli.taps._place import DEFAULT_QUANTITIES, QUANTITIES, Place
+from deephochuli.taps._schedule import Schedule, parse_schedule
+from deephochuli.taps._selection import Pattern, Selection
 from deephochuli.taps._sink import Sink
 
 __all__ = [
@@ -12,7 +14,11 @@ __all__ = [
     "QUANTITIES",
     "Attachment",
     "ParameterTap",
+    "Pattern",
     "Place",
+    "Schedule",
+    "Selection",
     "Sink",
     "attach",
+    "parse_schedule",
 ]

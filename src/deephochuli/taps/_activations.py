@@ -1,10 +1,12 @@
 """Which modules and which functions are activations."""
 
+# Whether a module has parts is asked without walking them.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -88,5 +90,5 @@ def _kind_of_class(cls: type[nn.Module]) -> str | None:
 
 
 def _plain_name(cls: type[nn.Module]) -> str:
-    name = cast(str, cls.__name__).lower()
+    name = cls.__name__.lower()
     return name.removesuffix("activation").replace("_", "") or name

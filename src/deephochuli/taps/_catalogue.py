@@ -1,16 +1,20 @@
 """The modules of one model, under the names that people know them by."""
 
+# Whether a module has parameters of its own is asked without walking its children.
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase  # the one base of batch and instance norms
 from torch.nn.modules.conv import _ConvNd
 
-from deephochuli.taps._activations import activation_kind
+from deephochuli.errors import TapError
+from deephochuli.taps._activations import ATTENTION, KINDS, RELU, activation_kind
 from deephochuli.taps._place import (
     ACTIVATION,
     ACTIVATION_GRADIENT,
@@ -18,6 +22,7 @@ from deephochuli.taps._place import (
     PRE_ACTIVATION_GRADIENT,
     Place,
 )
+from deephochuli.taps._selection import Selection
 
 
 @dataclass(slots=True)
@@ -43,6 +48,7 @@ class Tapped:
         path: Its qualified name, ``""`` for the model.
         kind: The activation it computes, or None.
         channel_hint: Dimension in which its output counts channels, from the end if negative.
+        has_output: Whether its output is looked at.
         order: Index in the order of first execution, -1 before that.
         slots: What has been met at this module so far.
     """
@@ -51,8 +57,9 @@ class Tapped:
     path: str
     kind: str | None
     channel_hint: int | None
+    has_output: bool = False
     order: int = -1
-    slots: dict[Hashable, Slot] = field(default_factory=dict)
+    slots: dict[Hashable, Slot] = field(default_factory=dict[Hashable, Slot])
 
     @property
     def type_name(self) -> str:
@@ -84,7 +91,7 @@ def channel_dim(hint: int | None, n_dims: int, kind: str) -> int | None:
     """
     if n_dims < 2:
         return None
-    if n_dims == 4 and kind in {"attention", "softmax"}:
+    if n_dims == 4 and kind in {ATTENTION, "softmax"}:
         return 1
     if hint is not None and -n_dims <= hint < n_dims:
         return hint % n_dims
@@ -94,43 +101,87 @@ def channel_dim(hint: int | None, n_dims: int, kind: str) -> int | None:
 class Catalogue:
     """Every module of a model by identity, and every place met at them so far."""
 
-    def __init__(self, model: nn.Module, wants: Callable[[Place, nn.Module], bool]) -> None:
-        """List the modules of `model`; `wants` decides which places are looked at."""
+    def __init__(self, model: nn.Module, selection: Selection) -> None:
+        """List the modules of `model`; `selection` decides which places are looked at."""
         self.model = model
+        self.selection = selection
+        self._modules = dict(modules_of(model))
         self.by_id = {
-            id(module): Tapped(module, path, activation_kind(module), channel_hint(module))
-            for path, module in model.named_modules()
+            id(module): Tapped(
+                module,
+                path,
+                activation_kind(module),
+                channel_hint(module),
+                selection.outputs and (module is model or has_output_of_interest(module)),
+            )
+            for path, module in self._modules.items()
         }
-        self._paths = {tapped.path for tapped in self.by_id.values()}
-        self._wants = wants
         self._ticks = itertools.count()
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse a model in which there is nothing to look at."""
+        has_activations = any(tapped.kind is not None for tapped in self.by_id.values())
+        parameters = [name for name, _ in self.model.named_parameters()]
+        if not parameters and not has_activations:
+            raise TapError(
+                f"Cannot look at {type(self.model).__name__}: it has neither parameters nor "
+                "activation modules. Pass the model that is trained."
+            )
+        names = [path for path in self._modules if path] + parameters
+        functional = [
+            f"{path}.{kind}" if path else kind for path in self._modules for kind in KINDS
+        ]
+        self.selection.check(names, functional, self.model)
 
     def tick(self) -> int:
         """Return the next index in the order of first execution."""
         return next(self._ticks)
 
+    def wants(self, place: Place) -> bool:
+        """Say whether a place is looked at."""
+        return self.selection.wants(place, list(self._around(place.module)))
+
+    def _around(self, path: str) -> Iterator[nn.Module]:
+        """Yield the module at `path` and the modules around it, innermost first."""
+        while path:
+            if path in self._modules:
+                yield self._modules[path]
+            path = path.rpartition(".")[0]
+        yield self.model
+
     def order_of(self, path: str) -> int:
         """Return when a module was first executed, or else the nearest one around it."""
-        by_path = {tapped.path: tapped.order for tapped in self.by_id.values()}
-        while path and by_path.get(path, -1) < 0:
-            path = path.rpartition(".")[0]
-        return max(by_path.get(path, 0), 0)
+        orders = (self.by_id[id(module)].order for module in self._around(path))
+        return next((order for order in orders if order >= 0), 0)
 
-    def functional_layer(self, path: str, kind: str) -> str:
-        """Name a functional activation, apart from any module of the same name."""
-        layer = f"{path}.{kind}" if path else kind
-        return f"{layer}()" if layer in self._paths else layer
+    def module_slot(self, tapped: Tapped, index: int, dim: int | None) -> Slot:
+        """Return the places around call number `index` of an activation module."""
+        kind = tapped.kind or type(tapped.module).__name__
+        key: Hashable = index
+        if key not in tapped.slots:
+            layer = tapped.path or tapped.type_name
+            tapped.slots[key] = self._slot(tapped, _quantities(kind), layer, index, kind, dim)
+        return tapped.slots[key]
 
-    def activation_slot(
-        self, tapped: Tapped, kind: str, index: int, dim: int | None, layer: str
-    ) -> Slot:
-        """Create the places around an activation, met here for the first time."""
-        quantities = [PRE_ACTIVATION, PRE_ACTIVATION_GRADIENT, ACTIVATION_GRADIENT]
-        if kind == "attention":
+    def function_slot(self, tapped: Tapped, kind: str, index: int, dim: int | None) -> Slot:
+        """Return the places around call number `index` of a function in a module."""
+        key: Hashable = (kind, index)
+        if key not in tapped.slots:
+            layer = f"{tapped.path}.{kind}" if tapped.path else kind
+            if layer in self._modules:  # told apart from a module of the same name
+                layer += "()"
+            tapped.slots[key] = self._slot(tapped, _quantities(kind), layer, index, kind, dim)
+        return tapped.slots[key]
+
+    def output_slot(self, tapped: Tapped, suffix: str, index: int, dim: int | None) -> Slot:
+        """Return the places at one tensor that a module returns."""
+        key: Hashable = (suffix, "output", index)
+        if key not in tapped.slots:
+            layer = (tapped.path or "output") + suffix
             quantities = [ACTIVATION, ACTIVATION_GRADIENT]
-        elif kind != "relu":  # the output of a ReLU follows exactly from its input
-            quantities.append(ACTIVATION)
-        return self._slot(tapped, quantities, layer, index, kind, dim)
+            tapped.slots[key] = self._slot(tapped, quantities, layer, index, "output", dim)
+        return tapped.slots[key]
 
     def _slot(
         self,
@@ -145,10 +196,25 @@ class Catalogue:
         name = layer if index == 1 else f"{layer}#{index}"
         for quantity in quantities:
             place = Place(name, quantity, tapped.path, tapped.type_name, role, dim, order)
-            if self._wants(place, tapped.module):
+            if self.wants(place):
                 slot.set(quantity, place)
         return slot
 
-    def activations(self) -> Iterator[Tapped]:
-        """Yield the modules that are activations."""
-        return (tapped for tapped in self.by_id.values() if tapped.kind is not None)
+
+def modules_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """List every module of a model under its first name."""
+    return cast(list[tuple[str, nn.Module]], list(model.named_modules()))
+
+
+def has_output_of_interest(module: nn.Module) -> bool:
+    """Say whether a module is a layer: it has parameters of its own, or is an attention."""
+    return bool(module._parameters) or isinstance(module, nn.MultiheadAttention)
+
+
+def _quantities(kind: str) -> list[str]:
+    """List what there is to see around one kind of activation."""
+    if kind == ATTENTION:
+        return [ACTIVATION, ACTIVATION_GRADIENT]
+    if kind == RELU:  # its output follows exactly from its input
+        return [PRE_ACTIVATION, PRE_ACTIVATION_GRADIENT, ACTIVATION_GRADIENT]
+    return [PRE_ACTIVATION, ACTIVATION, PRE_ACTIVATION_GRADIENT, ACTIVATION_GRADIENT]

@@ -1,65 +1,73 @@
-"""Watching the model being called: pre-activations, activations and their gradients."""
+"""Watching the model being called: when a forward begins and ends, and which module is where."""
 
-# `_is_view`, `_base` and the graph task have no public interface in torch.
+# `sys._getframe` tells a forward in progress from one that an interrupt has ended.
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Callable
+from types import FrameType
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import nn
 
-from deephochuli.taps._activations import ATTENTION, CLAMP, activation_kind, is_rectifying_clamp
-from deephochuli.taps._catalogue import Catalogue, Slot, Tapped, channel_dim
-from deephochuli.taps._frames import Call, ThreadState
+from deephochuli.taps._activations import activation_kind
+from deephochuli.taps._catalogue import Catalogue
+from deephochuli.taps._checkpoint import in_backward, region_being_recomputed, region_being_run
+from deephochuli.taps._frames import Call, ThreadState, ground
+from deephochuli.taps._look import Look
 from deephochuli.taps._modes import FunctionMode, mode_stack, push, remove, remove_abandoned
-from deephochuli.taps._place import Place
-from deephochuli.taps._reader import BaseGradientHook, GradientHook, Reader
+from deephochuli.taps._outputs import first_of, is_real
+from deephochuli.taps._reader import Reader
 
-
-def in_backward() -> bool:
-    """Say whether autograd is running, so that a module call now is a recomputation."""
-    return torch._C._current_graph_task_id() != -1
+Result = TypeVar("Result")
 
 
 class ForwardWatch:
     """The two global module hooks and the function mode between them.
 
-    Global hooks, because a hook on a module travels with it into copies and checkpoints.
+    Global hooks, because a hook on a module travels with it into copies and checkpoints. The
+    mode is on the stack only while the model is being called on a step that is looked at, so
+    that it nests properly with any mode of the user's.
     """
 
     def __init__(self, catalogue: Catalogue, reader: Reader) -> None:
         """Watch the modules of `catalogue` and show tensors through `reader`."""
-        self._catalogue = catalogue
+        self._model = catalogue.model
         self._by_id = catalogue.by_id
+        self._catalogue = catalogue
         self._reader = reader
+        self._look = Look(catalogue, reader)
         self._state = ThreadState()
         self._mode = FunctionMode(self)
-        self._leaf_hooks: list[RemovableHandle] = []
-        self._has_been_training = catalogue.model.training
+        self._has_been_training = self._model.training
+        self.is_attached = False
+        self.n_announced = 0
 
     # ---- the hooks: on a step that is not looked at they must cost next to nothing
 
-    def before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def before(self, module: nn.Module, args: tuple[object, ...]) -> None:
         """Global forward pre-hook."""
+        if torch.compiler.is_compiling():
+            return
         state = self._state
         if state.outermost is None:
             if id(module) not in self._by_id:
                 return
-            self._begin(state, module)
+            self._begin(state, module, sys._getframe(1))
         elif module is state.outermost:
-            self._begin_again(state, module)
+            self._begin_again(state, module, sys._getframe(1))
         if state.is_recording:
             try:
                 self._enter(state, module, args)
             except Exception as error:  # an instrument never stops the training
                 self._reader.faults.report(self._label(module), error)
 
-    def after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def after(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         """Global forward hook, called after an exception as well."""
+        if torch.compiler.is_compiling():
+            return
         state = self._state
         if state.outermost is None:
             return
@@ -75,26 +83,37 @@ class ForwardWatch:
 
     # ---- the forward as a whole
 
-    def _begin(self, state: ThreadState, module: nn.Module) -> None:
-        state.outermost, state.depth = module, 1
-        state.python_frame = sys._getframe(2)
-        if not in_backward():
+    def _begin(self, state: ThreadState, module: nn.Module, frame: FrameType) -> None:
+        state.outermost, state.depth, state.python_frame = module, 1, frame
+        if in_backward():
+            self._return_to_region(state)
+        else:
             self._announce(state, module)
         state.is_recording = bool(self._reader.tell("is_recording"))
         if state.is_recording:
             state.modes_below = mode_stack()
             push(self._mode)
 
+    def _return_to_region(self, state: ThreadState) -> None:
+        """Count the calls of a recomputation as they were counted on the first run."""
+        region = region_being_recomputed()
+        if region is None or region is not state.region:
+            state.ground = ground()
+            state.ground.counts = dict(self._look.counts_at(region))
+        state.region = region
+
     def _announce(self, state: ThreadState, module: nn.Module) -> None:
         """Say that a forward begins; calls of parts of the model count as one forward."""
-        is_whole = module is self._catalogue.model
+        is_whole = module is self._model
         if not is_whole and state.loose_epoch == self._reader.epoch:
             return
         self.end_loose_forward()
-        self._drop_leaf_hooks()
-        state.ground = Call(None, None, is_closed=True)
+        self._look.drop_leaf_hooks()
+        state.ground = ground()
+        state.region = None
         state.loose_epoch = None if is_whole else self._reader.epoch
         state.is_announced = True
+        self.n_announced += 1
         self._reader.tell("forward_begins", self._is_training(module))
 
     def _is_training(self, module: nn.Module) -> bool:
@@ -104,29 +123,26 @@ class ForwardWatch:
         has been seen in training mode: some people fine-tune without ever calling ``train()``.
         """
         self._has_been_training |= module.training
-        wants_gradients = torch.is_grad_enabled() or is_inside_reentrant_checkpoint()
+        wants_gradients = torch.is_grad_enabled() or region_being_run() is not None
         return wants_gradients and (module.training or not self._has_been_training)
 
-    def _begin_again(self, state: ThreadState, module: nn.Module) -> None:
+    def _begin_again(self, state: ThreadState, module: nn.Module, frame: FrameType) -> None:
         """Tell a model that calls itself from one whose last call was interrupted."""
-        if not state.is_abandoned():
+        if state.is_abandoned():
+            self.repair()
+            self._begin(state, module, frame)
+        else:
             state.depth += 1
-            return
-        self.repair()
-        self._begin(state, module)
-        state.python_frame = sys._getframe(2)
 
     def _end(self, state: ThreadState) -> None:
         if state.is_recording:
             remove(self._mode)
-        is_loose = state.loose_epoch is not None
         state.clear()
-        if state.is_announced and not is_loose:
-            state.is_announced = False
-            self._reader.tell("forward_ends")
+        if state.loose_epoch is None and not in_backward():
+            self.end_loose_forward()
 
     def end_loose_forward(self) -> None:
-        """Say that the calls of parts of the model, taken as one forward, are over."""
+        """Say that the forward in progress, if one was announced, is over."""
         state = self._state
         state.loose_epoch = None
         if state.is_announced:
@@ -146,12 +162,7 @@ class ForwardWatch:
         """Leave nothing behind in this thread or on the user's tensors."""
         self.repair()
         self.end_loose_forward()
-        self._drop_leaf_hooks()
-
-    def _drop_leaf_hooks(self) -> None:
-        """Unhook the user's own tensors: unlike a graph, they live on after a step."""
-        while self._leaf_hooks:
-            self._leaf_hooks.pop().remove()
+        self._look.drop_leaf_hooks()
 
     # ---- one module call
 
@@ -159,7 +170,7 @@ class ForwardWatch:
         tapped = self._by_id.get(id(module))
         return f"module {tapped.path!r}" if tapped else f"a {type(module).__name__}"
 
-    def _enter(self, state: ThreadState, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def _enter(self, state: ThreadState, module: nn.Module, args: tuple[object, ...]) -> None:
         tapped = self._by_id.get(id(module))
         if tapped is None:  # a module made on the fly may be an activation; a teacher is not ours
             state.calls.append(Call(module, None, is_closed=activation_kind(module) is None))
@@ -167,125 +178,46 @@ class ForwardWatch:
         if tapped.order < 0:
             tapped.order = self._catalogue.tick()
         parent = state.enclosing()
+        if not torch.is_grad_enabled():
+            self._look.remember_counts(region_being_run(), parent.counts)
         call = Call(module, tapped, is_closed=False)
         state.calls.append(call)
+        if tapped.kind is not None or tapped.has_output:
+            call.index = parent.count(tapped)
         if tapped.kind is not None and args and is_real(args[0]):
             call.is_closed = True
-            index = parent.count(tapped)
-            call.slot = self._slot(state, tapped, tapped.kind, index, args[0], is_module=True)
-            self._see_input(call.slot, args[0], bool(getattr(module, "inplace", False)))
+            self._look.at_module_input(state, call, tapped, args[0])
 
-    def _leave(self, state: ThreadState, module: nn.Module, output: Any) -> None:
+    def _leave(self, state: ThreadState, module: nn.Module, output: object) -> None:
         call = state.pop(module)
         if call is None or call.tapped is None:
             return
-        if call.slot is not None:
-            self._see_output(call.slot, output)
-        elif call.tapped.channel_hint is not None:
+        if call.tapped.channel_hint is not None:
             state.channel_hint = call.tapped.channel_hint
+        if call.slot is not None:
+            self._look.at_output(call.slot, output)
+        if call.tapped.has_output and output is not None:
+            self._look.at_module_outputs(state, call.tapped, call.index, output)
 
     # ---- one functional activation
 
     def call(
-        self, kind: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+        self,
+        kind: str,
+        function: Callable[..., Result],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> Result:
         """Call an activation function for the user and look at what goes in and comes out."""
         slot = None
         try:
-            slot = self._before_call(kind, function, args, kwargs)
+            slot = self._look.at_function_input(self._state, kind, function, args, kwargs)
         except Exception as error:  # an instrument never stops the training
             self._reader.faults.report(f"function {kind!r}", error)
-        output = function(*args, **kwargs)
+        result = function(*args, **kwargs)
         if slot is not None:
             try:
-                self._see_output(slot, output[0] if isinstance(output, tuple) else output)
+                self._look.at_output(slot, first_of(result))
             except Exception as error:  # an instrument never stops the training
                 self._reader.faults.report(f"function {kind!r}", error)
-        return output
-
-    def _before_call(
-        self, kind: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Slot | None:
-        caller = self._state.enclosing_of_model()
-        z = args[0] if args else kwargs.get("input", kwargs.get("query"))
-        if caller is None or caller.tapped is None or not is_real(z):
-            return None
-        if kind == CLAMP and not is_rectifying_clamp(args, kwargs):
-            return None
-        index = caller.count(kind)
-        slot = self._slot(self._state, caller.tapped, kind, index, z, is_module=False)
-        if kind != ATTENTION:
-            self._see_input(slot, z, is_in_place(function, args, kwargs))
-        return slot
-
-    # ---- looking
-
-    def _slot(
-        self,
-        state: ThreadState,
-        tapped: Tapped,
-        kind: str,
-        index: int,
-        tensor: Tensor,
-        *,
-        is_module: bool,
-    ) -> Slot:
-        key: Hashable = index if is_module else (kind, index)
-        slot = tapped.slots.get(key)
-        if slot is None:
-            dim = channel_dim(state.channel_hint, tensor.ndim, kind)
-            path = tapped.path or tapped.type_name
-            layer = path if is_module else self._catalogue.functional_layer(tapped.path, kind)
-            slot = self._catalogue.activation_slot(tapped, kind, index, dim, layer)
-            tapped.slots[key] = slot
-        return slot
-
-    def _see_input(self, slot: Slot, z: Tensor, is_in_place: bool) -> None:
-        with torch._C.DisableTorchFunction():
-            if slot.z is not None and not in_backward():
-                self._reader.see(slot.z, z)
-            if slot.dz is not None and z.requires_grad and torch.is_grad_enabled():
-                self._hook(z, slot.dz, is_in_place)
-
-    def _see_output(self, slot: Slot, output: Any) -> None:
-        if not is_real(output) or (slot.a is None and slot.da is None):
-            return
-        with torch._C.DisableTorchFunction():
-            if slot.a is not None and not in_backward():
-                self._reader.see(slot.a, output)
-            if slot.da is not None and output.requires_grad and torch.is_grad_enabled():
-                self._hook(output, slot.da, is_in_place=False)
-
-    def _hook(self, tensor: Tensor, place: Place, is_in_place: bool) -> None:
-        base = tensor._base if is_in_place else None
-        if base is not None and base.requires_grad:
-            handle = base.register_hook(BaseGradientHook(self._reader, place, tensor, base))
-        else:
-            base = tensor
-            handle = tensor.register_hook(GradientHook(self._reader, place))
-        if base.is_leaf:
-            self._leaf_hooks.append(handle)
-
-
-def is_real(value: Any) -> bool:
-    """Say whether something is a tensor of real floating-point numbers."""
-    return isinstance(value, Tensor) and value.is_floating_point()
-
-
-def is_in_place(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> bool:
-    """Say whether a call of an activation function overwrites its argument."""
-    name: str = getattr(function, "__name__", "")
-    return name.endswith("_") or bool(kwargs.get("inplace")) or True in args[1:]
-
-
-def is_inside_reentrant_checkpoint() -> bool:
-    """Say whether gradients are off only because torch will recompute this call later."""
-    code = torch.utils.checkpoint.CheckpointFunction.forward.__code__
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code is code:
-            return True
-        frame = frame.f_back
-    return False
+        return result

@@ -1,5 +1,6 @@
 """What one thread is in the middle of: which module calls, in which forward."""
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import sys
@@ -19,13 +20,14 @@ MAX_CALLS = 16
 class Call:
     """One module call in progress."""
 
-    __slots__ = ("counts", "is_closed", "module", "slot", "tapped")
+    __slots__ = ("counts", "index", "is_closed", "module", "slot", "tapped")
 
     def __init__(self, module: nn.Module | None, tapped: Tapped | None, is_closed: bool) -> None:
         """Open a call; in a closed one functional activations are not looked at."""
         self.module = module
         self.tapped = tapped
         self.is_closed = is_closed
+        self.index = 1
         self.slot: Slot | None = None
         self.counts: dict[Hashable, int] = {}
 
@@ -34,6 +36,11 @@ class Call:
         index = min(self.counts.get(key, 0) + 1, MAX_CALLS)
         self.counts[key] = index
         return index
+
+
+def ground() -> Call:
+    """Return what the outermost calls count as called by."""
+    return Call(None, None, is_closed=True)
 
 
 class ThreadState(threading.local):
@@ -46,7 +53,8 @@ class ThreadState(threading.local):
         self.is_recording = False
         self.is_announced = False
         self.calls: list[Call] = []
-        self.ground = Call(None, None, is_closed=True)
+        self.ground = ground()
+        self.region: object | None = None
         self.channel_hint: int | None = None
         self.modes_below: list[TorchFunctionMode] = []
         self.loose_epoch: int | None = None

@@ -1,12 +1,13 @@
 """Seeing functional activations, and keeping torch's stack of function modes in order."""
 
 # The stack of function modes has no public interface in torch.
-# pyright: reportPrivateUsage=false
+# pyright: reportPrivateUsage=false, reportUnknownVariableType=false
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
+import torch
 from torch.overrides import (
     TorchFunctionMode,
     _get_current_function_mode_stack,
@@ -16,6 +17,8 @@ from torch.overrides import (
 
 from deephochuli.taps._activations import FUNCTION_KINDS
 
+Result = TypeVar("Result")
+
 
 class CallWatcher(Protocol):
     """Sees the calls of activation functions."""
@@ -23,10 +26,10 @@ class CallWatcher(Protocol):
     def call(
         self,
         kind: str,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
+        function: Callable[..., Result],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> Result:
         """Call the function and look at what goes in and comes out."""
         ...
 
@@ -41,13 +44,13 @@ class FunctionMode(TorchFunctionMode):
 
     def __torch_function__(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., object],
         types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         """Call `func` as it would have been called."""
-        kind = FUNCTION_KINDS.get(func)
+        kind = None if torch.compiler.is_compiling() else FUNCTION_KINDS.get(func)
         if kind is None:
             return func(*args, **(kwargs or {}))
         return self._watcher.call(kind, func, args, kwargs or {})

@@ -1,15 +1,17 @@
 """The parameters that an optimizer changes, and the state it keeps about them."""
 
+# Parameters are asked of the module that owns them, which `named_parameters` does not tell.
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from deephochuli.taps._catalogue import Catalogue
+from deephochuli.taps._catalogue import Catalogue, modules_of
 from deephochuli.taps._place import STATE, UPDATE, WEIGHT, WEIGHT_GRADIENT, Place
 
 
@@ -37,10 +39,9 @@ class ParameterTap:
 class ParameterCatalogue:
     """Names the parameters of a model and of its optimizers."""
 
-    def __init__(self, catalogue: Catalogue, wants: Callable[[Place, nn.Module], bool]) -> None:
-        """Name the parameters by the modules of `catalogue`; `wants` decides what is looked at."""
+    def __init__(self, catalogue: Catalogue) -> None:
+        """Name the parameters by the modules of `catalogue`."""
         self._catalogue = catalogue
-        self._wants = wants
         self._places: dict[tuple[str, str], Place | None] = {}
 
     def taps(self, optimizer: Optimizer, *, with_frozen: bool) -> Iterator[ParameterTap]:
@@ -63,7 +64,7 @@ class ParameterCatalogue:
     def _named(self) -> Iterator[tuple[str, nn.Module, Tensor]]:
         """Yield name, owning module and parameter; a tied parameter only once."""
         seen: set[int] = set()
-        for path, module in self._catalogue.model.named_modules():
+        for path, module in modules_of(self._catalogue.model):
             for role, parameter in module._parameters.items():
                 if parameter is not None and id(parameter) not in seen:
                     seen.add(id(parameter))
@@ -101,7 +102,7 @@ class ParameterCatalogue:
             dim = parameter_channel_dim(owner, like)
             order = self._catalogue.order_of(path)
             place = Place(name, quantity, path, type(owner).__name__, role, dim, order)
-            self._places[key] = place if self._wants(place, owner) else None
+            self._places[key] = place if self._catalogue.wants(place) else None
         return self._places[key]
 
 
