@@ -1,5 +1,130 @@
-"""DeepHochuli: what floating-point arithmetic does to a neural network."""
+"""DeepHochuli: what floating-point arithmetic does to a neural network.
+
+    import deephochuli as dh
+
+    with dh.record(model, optimizer, to="runs/a", every=10):
+        train()
+    dh.report("runs/a")
+
+Names are loaded when they are first used, so that importing the package costs next to nothing.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from deephochuli.errors import (
+    DeepHochuliError,
+    DeepHochuliWarning,
+    FormatError,
+    MissingExtraError,
+    NotRepresentableError,
+    SchemaVersionError,
+    SketchError,
+    StoreError,
+    TapError,
+)
+
+if TYPE_CHECKING:
+    from inspect import Signature
+
+    from deephochuli.formats import Format, Rounding, get_format, list_formats, round_scalar
+    from deephochuli.record import Recording, record
+    from deephochuli.sketch import Sketch
+    from deephochuli.store import RunReader, open_run
+    from deephochuli.taps import Selection
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "DeepHochuliError",
+    "DeepHochuliWarning",
+    "Format",
+    "FormatError",
+    "MissingExtraError",
+    "NotRepresentableError",
+    "Recording",
+    "Rounding",
+    "RunReader",
+    "SchemaVersionError",
+    "Selection",
+    "Sketch",
+    "SketchError",
+    "StoreError",
+    "TapError",
+    "__version__",
+    "get_format",
+    "list_formats",
+    "open_run",
+    "record",
+    "round_scalar",
+]
+
+_HOME: Final = {
+    "Format": "formats",
+    "Recording": "record",
+    "Rounding": "formats",
+    "RunReader": "store",
+    "Selection": "taps",
+    "Sketch": "sketch",
+    "get_format": "formats",
+    "list_formats": "formats",
+    "open_run": "store",
+    "round_scalar": "formats",
+}
+"""The part of the package in which each lazy name lives."""
+
+_VERBS: Final = {"record": "record", "report": "report"}
+"""Parts that bear the name of what they are for, and the function that calling them calls."""
+
+
+class _Verb(ModuleType):
+    """A part that can be called: `deephochuli.record` is a package and a function.
+
+    The import system binds a package to its name in its parent, whatever was there before, so a
+    function of the same name would be there or not depending on who imported what first.
+    """
+
+    @property
+    def _function(self) -> Any:  # noqa: ANN401 (whatever the part offers)
+        return getattr(self, _VERBS[self.__name__.rpartition(".")[2]])
+
+    @property
+    def __signature__(self) -> Signature:
+        """Signature of the function, for help and editors."""
+        import inspect
+
+        return inspect.signature(self._function)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 (passed on)
+        """Call the function that the part is named after."""
+        return self._function(*arguments, **options)
+
+
+class _Face(ModuleType):
+    """The package itself, which makes a verb of each part that is one as it is bound."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _VERBS and type(value) is ModuleType:
+            value.__class__ = _Verb
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face
+
+
+def __getattr__(name: str) -> object:
+    if name in _VERBS:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
