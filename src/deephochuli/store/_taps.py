@@ -1,0 +1,48 @@
+"""The taps of a run, numbered in the order in which a writer first saw them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deephochuli.store._rows import TapRow
+from deephochuli.store._schema import TAP_COLUMNS
+
+_TEXTS = tuple(c.name for c in TAP_COLUMNS if c.kind == "text" and c.name != "dtype")
+
+
+class Taps:
+    """The taps of a run in the order in which they were first seen, with their texts."""
+
+    def __init__(self) -> None:
+        self.index: dict[tuple[str, str], int] = {}
+        self.texts: dict[str, list[str]] = {name: [] for name in _TEXTS}
+        self.order: list[int] = []
+        self.dtypes: list[str] = ["mixed"]
+
+    def indices(self, rows: Sequence[TapRow]) -> NDArray[np.int64]:
+        """Index of the tap of each row; new taps get the next."""
+        found = [self.index.get((row.layer, row.quantity)) for row in rows]
+        return np.array(
+            [self._add(row) if i is None else i for i, row in zip(found, rows, strict=True)],
+            np.int64,
+        )
+
+    def _add(self, row: TapRow) -> int:
+        name = (row.layer, row.quantity)
+        if name not in self.index:
+            self.index[name] = len(self.order)
+            self.order.append(row.order)
+            for text, values in self.texts.items():
+                # Python allows half of a surrogate pair in an attribute name, UTF-8 does not.
+                values.append(getattr(row, text).encode("utf-8", "backslashreplace").decode())
+        return self.index[name]
+
+    def dtype_indices(self, rows: Sequence[TapRow]) -> NDArray[np.int64]:
+        """Index of the dtype of each row in ``dtypes``."""
+        names = [row.dtype for row in rows]
+        self.dtypes += sorted(set(names) - set(self.dtypes))
+        place = {name: i for i, name in enumerate(self.dtypes)}
+        return np.array([place[name] for name in names], np.int64)
