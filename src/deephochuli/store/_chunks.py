@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deephochuli.errors import StoreError
 from deephochuli.store._checks import list_faults, total_faults
-from deephochuli.store._parquet import Texts, open_file
+from deephochuli.store._parquet import Texts, Values, open_file
 from deephochuli.store._ragged import Array, Ragged
 from deephochuli.store._schema import FILES
 
@@ -98,7 +98,8 @@ class ChunkReader:
         """Index of the tap with the given layer and quantity, row by row."""
         width = max(1, len(quantity.names))
         pairs, place = np.unique(layer.codes * width + quantity.codes, return_inverse=True)
-        names = [(layer.names[p // width], quantity.names[p % width]) for p in pairs.tolist()]
+        known: list[int] = pairs.tolist()
+        names = [(layer.names[p // width], quantity.names[p % width]) for p in known]
         lost = [name for name in names if name not in index]
         if lost:
             raise StoreError(f"{self._files[file].path} is damaged: {lost[0]} is in no rollup.")
@@ -122,7 +123,7 @@ def _local(
     return rows - starts[of_row] + begins[np.searchsorted(groups, of_row)]
 
 
-def _pick(column: Any, rows: NDArray[np.int64]) -> Any:
+def _pick(column: Values, rows: NDArray[np.int64]) -> Values:
     """Some rows of a column."""
     if isinstance(column, Ragged):
         return column.take(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ MIXED = 0
 _SUMMED = [c.name for c in merged_by("sum", columns=(*TAP_COLUMNS, *SPAN_COLUMNS))]
 _LANES = [c.name for c in merged_by("lanes")]
 _KEY_SPAN = 1 << 16
+_LEAST_KEYS = {"key": 0, "ratio": -(1 << 15)}
 
 
 def merge_by_tap(frame: Frame) -> Frame:
@@ -80,7 +82,7 @@ def add_float_groups(column: Array, bounds: Array) -> NDArray[np.float64]:
     """Correctly rounded sum of each group."""
     values: list[float] = column.tolist()
     edges: list[int] = bounds.tolist()
-    return np.array([add_floats(values[i:j]) for i, j in zip(edges, edges[1:], strict=False)])
+    return np.array([add_floats(values[i:j]) for i, j in pairwise(edges)])
 
 
 def add_floats(values: Sequence[float]) -> float:
@@ -110,10 +112,10 @@ def _merge_histograms(frame: Frame, bounds: Array) -> dict[str, Ragged]:
     scratch = np.zeros(_KEY_SPAN, np.int64)
     for name, count_name in HISTOGRAMS.items():
         keys, counts = frame.lists[name], frame.lists[count_name]
-        base = int(np.iinfo(LIST_TYPES[name]).min)
+        base = _LEAST_KEYS[name]
         pairs = [
             _add_histograms(keys.slice(i, j), counts.slice(i, j), scratch, base)
-            for i, j in zip(bounds[:-1], bounds[1:], strict=True)
+            for i, j in pairwise(bounds.tolist())
         ]
         merged[name] = Ragged.of([pair and pair[0] for pair in pairs], LIST_TYPES[name])
         merged[count_name] = Ragged.of([pair and pair[1] for pair in pairs], np.int64)
@@ -137,7 +139,7 @@ def _add_histograms(
         return keys.values, counts.values
     place = keys.values.astype(np.int64) - base
     edges: list[int] = keys.offsets.tolist()
-    for i, j in zip(edges, edges[1:], strict=False):
+    for i, j in pairwise(edges):
         # Keys are unique within a row, so that this adds each count once, in int64.
         scratch[place[i:j]] += counts.values[i:j]
     used = np.flatnonzero(scratch != 0)  # of booleans: 20 times the speed of integers
@@ -152,7 +154,7 @@ def _merge_lanes(frame: Frame, bounds: Array, numbers: dict[str, Array]) -> dict
     Rows without counts are left out. Where the number of channels changed there is no such sum:
     the merged row has no counts, and n_per_channel is taken back.
     """
-    groups = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
+    groups = list(pairwise(bounds.tolist()))
     merged: dict[str, Ragged] = {}
     for name in _LANES:
         lists = frame.lists[name]

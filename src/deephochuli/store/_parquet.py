@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from deephochuli.errors import StoreError
 from deephochuli.store._ragged import Array, Ragged, offsets_of
 from deephochuli.store._schema import FILES, NUMPY_TYPES, SCHEMA_VERSION, Column
+
+Values: TypeAlias = Any
+"""A column in memory: an array, `Ragged` or `Texts`, as its kind has it."""
 
 _READ_FAULTS = (OSError, pa.ArrowException, ValueError, KeyError)
 
@@ -52,7 +55,7 @@ class ColumnFile:
         """Rows in the file."""
         return int(self.starts[-1])
 
-    def read(self, names: Iterable[str], groups: Sequence[int] | None = None) -> dict[str, Any]:
+    def read(self, names: Iterable[str], groups: Sequence[int] | None = None) -> dict[str, Values]:
         """Some columns, of all rows or of some row groups.
 
         Returns:
@@ -72,7 +75,7 @@ class ColumnFile:
         """Rows in which a column is not null."""
         return self._table([name]).column(name).is_valid().to_numpy()
 
-    def _table(self, names: list[str], groups: Sequence[int] | None = None) -> Any:
+    def _table(self, names: list[str], groups: Sequence[int] | None = None) -> pa.Table:
         try:
             with self.path.open("rb") as file:
                 reader = _open(file, self.footer)
@@ -116,7 +119,7 @@ def open_file(folder: Path, file: str, identity: dict[str, str]) -> ColumnFile:
     return ColumnFile(path, columns, footer, offsets_of(np.array(counts, np.int64)))
 
 
-def _open(stream: Any, footer: Any) -> Any:
+def _open(stream: BinaryIO, footer: pq.FileMetaData | None) -> pq.ParquetFile:
     """Parquet reader that verifies the checksum of each page."""
     return pq.ParquetFile(
         stream, metadata=footer, page_checksum_verification=True, pre_buffer=False
@@ -132,7 +135,7 @@ def _damaged(path: Path, error: Exception) -> StoreError:
     return StoreError(f"{path} is damaged or cannot be read: {reason}")
 
 
-def _check_columns(path: Path, schema: Any, columns: dict[str, Column]) -> None:
+def _check_columns(path: Path, schema: pa.Schema, columns: dict[str, Column]) -> None:
     """Refuse a file without one of our columns, or with another type in it."""
     for name, column in columns.items():
         index = schema.get_field_index(name)
@@ -146,7 +149,7 @@ def _check_columns(path: Path, schema: Any, columns: dict[str, Column]) -> None:
             )
 
 
-def _is_same_type(found: Any, expected: Any) -> bool:
+def _is_same_type(found: pa.DataType, expected: pa.DataType) -> bool:
     """Equal up to how texts are encoded and whether list elements could be null."""
     if pa.types.is_list(expected):
         return pa.types.is_list(found) and found.value_type == expected.value_type
@@ -156,7 +159,7 @@ def _is_same_type(found: Any, expected: Any) -> bool:
     return found == expected
 
 
-def _column(chunked: Any, column: Column) -> Any:
+def _column(chunked: pa.ChunkedArray, column: Column) -> Values:
     """Numpy form of a column."""
     if chunked.null_count and not column.nullable:
         raise StoreError(f"column {column.name!r} has rows without a value")
@@ -168,7 +171,7 @@ def _column(chunked: Any, column: Column) -> Any:
     return _numbers(chunked, column)
 
 
-def _texts(chunked: Any) -> Texts:
+def _texts(chunked: pa.ChunkedArray) -> Texts:
     if not pa.types.is_dictionary(chunked.type):
         chunked = chunked.dictionary_encode()
     if not chunked.num_chunks:
@@ -177,13 +180,13 @@ def _texts(chunked: Any) -> Texts:
     return Texts(array.indices.to_numpy().astype(np.int64), array.dictionary.to_pylist())
 
 
-def _numbers(chunked: Any, column: Column) -> Array:
+def _numbers(chunked: pa.ChunkedArray, column: Column) -> Array:
     if chunked.null_count:
         chunked = chunked.fill_null(float("nan") if column.kind == "f8" else -1)
     return chunked.to_numpy()
 
 
-def _ragged(array: Any) -> Ragged:
+def _ragged(array: pa.ListArray) -> Ragged:
     """Lists of an Arrow list array; null rows take no room."""
     present: NDArray[np.bool_] = array.is_valid().to_numpy(zero_copy_only=False)
     lengths = np.diff(array.offsets.to_numpy()).astype(np.int64) * present

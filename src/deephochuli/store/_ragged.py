@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.store._schema import NUMPY_TYPES, TAP_COLUMNS
+from deephochuli.store._schema import NUMPY_TYPES, TAP_COLUMNS, ElementType
 
 Array = NDArray[Any]
 
-LIST_TYPES: dict[str, Any] = {c.name: NUMPY_TYPES[c.kind] for c in TAP_COLUMNS if c.is_list}
+LIST_TYPES: dict[str, ElementType] = {c.name: NUMPY_TYPES[c.kind] for c in TAP_COLUMNS if c.is_list}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ class Ragged:
     present: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, lists: Sequence[Array | None], dtype: Any) -> Ragged:
+    def of(cls, lists: Sequence[Array | None], dtype: ElementType) -> Ragged:
         """Join arrays, or None where there is no list, into one column (copies)."""
         filled = [array for array in lists if array is not None and len(array)]
         lengths = np.array([0 if array is None else len(array) for array in lists], np.int64)
@@ -40,7 +40,7 @@ class Ragged:
         return cls(np.empty(0, dtype) if values is None else values, offsets_of(lengths), present)
 
     @classmethod
-    def joined(cls, parts: Sequence[Ragged], dtype: Any) -> Ragged:
+    def joined(cls, parts: Sequence[Ragged], dtype: ElementType) -> Ragged:
         """Append columns to one another."""
         lengths = [part.lengths for part in parts]
         return cls(
@@ -74,11 +74,12 @@ class Ragged:
 
     def take(self, rows: NDArray[np.int64]) -> Ragged:
         """Rows in any order (copies)."""
-        lengths = self.lengths[rows]
-        offsets = offsets_of(lengths)
-        shift = np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
-        values = self.values[np.arange(offsets[-1]) + shift]
-        return Ragged(values, offsets, self.present[rows])
+        starts: list[int] = self.offsets[:-1][rows].tolist()
+        stops: list[int] = self.offsets[1:][rows].tolist()
+        # Joining slices costs a tenth of gathering element by element.
+        parts = [self.values[i:j] for i, j in zip(starts, stops, strict=True)]
+        values = np.concatenate(parts) if parts else self.values[:0]
+        return Ragged(values, offsets_of(self.lengths[rows]), self.present[rows])
 
     def totals(self, weights: Array | None = None) -> NDArray[np.int64]:
         """Sum of each row of int64 values, or of other weights on the same elements: exact."""

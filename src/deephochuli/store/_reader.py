@@ -19,6 +19,7 @@ from deephochuli.store._chunk import chunk_name
 from deephochuli.store._chunks import ChunkReader
 from deephochuli.store._manifest import MANIFEST_NAME, Manifest, read_manifest
 from deephochuli.store._merge import merge_by_tap
+from deephochuli.store._parquet import Values
 from deephochuli.store._ragged import LIST_TYPES, Array, Frame, Ragged
 from deephochuli.store._rows import Counts, Keys
 from deephochuli.store._schema import NUMPY_TYPES, SPAN_COLUMNS, STEP_COLUMNS, TAP_COLUMNS
@@ -305,7 +306,7 @@ class RunReader:
         return MergedTap(info=info, numbers=numbers, **span, **lists)
 
 
-def _join(parts: Sequence[dict[str, Any]], name: str) -> Any:
+def _join(parts: Sequence[dict[str, Any]], name: str) -> Values:
     """Append one column of several parts."""
     if name == "has_loss":
         return np.concatenate([np.empty(0, np.bool_), *(part["has_loss"] for part in parts)])
@@ -328,10 +329,16 @@ def _list_taps(parts: Sequence[tuple[dict[str, Any], dict[str, Array]]]) -> list
     """Taps of a run, from the texts and numbers of the rollup rows of each chunk."""
     found: dict[tuple[str, str], TapInfo] = {}
     for texts, numbers in parts:
-        columns = [[texts[t].names[code] for code in texts[t].codes.tolist()] for t in _TEXTS]
-        values = [numbers[name].tolist() for name in ("order", "n_steps", "n_channels")]
-        for row in zip(*columns, *values, strict=True):
-            tap = TapInfo(*row[:-1], max(row[-1], 0))
+        words = [[texts[t].names[code] for code in texts[t].codes.tolist()] for t in _TEXTS]
+        counts = [numbers[name].tolist() for name in ("order", "n_steps", "n_channels")]
+        for row in zip(*words, *counts, strict=True):
+            *names, order, n_records, n_channels = row
+            tap = TapInfo(
+                **dict(zip(_TEXTS, names, strict=True)),
+                order=order,
+                n_records=n_records,
+                n_channels=max(n_channels, 0),
+            )
             name = (tap.layer, tap.quantity)
             found[name] = _add_tap(found[name], tap) if name in found else tap
     return sorted(found.values(), key=lambda tap: (tap.order, tap.layer, tap.quantity))

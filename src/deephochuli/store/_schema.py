@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,9 @@ SCHEMA_VERSION = 1
 Kind = Literal["text", "i2", "u2", "i4", "i8", "f8", "bool"]
 Merge = Literal["same", "first", "sum", "fsum", "least", "greatest", "keys", "lanes", "derived"]
 
-NUMPY_TYPES: dict[str, Any] = {
+ElementType: TypeAlias = type[np.generic]
+
+NUMPY_TYPES: dict[str, ElementType] = {
     "i2": np.int16,
     "u2": np.uint16,
     "i4": np.int32,
@@ -69,7 +71,7 @@ class Column:
     nullable: bool = False
 
     @property
-    def arrow_type(self) -> Any:
+    def arrow_type(self) -> pa.DataType:
         """Type of the column in Parquet."""
         element = _ARROW_TYPES[self.kind]
         if not self.is_list:
@@ -151,7 +153,7 @@ FILES: dict[str, tuple[Column, ...]] = {
 """Columns of each file of a chunk, by the name of the file without its suffix."""
 
 
-def arrow_schema(file: str, metadata: dict[str, str] | None = None) -> Any:
+def arrow_schema(file: str, metadata: dict[str, str] | None = None) -> pa.Schema:
     """Parquet schema of a file of a chunk, with its schema version in the metadata."""
     fields = [pa.field(c.name, c.arrow_type, nullable=c.nullable) for c in FILES[file]]
     about = {"deephochuli.schema_version": str(SCHEMA_VERSION), "deephochuli.file": file}

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -23,19 +23,18 @@ from deephochuli.store._taps import Taps
 _LEVEL = 1
 
 
-def open_writer(sink: Any, file: str, metadata: dict[str, str]) -> Any:
+def open_writer(sink: BinaryIO, file: str, metadata: dict[str, str]) -> pq.ParquetWriter:
     """Parquet writer of a file of a chunk, with our encodings."""
     columns = FILES[file]
-    return pq.ParquetWriter(
-        sink,
-        arrow_schema(file, metadata),
-        compression="zstd",
-        compression_level=_LEVEL,
-        use_dictionary=[c.name for c in columns if c.kind == "text"],
-        column_encoding={_leaf(c): "BYTE_STREAM_SPLIT" for c in columns if _is_split(c)},
-        write_statistics=["step", "step_first", "step_last", "layer", "quantity"],
-        write_page_checksum=True,
-    )
+    options: dict[str, Any] = {
+        "compression": "zstd",
+        "compression_level": _LEVEL,
+        "use_dictionary": [c.name for c in columns if c.kind == "text"],
+        "column_encoding": {_leaf(c): "BYTE_STREAM_SPLIT" for c in columns if _is_split(c)},
+        "write_statistics": ["step", "step_first", "step_last", "layer", "quantity"],
+        "write_page_checksum": True,
+    }
+    return pq.ParquetWriter(sink, arrow_schema(file, metadata), **options)
 
 
 def _leaf(column: Column) -> str:
@@ -47,7 +46,7 @@ def _is_split(column: Column) -> bool:
     return column.kind not in ("text", "bool")
 
 
-def frame_table(frame: Frame, file: str, taps: Taps) -> Any:
+def frame_table(frame: Frame, file: str, taps: Taps) -> pa.Table:
     """Arrow table of a frame.
 
     Args:
@@ -59,7 +58,7 @@ def frame_table(frame: Frame, file: str, taps: Taps) -> Any:
     return pa.Table.from_arrays(arrays, schema=arrow_schema(file))
 
 
-def _array(column: Column, frame: Frame, taps: Taps) -> Any:
+def _array(column: Column, frame: Frame, taps: Taps) -> pa.Array:
     """One column of a frame as an Arrow array."""
     if column.name == "dtype":
         return _coded(frame.numbers["dtype"], taps.dtypes)
@@ -73,7 +72,7 @@ def _array(column: Column, frame: Frame, taps: Taps) -> Any:
     return _number_array(values, column)
 
 
-def _coded(indices: Array, names: list[str]) -> Any:
+def _coded(indices: Array, names: list[str]) -> pa.Array:
     """Dictionary array of names used, without those that are not."""
     used, codes = np.unique(indices, return_inverse=True)
     return pa.DictionaryArray.from_arrays(
@@ -81,7 +80,7 @@ def _coded(indices: Array, names: list[str]) -> Any:
     ).cast(pa.dictionary(pa.int32(), pa.string()))
 
 
-def _list_array(lists: Ragged, column: Column) -> Any:
+def _list_array(lists: Ragged, column: Column) -> pa.Array:
     """List array of ragged rows."""
     mask = None if lists.present.all() else pa.array(~lists.present)
     offsets = pa.array(lists.offsets.astype(np.int32))
@@ -90,7 +89,7 @@ def _list_array(lists: Ragged, column: Column) -> Any:
     )
 
 
-def _number_array(values: Array, column: Column) -> Any:
+def _number_array(values: Array, column: Column) -> pa.Array:
     """Array of numbers with null for what was not measured."""
     mask = None
     if column.nullable:
@@ -98,7 +97,7 @@ def _number_array(values: Array, column: Column) -> Any:
     return pa.array(values, mask=mask).cast(column.arrow_type)
 
 
-def step_table(rows: Sequence[StepRow]) -> Any:
+def step_table(rows: Sequence[StepRow]) -> pa.Table:
     """Arrow table of recorded steps. None becomes null; a loss of nan stays nan."""
     schema = arrow_schema("steps")
     arrays = [
