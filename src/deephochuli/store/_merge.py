@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.store._ragged import LIST_TYPES, Array, Frame, Ragged
+from deephochuli.store._rows import Counts
 from deephochuli.store._schema import HISTOGRAMS, SPAN_COLUMNS, TAP_COLUMNS, merged_by
 
 MIXED = 0
@@ -20,7 +21,6 @@ MIXED = 0
 _SUMMED = [c.name for c in merged_by("sum", columns=(*TAP_COLUMNS, *SPAN_COLUMNS))]
 _LANES = [c.name for c in merged_by("lanes")]
 _KEY_SPAN = 1 << 16
-_LEAST_KEYS = {"key": 0, "ratio": -(1 << 15)}
 
 
 def merge_by_tap(frame: Frame) -> Frame:
@@ -109,12 +109,11 @@ def _add_rationals(values: Sequence[float]) -> float:
 def _merge_histograms(frame: Frame, bounds: Array) -> dict[str, Ragged]:
     """Columns of keys with their counts."""
     merged: dict[str, Ragged] = {}
-    scratch = np.zeros(_KEY_SPAN, np.int64)
+    places = np.zeros(_KEY_SPAN, np.int64)
     for name, count_name in HISTOGRAMS.items():
         keys, counts = frame.lists[name], frame.lists[count_name]
-        base = _LEAST_KEYS[name]
         pairs = [
-            _add_histograms(keys.slice(i, j), counts.slice(i, j), scratch, base)
+            add_histograms(keys.slice(i, j), counts.slice(i, j), places)
             for i, j in pairwise(bounds.tolist())
         ]
         merged[name] = Ragged.of([pair and pair[0] for pair in pairs], LIST_TYPES[name])
@@ -122,30 +121,31 @@ def _merge_histograms(frame: Frame, bounds: Array) -> dict[str, Ragged]:
     return merged
 
 
-def _add_histograms(
-    keys: Ragged, counts: Ragged, scratch: NDArray[np.int64], base: int
-) -> tuple[Array, Array] | None:
-    """Sum of the histograms of one tap, or None if no row has one.
+def add_histograms(
+    keys: Ragged, counts: Ragged, places: NDArray[np.int64]
+) -> tuple[Array, Counts] | None:
+    """Sum of some histograms, or None if there is none.
 
     Args:
-        keys: Keys of each row; a key occurs once in a row.
+        keys: Keys of each histogram, of a type with 16 bits.
         counts: Their counts.
-        scratch: 2**16 zeros; zeros again on return.
-        base: Least key that the type can hold.
+        places: 2**16 integers for use as a table; what they hold does not matter.
+
+    Returns:
+        The keys of all, increasing, and the sum of the counts of each in int64.
     """
     if not keys.present.any():
         return None
     if len(keys) == 1:
         return keys.values, counts.values
-    place = keys.values.astype(np.int64) - base
-    edges: list[int] = keys.offsets.tolist()
-    for i, j in pairwise(edges):
-        # Keys are unique within a row, so that this adds each count once, in int64.
-        scratch[place[i:j]] += counts.values[i:j]
-    used = np.flatnonzero(scratch != 0)  # of booleans: 20 times the speed of integers
-    total = scratch[used]
-    scratch[used] = 0
-    return (used + base).astype(keys.values.dtype), total
+    is_used = np.zeros(_KEY_SPAN, np.bool_)
+    # A negative key counts from the end of the table, where its 16 bits lead to as well.
+    is_used[keys.values] = True
+    used = np.sort(np.flatnonzero(is_used).astype(np.uint16).view(keys.values.dtype))
+    places[used] = np.arange(len(used))
+    total = np.zeros(len(used), np.int64)
+    np.add.at(total, places[keys.values], counts.values)
+    return used, total
 
 
 def _merge_lanes(frame: Frame, bounds: Array, numbers: dict[str, Array]) -> dict[str, Ragged]:

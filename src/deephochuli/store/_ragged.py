@@ -33,11 +33,15 @@ class Ragged:
     @classmethod
     def of(cls, lists: Sequence[Array | None], dtype: ElementType) -> Ragged:
         """Join arrays, or None where there is no list, into one column (copies)."""
-        filled = [array for array in lists if array is not None and len(array)]
-        lengths = np.array([0 if array is None else len(array) for array in lists], np.int64)
-        present = np.array([array is not None for array in lists], np.bool_)
-        values = np.concatenate(filled, dtype=dtype, casting="same_kind") if filled else None
-        return cls(np.empty(0, dtype) if values is None else values, offsets_of(lengths), present)
+        given = [array for array in lists if array is not None]
+        lengths = np.zeros(len(lists), np.int64)
+        present = np.ones(len(lists), np.bool_)
+        if len(given) < len(lists):
+            present[:] = [array is not None for array in lists]
+        lengths[present] = list(map(len, given))
+        # An int64 that is too large for the column raises here; it is never cut short.
+        values = np.concatenate([np.empty(0, dtype), *given], dtype=dtype, casting="same_kind")
+        return cls(values, offsets_of(lengths), present)
 
     @classmethod
     def joined(cls, parts: Sequence[Ragged], dtype: ElementType) -> Ragged:
@@ -74,12 +78,14 @@ class Ragged:
 
     def take(self, rows: NDArray[np.int64]) -> Ragged:
         """Rows in any order (copies)."""
-        starts: list[int] = self.offsets[:-1][rows].tolist()
-        stops: list[int] = self.offsets[1:][rows].tolist()
+        lengths = self.lengths[rows]
+        filled = rows[lengths > 0]
+        starts: list[int] = self.offsets[:-1][filled].tolist()
+        stops: list[int] = self.offsets[1:][filled].tolist()
         # Joining slices costs a tenth of gathering element by element.
         parts = [self.values[i:j] for i, j in zip(starts, stops, strict=True)]
-        values = np.concatenate(parts) if parts else self.values[:0]
-        return Ragged(values, offsets_of(self.lengths[rows]), self.present[rows])
+        values = np.concatenate([self.values[:0], *parts])
+        return Ragged(values, offsets_of(lengths), self.present[rows])
 
     def totals(self, weights: Array | None = None) -> NDArray[np.int64]:
         """Sum of each row of int64 values, or of other weights on the same elements: exact."""
