@@ -203,7 +203,8 @@ class Catalogue:
 
 def modules_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """List every module of a model under its first name."""
-    return cast(list[tuple[str, nn.Module]], list(model.named_modules()))
+    walk = cast(Iterator[tuple[str, nn.Module]], model.named_modules())
+    return list(walk)
 
 
 def has_output_of_interest(module: nn.Module) -> bool:

@@ -1,6 +1,7 @@
 """Watching the model being called: when a forward begins and ends, and which module is where."""
 
-# `sys._getframe` tells a forward in progress from one that an interrupt has ended.
+# `sys._getframe` tells a forward in progress from one that an interrupt has ended;
+# `DisableTorchFunction` keeps what is done here from every function mode, ours and the user's.
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ class ForwardWatch:
             self._begin_again(state, module, sys._getframe(1))
         if state.is_recording:
             try:
-                self._enter(state, module, args)
+                with torch._C.DisableTorchFunction():
+                    self._enter(state, module, args)
             except Exception as error:  # an instrument never stops the training
                 self._reader.faults.report(self._label(module), error)
 
@@ -73,7 +75,8 @@ class ForwardWatch:
             return
         if state.is_recording:
             try:
-                self._leave(state, module, output)
+                with torch._C.DisableTorchFunction():
+                    self._leave(state, module, output)
             except Exception as error:  # an instrument never stops the training
                 self._reader.faults.report(self._label(module), error)
         if module is state.outermost:
@@ -87,9 +90,11 @@ class ForwardWatch:
         state.outermost, state.depth, state.python_frame = module, 1, frame
         if in_backward():
             self._return_to_region(state)
+            is_training = True
         else:
-            self._announce(state, module)
-        state.is_recording = bool(self._reader.tell("is_recording"))
+            is_training = self._is_training(module)
+            self._announce(state, module, is_training)
+        state.is_recording = is_training and bool(self._reader.tell("is_recording"))
         if state.is_recording:
             state.modes_below = mode_stack()
             push(self._mode)
@@ -102,7 +107,7 @@ class ForwardWatch:
             state.ground.counts = dict(self._look.counts_at(region))
         state.region = region
 
-    def _announce(self, state: ThreadState, module: nn.Module) -> None:
+    def _announce(self, state: ThreadState, module: nn.Module, is_training: bool) -> None:
         """Say that a forward begins; calls of parts of the model count as one forward."""
         is_whole = module is self._model
         if not is_whole and state.loose_epoch == self._reader.epoch:
@@ -114,7 +119,7 @@ class ForwardWatch:
         state.loose_epoch = None if is_whole else self._reader.epoch
         state.is_announced = True
         self.n_announced += 1
-        self._reader.tell("forward_begins", self._is_training(module))
+        self._reader.tell("forward_begins", is_training)
 
     def _is_training(self, module: nn.Module) -> bool:
         """Say whether a call is for training.
@@ -211,13 +216,15 @@ class ForwardWatch:
         """Call an activation function for the user and look at what goes in and comes out."""
         slot = None
         try:
-            slot = self._look.at_function_input(self._state, kind, function, args, kwargs)
+            with torch._C.DisableTorchFunction():
+                slot = self._look.at_function_input(self._state, kind, function, args, kwargs)
         except Exception as error:  # an instrument never stops the training
             self._reader.faults.report(f"function {kind!r}", error)
         result = function(*args, **kwargs)
         if slot is not None:
             try:
-                self._look.at_output(slot, first_of(result))
+                with torch._C.DisableTorchFunction():
+                    self._look.at_output(slot, first_of(result))
             except Exception as error:  # an instrument never stops the training
                 self._reader.faults.report(f"function {kind!r}", error)
         return result

@@ -1,6 +1,6 @@
 """Looking at the tensors around an activation: the value now, the gradient when it comes."""
 
-# `_base` and `DisableTorchFunction` have no public interface in torch.
+# `_base` has no public interface in torch. All of this runs outside of function modes.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false
 from __future__ import annotations
 
@@ -84,18 +84,16 @@ class Look:
         """Look at what an activation returns."""
         if not is_real(output) or (slot.a is None and slot.da is None):
             return
-        with torch._C.DisableTorchFunction():
-            if slot.a is not None and not in_backward():
-                self._reader.see(slot.a, output)
-            if slot.da is not None:
-                self._hook(output, slot.da, is_in_place=False)
+        if slot.a is not None and not in_backward():
+            self._reader.see(slot.a, output)
+        if slot.da is not None:
+            self._hook(output, slot.da, is_in_place=False)
 
     def _input(self, slot: Slot, z: Tensor, is_in_place: bool) -> None:
-        with torch._C.DisableTorchFunction():
-            if slot.z is not None and not in_backward():
-                self._reader.see(slot.z, z)
-            if slot.dz is not None:
-                self._hook(z, slot.dz, is_in_place)
+        if slot.z is not None and not in_backward():
+            self._reader.see(slot.z, z)
+        if slot.dz is not None:
+            self._hook(z, slot.dz, is_in_place)
 
     def _hook(self, tensor: Tensor, place: Place, is_in_place: bool) -> None:
         """Have the gradient shown when it comes."""

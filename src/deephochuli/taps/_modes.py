@@ -84,8 +84,8 @@ def remove_abandoned(mode: TorchFunctionMode, below: list[TorchFunctionMode]) ->
     """Put the stack in order after an interrupt passed a forward without its end being seen.
 
     A ``with`` block of the user that the interrupt left pops whatever lies on top. If that was
-    our mode, the user's own is still there though he has left it; it is the top one then, as
-    long as what remains is the lower part of what lay below ours.
+    our mode, one mode of the user's is still there though he has left it: the uppermost of those
+    that lay below ours.
 
     Args:
         mode: The mode that was entered when the forward began.
@@ -93,9 +93,7 @@ def remove_abandoned(mode: TorchFunctionMode, below: list[TorchFunctionMode]) ->
     """
     if remove(mode):
         return
-    left = mode_stack()
-    is_lower_part = len(left) <= len(below) and all(
-        mine is theirs for mine, theirs in zip(left, below, strict=False)
-    )
-    if left and is_lower_part:
-        _pop_mode()
+    for left in reversed(mode_stack()):
+        if any(left is one for one in below):
+            remove(left)
+            return

@@ -21,7 +21,11 @@ class Sink(Protocol):
     """
 
     def is_recording(self) -> bool:
-        """Say whether this step is looked at. Asked once a forward, right after it began."""
+        """Say whether this step is looked at.
+
+        Asked right after each forward for training began, and again when a checkpointed part of
+        it is recomputed in the backward pass. Forwards for evaluation are never looked at.
+        """
         ...
 
     def see(self, place: Place, tensor: Tensor) -> None:
