@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
@@ -63,7 +63,7 @@ def gap_threshold(
 
     def returns_from(part: Fraction) -> bool:
         fraction = part if away else 1 - part
-        place = Bracket(gap.lower, gap.upper, fraction)
+        place = replace(gap, fraction=fraction)
         return picks_upper(place, rounding, is_negative=is_negative) is not away
 
     if not returns_from(_QUARTER):
@@ -126,7 +126,7 @@ def _accumulator(fmt: Format, a: Real, rounding: Rounding) -> Exact:
 
 
 def _gap_above(fmt: Format, code: int) -> Bracket:
-    return Bracket(code, bracket(fmt, magnitude(fmt, code)).upper, Fraction(0))
+    return bracket(fmt, magnitude(fmt, code))
 
 
 def _gap_below(fmt: Format, code: int) -> Bracket | None:

@@ -3,12 +3,13 @@
 Overflow policies are decisions of this catalogue and inherited from no library, because the stacks
 disagree. Measured with torch 2.13 (CPU) and ml_dtypes 0.6:
 
-    format      here      torch                 ml_dtypes
-    E4M3FN      saturate  saturate (inf too)    NaN above 464, and for inf
-    E4M3FNUZ    nan       NaN                   NaN
-    E5M2FNUZ    nan       NaN                   NaN
-    FP6, FP4    saturate  no such cast          saturate
-    E8M0        nan       see _E8M0             NaN
+    format      here      torch                     ml_dtypes
+    E4M3FN      saturate  saturate, inf too         NaN above 464 and for inf
+    E4M3FNUZ    nan       NaN                       NaN
+    E5M2FNUZ    nan       NaN                       NaN
+    FP6, FP4    saturate  no such cast              saturate, inf too; NaN becomes 0 (here: error)
+    E8M0        nan       NaN; 0 becomes 2^-127     NaN; 0 becomes NaN (here: 2^-127)
+                          the sign is ignored       a negative number becomes NaN (here too)
 
 All others overflow to infinity everywhere.
 """

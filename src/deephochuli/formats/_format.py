@@ -197,8 +197,8 @@ class Format:
         """Exact magnitude up to which rounding stays within `max_finite`, and its tie rule.
 
         It is the middle of `max_finite` and the value that would follow if exponents went on. The
-        tie goes to the even code: out of the format when the code of `max_finite` is odd (all IEEE
-        formats), back to `max_finite` when it is even (E4M3FN, whose odd code is the NaN).
+        tie goes to the even significand: out of the format when that of `max_finite` is odd (all
+        IEEE formats), back to `max_finite` when it is even (E4M3FN, whose next code is the NaN).
         """
         code = self.max_finite_code
         half = _absorption.gap_threshold(self, code, away=True, rounding=Rounding.NEAREST_EVEN)

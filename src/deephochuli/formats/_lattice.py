@@ -31,11 +31,13 @@ class Bracket:
         lower: Code of the largest value that is not larger.
         upper: Code of the value that follows.
         fraction: Place between the two, in [0, 1); 0 when the magnitude is a value.
+        lower_is_even: Whether the significand at `lower` is even. For p = 1 only that of zero is.
     """
 
     lower: int
     upper: int
     fraction: Fraction
+    lower_is_even: bool
 
 
 def magnitude(fmt: Format, code: int) -> Fraction:
@@ -56,15 +58,16 @@ def bracket(fmt: Format, x: Fraction) -> Bracket:
     e = max(fmt.emin, floor_log2(x)) if x else fmt.emin
     steps = x / power_of_two(e - fmt.precision + 1)
     significand = int(steps)
+    is_even = significand % 2 == 0
     if significand >= hidden:
         field_0 = 0 if fmt.has_zero else hidden
         code = (e - fmt.emin) * hidden + significand - field_0
-        return Bracket(code, code + 1, steps - significand)
+        return Bracket(code, code + 1, steps - significand, is_even)
     if not fmt.has_zero:
-        return Bracket(0, 1, Fraction(0))
+        return Bracket(0, 1, Fraction(0), lower_is_even=False)
     if not fmt.has_subnormals:
-        return Bracket(0, hidden, steps / hidden)
-    return Bracket(significand, significand + 1, steps - significand)
+        return Bracket(0, hidden, steps / hidden, lower_is_even=True)
+    return Bracket(significand, significand + 1, steps - significand, is_even)
 
 
 def ulp(fmt: Format, x: Real) -> float:

@@ -25,7 +25,7 @@ class Rounding(_Choice):
     """
 
     NEAREST_EVEN = "nearest-even"
-    """The nearer one; in the middle the one with the even code (roundTiesToEven)."""
+    """The nearer one; in the middle the one with the even significand (roundTiesToEven)."""
 
     NEAREST_AWAY = "nearest-away"
     """The nearer one; in the middle the one farther from zero (roundTiesToAway)."""
@@ -40,7 +40,7 @@ class Rounding(_Choice):
     """The smaller one."""
 
     ODD = "odd"
-    """The one with the odd code; safe before a second rounding (Boldo and Melquiond, 2008)."""
+    """The one with the odd significand: safe before a second rounding (Boldo, Melquiond 2008)."""
 
     STOCHASTIC = "stochastic"
     """The one farther from zero with the probability of its nearness, from given random bits."""

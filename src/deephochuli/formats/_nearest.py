@@ -13,10 +13,10 @@ _HALF = Fraction(1, 2)
 def picks_upper(place: Bracket, rounding: Rounding, *, is_negative: bool) -> bool:
     """Whether a magnitude strictly between two values goes to the one farther from zero.
 
-    Ties to even look at the codes. For p >= 2 an even code is an even significand. For p = 1 all
-    significands are 1, and the even code is the even exponent field (as OCP MX conversions do).
-    Without subnormals the two values around the gap at zero both have even codes: a tie goes to
-    zero, and rounding to odd goes to `smallest_normal`, so that it stays unequal to zero.
+    A tie goes to the even significand, and where both are odd to the larger magnitude (IEEE
+    754-2019, 4.3.1). Both are odd only for p = 1, whose significands are all 1. Without subnormals
+    both sides of the gap at zero are even: a tie goes to zero, and rounding to odd goes to
+    `smallest_normal`, so that what was not zero stays so.
 
     Args:
         place: Two consecutive codes and a fraction other than 0.
@@ -25,8 +25,8 @@ def picks_upper(place: Bracket, rounding: Rounding, *, is_negative: bool) -> boo
     """
     match rounding:
         case Rounding.NEAREST_EVEN:
-            goes_up_from_tie = place.lower % 2 == 1
-            return place.fraction > _HALF or (place.fraction == _HALF and goes_up_from_tie)
+            is_tie = place.fraction == _HALF
+            return not place.lower_is_even if is_tie else place.fraction > _HALF
         case Rounding.NEAREST_AWAY:
             return place.fraction >= _HALF
         case Rounding.UP:
@@ -34,7 +34,7 @@ def picks_upper(place: Bracket, rounding: Rounding, *, is_negative: bool) -> boo
         case Rounding.DOWN:
             return is_negative
         case Rounding.ODD:
-            return place.lower % 2 == 0
+            return place.lower_is_even
         case Rounding.TOWARD_ZERO:
             return False
         case Rounding.STOCHASTIC:

@@ -102,7 +102,7 @@ def round_to_code(
     if number.is_negative and not fmt.is_signed:
         return canonical_nan(fmt) if number.magnitude != 0 else 0
     if number.magnitude is None:
-        code = _infinity_code(fmt, policy)
+        code = infinity_code(fmt, policy)
     else:
         place = bracket(fmt, number.magnitude)
         if mode is Rounding.STOCHASTIC:
@@ -155,7 +155,7 @@ def _within_range(code: int, number: Exact, fmt: Format, mode: Rounding, policy:
     return canonical_nan(fmt) if policy is Overflow.NAN else fmt.max_finite_code + 1
 
 
-def _infinity_code(fmt: Format, policy: Overflow) -> int:
+def infinity_code(fmt: Format, policy: Overflow) -> int:
     if policy is Overflow.SATURATE:
         return fmt.max_finite_code
     return fmt.max_finite_code + 1 if fmt.has_infinities else canonical_nan(fmt)
