@@ -1,0 +1,83 @@
+"""Build the report of one run or of several: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from deephochuli.errors import StoreError
+from deephochuli.report._html import render_page
+from deephochuli.report._payload import build_payload
+from deephochuli.report._provenance import generator
+from deephochuli.store import RunReader, open_run
+
+Source = str | os.PathLike[str] | RunReader
+
+
+def open_sources(runs: Source | Sequence[Source]) -> tuple[list[RunReader], list[str]]:
+    """Open runs given by folder or already open, and name each after its folder.
+
+    Raises:
+        StoreError: No run was given, or one cannot be opened.
+    """
+    single = isinstance(runs, str | os.PathLike | RunReader)
+    sources: list[Source] = [runs] if single else list(runs)
+    if not sources:
+        raise StoreError("A report needs at least one run folder; none was given.")
+    readers = [source if isinstance(source, RunReader) else open_run(source) for source in sources]
+    return readers, _names([reader.path for reader in readers])
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Names of run folders: the last part, with as many parents as it takes to tell them apart."""
+    for depth in range(1, 5):
+        names = ["/".join(path.resolve().parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{path.name} ({number})" for number, path in enumerate(paths, start=1)]
+
+
+def build_report(
+    runs: Source | Sequence[Source], out: str | os.PathLike[str], *, title: str | None = None
+) -> Path:
+    """Write the report of one run or of several as one self-contained HTML file.
+
+    The file opens from disk, asks no network for anything, and holds the data that it draws:
+    whole-run histograms exactly, curves over time at the resolution that the page states.
+
+    Args:
+        runs: Run folder, open run, or several of them; several are compared in one page.
+        out: File to write; folders above it are made. An existing file is replaced at once.
+        title: Heading of the page; by default made of the names of the runs.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        StoreError: A run folder is missing, foreign, damaged or empty, or `out` cannot be written.
+        SchemaVersionError: A run folder was written by a newer version.
+
+    Numerics:
+        Whole-run counts in the page are exact integers. Counts over time are exact up to 92 and
+        within 0.55 % above, magnitudes over time within 0.14 %.
+    """
+    readers, names = open_sources(runs)
+    heading = title or " · ".join(names)
+    payload, blob = build_payload(readers, names, heading)
+    return write_text(Path(out), render_page(heading, generator(), payload, blob))
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8", newline="\n")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StoreError(
+            f"{path} cannot be written: {error.strerror or error}. Name another file with --out."
+        ) from error
+    return path

@@ -1,0 +1,113 @@
+"""Open a run for a report: its tables as arrays, and the two time axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from deephochuli.errors import StoreError
+from deephochuli.report._rows import (
+    Ints,
+    Rows,
+    read_curves,
+    read_every_step,
+    read_rollups,
+)
+from deephochuli.report._timeline import Timeline, divide
+from deephochuli.store import Manifest, RunReader, TapInfo
+
+MOST_COLUMNS: Final = 200
+MOST_BINS: Final = 48
+MOST_ROWS_READ_IN_FULL: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunTables:
+    """One run, read.
+
+    Attributes:
+        name: Name shown to people.
+        manifest: Provenance.
+        taps: Every tap.
+        curves: Rows of single steps without lists.
+        histograms: Rows with lists: single steps, or chunks of them in a long run.
+        steps: The table of steps, by column name.
+        columns: Fine time axis.
+        bins: Coarse time axis.
+        notes: What the reader must know to trust the numbers, such as damaged chunks.
+    """
+
+    name: str
+    manifest: Manifest
+    taps: list[TapInfo]
+    curves: Rows
+    histograms: Rows
+    steps: Mapping[str, npt.NDArray[Any]]
+    columns: Timeline
+    bins: Timeline
+    notes: tuple[str, ...]
+
+
+def read_run(reader: RunReader, name: str, *, most_cells: int) -> RunTables:
+    """Read what a report needs of one run.
+
+    Args:
+        reader: The run.
+        name: Name shown to people.
+        most_cells: Bound on taps times columns, so that many taps take fewer columns each.
+
+    Raises:
+        StoreError: The run holds no recorded step.
+    """
+    curves = read_curves(reader)
+    if len(curves) == 0:
+        raise StoreError(
+            f"{reader.path} holds no recorded step, so there is nothing to report. Was training "
+            "stopped before the first step that the schedule records?"
+        )
+    histograms = _histograms(reader, len(curves))
+    recorded = np.unique(curves.first)
+    per_tap = max(24, most_cells // max(1, len(reader.taps())))
+    return RunTables(
+        name=name,
+        manifest=reader.manifest,
+        taps=reader.taps(),
+        curves=curves,
+        histograms=histograms,
+        steps=reader.steps,
+        columns=divide(recorded, recorded, recorded, min(MOST_COLUMNS, per_tap)),
+        bins=_bins(histograms, recorded, min(MOST_BINS, per_tap)),
+        notes=_notes(reader),
+    )
+
+
+def _histograms(reader: RunReader, n_rows: int) -> Rows:
+    """Every step of a short run, the chunks of a long one or of one with a damaged page."""
+    if n_rows > MOST_ROWS_READ_IN_FULL:
+        return read_rollups(reader)
+    try:
+        return read_every_step(reader)
+    except (OSError, pa.ArrowInvalid):
+        return read_rollups(reader)
+
+
+def _bins(rows: Rows, recorded: Ints, most: int) -> Timeline:
+    """Coarse time axis whose borders never cut through a row."""
+    starts = np.unique(rows.first)
+    ends = np.append(recorded[np.searchsorted(recorded, starts[1:]) - 1], recorded[-1])
+    return divide(starts, ends, recorded, most)
+
+
+def _notes(reader: RunReader) -> tuple[str, ...]:
+    """Sentences on what is missing from a run."""
+    notes = [f"Left out: {damage.chunk} ({damage.reason})." for damage in reader.damaged]
+    if reader.manifest.stopped:
+        notes.append(f"Recording ended before training did: {reader.manifest.stopped}.")
+    elif not reader.finished:
+        notes.append("The recording has not ended in order: it still runs, or was interrupted.")
+    return tuple(notes)

@@ -1,0 +1,123 @@
+/** The verdict: findings by harm, each with its evidence one click away. */
+
+import { html, nameElement, replace, visible } from "./dom.mjs";
+import { decimal, percent, percentBetween } from "./numbers.mjs";
+import { dot } from "./header.mjs";
+import { meaningOf, quantityLabel } from "./context.mjs";
+
+const LEVELS = { critical: "Critical", warning: "Warning", note: "Note" };
+const OPEN_AT_FIRST = 8;
+
+/**
+ * Create the panel.
+ * @param {import("./context.mjs").Context} context
+ */
+export function createVerdict(context) {
+  const counts = html("div", { class: "tally" });
+  const list = html("ol", { class: "findings" });
+  const root = html("section", { class: "verdict", id: "findings", "aria-labelledby": "findings-title" },
+    html("header", { class: "panel-head" }, html("h2", { id: "findings-title" }, "What was found"), counts), list);
+  const folded = { open: false };
+  return { root, update: (view) => draw(context, view, counts, list, folded) };
+}
+
+/** Draw the list for the runs in view. */
+function draw(context, view, counts, list, folded) {
+  const findings = context.findings.filter((finding) => view.shown.includes(finding.run));
+  const redraw = () => {
+    folded.open = true;
+    draw(context, view, counts, list, folded);
+  };
+  const most = folded.open ? findings.length : OPEN_AT_FIRST;
+  replace(counts, ...Object.keys(LEVELS).map((level) => tally(findings, level)));
+  replace(list,
+    ...findings.slice(0, most).map((finding) => html("li", {}, card(context, finding))),
+    findings.length > most && html("li", { class: "more" }, html("button", { type: "button", class: "quiet", on: { click: redraw } }, `Show ${findings.length - most} more findings`)),
+    html("li", {}, quietLayers(context, findings, view)),
+  );
+}
+
+/** @param {any[]} findings @param {string} level */
+function tally(findings, level) {
+  const count = findings.filter((finding) => finding.level === level).length;
+  return html("span", { class: `badge ${level}${count ? "" : " empty"}` }, mark(level), `${count} ${LEVELS[level].toLowerCase()}`);
+}
+
+/** A shape for each level, so that colour is not needed to tell them apart. */
+function mark(level) {
+  return html("i", { class: `mark ${level}`, "aria-hidden": "true" });
+}
+
+/** One finding. */
+function card(context, finding) {
+  const run = context.runs[finding.run];
+  return html("article", { class: `finding ${finding.level}` },
+    html("header", {}, mark(finding.level), html("span", { class: "level" }, LEVELS[finding.level] ?? finding.level),
+      html("span", { class: "where" }, dot(run), visible(run.name), finding.layer && html("span", { class: "sep" }, "›"), finding.layer && nameElement(finding.layer, 48),
+        finding.quantity && html("span", { class: "quantity", title: meaningOf(finding.quantity) }, quantityLabel(finding.quantity)))),
+    html("h3", {}, visible(finding.title)),
+    html("p", { class: "summary" }, visible(finding.summary)),
+    html("dl", { class: "numbers" }, finding.numbers.map(number)),
+    html("details", {}, html("summary", {}, "Why it matters, and what to change"),
+      html("p", {}, visible(finding.why)), html("p", {}, visible(finding.advice)), finding.code && snippet(finding.code)),
+    finding.layer && html("button", { type: "button", class: "evidence", on: { click: () => showEvidence(context, finding) } }, "Show evidence", html("span", { "aria-hidden": "true" }, " →")),
+  );
+}
+
+/** @param {{label: string, value: number, unit: string, low: number | null, high: number | null}} number */
+function number({ label, value, unit, low, high }) {
+  const interval = low !== null && high !== null && (low !== value || high !== value);
+  return html("div", {}, html("dt", {}, visible(label)), html("dd", {}, inUnit(value, unit),
+    interval && html("small", {}, unit === "share" ? percentBetween(low, high) : `${decimal(low)}–${decimal(high)}`)));
+}
+
+/** @param {number | string} value @param {string} unit */
+function inUnit(value, unit) {
+  if (typeof value !== "number") return visible(String(value));
+  if (unit === "share") return percent(value);
+  return unit ? `${decimal(value)} ${visible(unit)}` : decimal(value);
+}
+
+/** A line of code with a button that copies it. */
+function snippet(code) {
+  const button = html("button", { type: "button", class: "quiet copy" }, "Copy");
+  button.addEventListener("click", async () => {
+    replace(button, (await copied(code)) ? "Copied" : "Press Ctrl+C");
+    setTimeout(() => replace(button, "Copy"), 1600);
+  });
+  return html("div", { class: "snippet" }, html("pre", {}, html("code", {}, code)), button);
+}
+
+/** @param {string} code @returns {Promise<boolean>} */
+async function copied(code) {
+  try {
+    await navigator.clipboard.writeText(code);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Go to the layer and step of a finding. */
+function showEvidence(context, finding) {
+  const shown = [...new Set([...context.store.view.shown, finding.run])].sort();
+  context.store.set({
+    run: finding.run, shown, layer: finding.layer, quantity: finding.quantity,
+    at: finding.step_first, from: null, to: null, filter: "",
+    ...(finding.evidence ? { metric: finding.evidence } : {}),
+    ...(finding.format ? { format: finding.format } : {}),
+  });
+  document.getElementById("map").scrollIntoView({ block: "start" });
+}
+
+/** Layers that no finding names, folded with their number. */
+function quietLayers(context, findings, view) {
+  const named = new Set(findings.map((finding) => finding.layer));
+  const layers = new Set(context.runs.filter((run) => view.shown.includes(run.index)).flatMap((run) => run.taps.map((tap) => tap.layer)));
+  const quiet = [...layers].filter((layer) => !named.has(layer));
+  if (!quiet.length) return null;
+  const open = (layer) => context.store.set({ layer });
+  return html("details", { class: "quiet-layers" },
+    html("summary", {}, `${quiet.length} of ${layers.size} layers without findings`),
+    html("ul", {}, quiet.map((layer) => html("li", {}, html("button", { type: "button", class: "link", on: { click: () => open(layer) } }, nameElement(layer, 60))))));
+}
