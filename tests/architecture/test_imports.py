@@ -29,7 +29,7 @@ FACE = "__init__"
 # Costs seconds, or megabytes, and has no place below the part that works with tensors or tables.
 FORBIDDEN_IN = {
     "errors": {"torch", "numpy", "numba", "pyarrow"},
-    "formats": {"torch", "numba", "pyarrow", "numpy"},
+    "formats": {"torch", "numba", "pyarrow"},
     "kernels": {"pyarrow"},
     "sketch": {"pyarrow"},
     "store": {"torch", "numba"},

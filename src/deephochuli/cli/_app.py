@@ -1,0 +1,51 @@
+"""The application: its commands, and the options that stand before a command."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from deephochuli import __version__
+from deephochuli.cli._fit import fit
+from deephochuli.cli._formats import formats
+from deephochuli.cli._report import report
+
+COMMANDS: Final = {"report": report, "fit": fit, "formats": formats}
+
+app: Final = typer.Typer(
+    name="deephochuli",
+    help="See what floating-point arithmetic did to a training run, layer by layer.",
+    epilog="Record a run in Python: with deephochuli.record(model, optimizer, to='runs/a'): ...",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help in plain text appears at once; rich would double its time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"deephochuli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback behind an error message.")
+    ] = False,
+) -> None:
+    """Options that hold for every command; `main` looks for ``--debug`` itself, wherever it is."""
+    del version, debug
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)

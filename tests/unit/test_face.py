@@ -1,0 +1,53 @@
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import deephochuli
+
+
+@pytest.mark.parametrize("name", deephochuli.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(deephochuli, name) is not None
+    assert name in dir(deephochuli)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'recrod'"):
+        _ = deephochuli.recrod
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import deephochuli.record",
+        "from deephochuli.record import Recording",
+        "import deephochuli.report",
+        "from deephochuli import record, report",
+        "pass",
+    ],
+)
+def test_a_part_is_a_verb_whatever_was_imported_first(first):
+    code = f"{first}\nimport deephochuli as dh\nassert callable(dh.record) and callable(dh.report)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_verb_has_the_signature_of_its_function():
+    from deephochuli.record import record
+
+    assert inspect.signature(deephochuli.record) == inspect.signature(record)
+
+
+def test_a_verb_passes_arguments_and_errors_on():
+    with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'to'"):
+        deephochuli.record(None)
+
+
+def test_importing_costs_little_beyond_torch():
+    code = (
+        "import torch, time; began = time.process_time(); import deephochuli; "
+        "print(time.process_time() - began)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 0.3
