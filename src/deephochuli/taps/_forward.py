@@ -90,11 +90,9 @@ class ForwardWatch:
         state.outermost, state.depth, state.python_frame = module, 1, frame
         if in_backward():
             self._return_to_region(state)
-            is_training = True
         else:
-            is_training = self._is_training(module)
-            self._announce(state, module, is_training)
-        state.is_recording = is_training and bool(self._reader.tell("is_recording"))
+            self._announce(state, module)
+        state.is_recording = bool(self._reader.tell("is_recording"))
         if state.is_recording:
             state.modes_below = mode_stack()
             push(self._mode)
@@ -107,7 +105,7 @@ class ForwardWatch:
             state.ground.counts = dict(self._look.counts_at(region))
         state.region = region
 
-    def _announce(self, state: ThreadState, module: nn.Module, is_training: bool) -> None:
+    def _announce(self, state: ThreadState, module: nn.Module) -> None:
         """Say that a forward begins; calls of parts of the model count as one forward."""
         is_whole = module is self._model
         if not is_whole and state.loose_epoch == self._reader.epoch:
@@ -119,7 +117,7 @@ class ForwardWatch:
         state.loose_epoch = None if is_whole else self._reader.epoch
         state.is_announced = True
         self.n_announced += 1
-        self._reader.tell("forward_begins", is_training)
+        self._reader.tell("forward_begins", self._is_training(module))
 
     def _is_training(self, module: nn.Module) -> bool:
         """Say whether a call is for training.

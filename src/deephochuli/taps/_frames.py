@@ -1,5 +1,6 @@
 """What one thread is in the middle of: which module calls, in which forward."""
 
+# `sys._getframe` is the one way to see whether a call is still in progress.
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 

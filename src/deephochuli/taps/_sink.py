@@ -23,8 +23,9 @@ class Sink(Protocol):
     def is_recording(self) -> bool:
         """Say whether this step is looked at.
 
-        Asked right after each forward for training began, and again when a checkpointed part of
-        it is recomputed in the backward pass. Forwards for evaluation are never looked at.
+        Asked right after each forward began, and again when a checkpointed part of it is
+        recomputed in the backward pass. Looking at an evaluation keeps torch from its fused
+        transformer layers, so a recorder of training had better say no there.
         """
         ...
 

@@ -207,7 +207,8 @@ def test_the_fused_path_of_a_transformer_layer_stays(watch):
 
     model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
     model.train().eval()
-    with watch(model), torch.no_grad(), Names() as calls:
+    with watch(model) as seen, torch.no_grad(), Names() as calls:
+        seen.is_on = False  # as a recorder does for an evaluation
         model(torch.randn(2, 3, 8))
     assert "_transformer_encoder_layer_fwd" in calls.names
 
