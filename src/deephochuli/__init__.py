@@ -31,6 +31,7 @@ from deephochuli.errors import (
 if TYPE_CHECKING:
     from inspect import Signature
 
+    from deephochuli.analysis import Finding, findings, fit
     from deephochuli.formats import Format, Rounding, get_format, list_formats, round_scalar
     from deephochuli.record import Recording, record
     from deephochuli.sketch import Sketch
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DeepHochuliError",
     "DeepHochuliWarning",
+    "Finding",
     "Format",
     "FormatError",
     "MissingExtraError",
@@ -56,6 +58,8 @@ __all__ = [
     "StoreError",
     "TapError",
     "__version__",
+    "findings",
+    "fit",
     "get_format",
     "list_formats",
     "open_run",
@@ -64,12 +68,15 @@ __all__ = [
 ]
 
 _HOME: Final = {
+    "Finding": "analysis",
     "Format": "formats",
     "Recording": "record",
     "Rounding": "formats",
     "RunReader": "store",
     "Selection": "taps",
     "Sketch": "sketch",
+    "findings": "analysis",
+    "fit": "analysis",
     "get_format": "formats",
     "list_formats": "formats",
     "open_run": "store",
