@@ -39,7 +39,10 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def build_report(
-    runs: Source | Sequence[Source], out: str | os.PathLike[str], *, title: str | None = None
+    runs: Source | Sequence[Source],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    title: str | None = None,
 ) -> Path:
     """Write the report of one run or of several as one self-contained HTML file.
 
@@ -48,7 +51,9 @@ def build_report(
 
     Args:
         runs: Run folder, open run, or several of them; several are compared in one page.
-        out: File to write; folders above it are made. An existing file is replaced at once.
+        out: File to write; folders above it are made. An existing file is replaced at once. By
+            default a file beside the first run, named after it: a run folder itself holds what
+            was recorded and nothing else.
         title: Heading of the page; by default made of the names of the runs.
 
     Returns:
@@ -65,7 +70,13 @@ def build_report(
     readers, names = open_sources(runs)
     heading = title or " · ".join(names)
     payload, blob = build_payload(readers, names, heading)
-    return write_text(Path(out), render_page(heading, generator(), payload, blob))
+    page = Path(out) if out else _beside(readers[0].path.absolute())
+    return write_text(page, render_page(heading, generator(), payload, blob))
+
+
+def _beside(folder: Path) -> Path:
+    """``runs/a.html`` for ``runs/a``; a dot in the name of the folder is part of the name."""
+    return folder.with_name(f"{folder.name}.html")
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -78,6 +89,6 @@ def write_text(path: Path, text: str) -> Path:
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise StoreError(
-            f"{path} cannot be written: {error.strerror or error}. Name another file with --out."
+            f"{path} cannot be written: {error.strerror or error}. Name another file with --html."
         ) from error
     return path
