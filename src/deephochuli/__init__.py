@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from deephochuli.analysis import Finding, findings, fit
     from deephochuli.formats import Format, Rounding, get_format, list_formats, round_scalar
     from deephochuli.record import Recording, record
+    from deephochuli.report import build_report as report
     from deephochuli.sketch import Sketch
     from deephochuli.store import RunReader, open_run
     from deephochuli.taps import Selection
@@ -64,6 +65,7 @@ __all__ = [
     "list_formats",
     "open_run",
     "record",
+    "report",
     "round_scalar",
 ]
 
@@ -84,7 +86,7 @@ _HOME: Final = {
 }
 """The part of the package in which each lazy name lives."""
 
-_VERBS: Final = {"record": "record", "report": "report"}
+_VERBS: Final = {"record": "record", "report": "build_report"}
 """Parts that bear the name of what they are for, and the function that calling them calls."""
 
 
