@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from deephochuli.errors import FormatError, NotRepresentableError
 from deephochuli.formats._exact import Exact, Real, exact
-from deephochuli.formats._lattice import Bracket, bracket, magnitude
+from deephochuli.formats._lattice import bracket, gap_below, magnitude
 from deephochuli.formats._modes import Rounding
 from deephochuli.formats._nearest import picks_upper
 
@@ -56,9 +56,10 @@ def gap_threshold(
         rounding: Any mode but the stochastic one.
         is_negative: Sign of the value, which directed rounding depends on.
     """
-    gap = _gap_above(fmt, code) if away else _gap_below(fmt, code)
-    if gap is None:
-        return Threshold(magnitude(fmt, code), inclusive=False)
+    value = magnitude(fmt, code)
+    if code == 0 and not away and not fmt.has_zero:
+        return Threshold(value, inclusive=False)
+    gap = bracket(fmt, value) if away else gap_below(fmt, value)
     width = magnitude(fmt, gap.upper) - magnitude(fmt, gap.lower)
 
     def returns_from(part: Fraction) -> bool:
@@ -123,15 +124,3 @@ def _accumulator(fmt: Format, a: Real, rounding: Rounding) -> Exact:
             f"{fmt.name} is underflow, see Format.zero_threshold."
         )
     return number
-
-
-def _gap_above(fmt: Format, code: int) -> Bracket:
-    return bracket(fmt, magnitude(fmt, code))
-
-
-def _gap_below(fmt: Format, code: int) -> Bracket | None:
-    """The gap below a value; None where the format has nothing below it."""
-    if not fmt.has_zero and code == 0:
-        return None
-    inside = magnitude(fmt, code) - Fraction(fmt.smallest_subnormal) / 2
-    return bracket(fmt, inside)

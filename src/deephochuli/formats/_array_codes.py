@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from deephochuli.errors import FormatError
-from deephochuli.formats._codes import decode
 from deephochuli.formats._format import Format
 
 Codes = npt.NDArray[np.unsignedinteger[Any]]
@@ -32,19 +31,20 @@ def decode_array(codes: npt.ArrayLike, fmt: Format) -> Float64s:
             f"Codes of {fmt.name} are the integers 0 to {fmt.n_codes - 1}; these reach from "
             f"{int(words.min())} to {int(words.max())}."
         )
+    flat = words.reshape(-1)
     if fmt.bits <= _MAX_TABLE_BITS:
-        return _value_table(fmt)[words]
-    return _decode_words(words.astype(np.uint64), fmt)
+        return _value_table(fmt)[flat].reshape(words.shape)
+    return _decode_words(flat.astype(np.uint64), fmt).reshape(words.shape)
 
 
 @lru_cache(maxsize=64)
 def _value_table(fmt: Format) -> Float64s:
     """Value of every code, in the order of the codes."""
-    return np.array([decode(code, fmt) for code in range(fmt.n_codes)])
+    return _decode_words(np.arange(fmt.n_codes, dtype=np.uint64), fmt)
 
 
 def _decode_words(words: npt.NDArray[np.uint64], fmt: Format) -> Float64s:
-    """Decode without a table. Every step gives a binary64 number exactly."""
+    """Decode by arithmetic. Every step gives a binary64 number exactly."""
     is_negative = words >= fmt.n_magnitude_codes
     magnitude = (words % np.uint64(fmt.n_magnitude_codes)).astype(np.int64)
     field = magnitude >> (fmt.precision - 1)

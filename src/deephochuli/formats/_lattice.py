@@ -70,6 +70,12 @@ def bracket(fmt: Format, x: Fraction) -> Bracket:
     return Bracket(significand, significand + 1, steps - significand, is_even)
 
 
+def gap_below(fmt: Format, value: Fraction) -> Bracket:
+    """Give the gap that ends at a value above the smallest one; its fraction lies inside."""
+    # Half of the smallest gap leads into any gap.
+    return bracket(fmt, value - power_of_two(fmt.emin - fmt.precision))
+
+
 def ulp(fmt: Format, x: Real) -> float:
     """See `Format.ulp`."""
     number = exact(x)
@@ -120,7 +126,5 @@ def _next_toward_zero(fmt: Format, x: Fraction | None) -> float:
         return fmt.max_finite
     if not fmt.has_zero and x <= Fraction(fmt.smallest_normal):
         return math.nan
-    # Half the smallest gap leads from a value to the inside of the gap below it.
     place = bracket(fmt, x)
-    inside = x if place.fraction else x - Fraction(fmt.smallest_subnormal) / 2
-    return float(magnitude(fmt, bracket(fmt, inside).lower))
+    return float(magnitude(fmt, place.lower if place.fraction else gap_below(fmt, x).lower))
