@@ -7,6 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from deephochuli.errors import FormatError
+from deephochuli.formats import format_of_dtype
+
 from deephochuli.report._codes import Blob, encode_counts, encode_magnitudes
 from deephochuli.report._gather import (
     Cells,
@@ -76,8 +79,17 @@ def _tap_payload(tap: TapInfo) -> dict[str, Any]:
         "module": tap.module,
         "type": tap.module_type,
         "dtype": tap.dtype,
+        "format": _format_name(tap.dtype),
         "order": tap.order,
     }
+
+
+def _format_name(dtype: str) -> str | None:
+    """Number format of a dtype, where there is one."""
+    try:
+        return format_of_dtype(dtype).name
+    except FormatError:
+        return None
 
 
 def _entries(run: RunTables, tap_of: Ints) -> Entries:

@@ -1,15 +1,13 @@
 /**
- * Colour scales. Sequential: cividis (Nuñez, Anderton, Renslow, 2018), made for colour-deficient
- * eyes and monotone in lightness. Runs: Okabe and Ito (2008). Differences: blue through grey to
- * orange, which no common deficiency confuses.
+ * Colour scales. Sequential: the anchors of ColorBrewer's YlGnBu (Brewer, 2002), safe for
+ * colour-deficient eyes and monotone in lightness, so that it also prints in grey. Runs: after Okabe
+ * and Ito (2008). Differences: blue through grey to orange, which no common deficiency confuses.
  */
 
 /** @typedef {[number, number, number]} Rgb */
 
-const CIVIDIS = [
-  "00224e", "08306f", "2a3f6d", "434e6c", "575d6d", "696d71", "7b7c76",
-  "8e8d78", "a29e77", "b7b072", "ccc168", "e1d357", "fee838",
-].map(parse);
+const SEQUENTIAL = ["fdfde3", "edf8b1", "c7e9b4", "7fcdbb", "41b6c4", "1d91c0", "225ea8", "253494", "0b1f5c"].map(parse);
+const SEQUENTIAL_DARK = ["1a2440", "253494", "225ea8", "1d91c0", "41b6c4", "7fcdbb", "c7e9b4", "edf8b1", "ffffe5"].map(parse);
 const DIVERGING_LIGHT = ["0b4f8a", "4a90c4", "a9cfe6", "f1f1ef", "f4c58f", "d98632", "8f4a06"].map(parse);
 const DIVERGING_DARK = ["8cc4f0", "4a8fc4", "2a567c", "23282f", "80501f", "cb8136", "ffc070"].map(parse);
 const RUNS_LIGHT = ["#0072b2", "#d17a00", "#008f68", "#b8578c", "#c24a00", "#3d8fc0", "#6b6b6b"];
@@ -44,12 +42,12 @@ export function isDark() {
 }
 
 /**
- * More ink for more: dark blue is much on paper, bright yellow is much on a dark page.
+ * More contrast for more: dark blue is much on paper, pale yellow is much on a dark page.
  * @param {number} place in [0, 1]
  * @returns {Rgb}
  */
 export function sequential(place) {
-  return between(CIVIDIS, isDark() ? 0.08 + 0.92 * place : 0.97 - 0.97 * place);
+  return between(isDark() ? SEQUENTIAL_DARK : SEQUENTIAL, place);
 }
 
 /**

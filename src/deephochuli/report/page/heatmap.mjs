@@ -9,7 +9,8 @@ import { asPowerOfTwo, decimal, percent, percentBetween } from "./numbers.mjs";
 import { createPanel, dropDown } from "./panel.mjs";
 
 const LABELS = 190;
-const RARE_FLOOR = -7;
+const RIM = 8;
+const RARE_FLOOR = -5;
 
 /**
  * @typedef {object} Matrix
@@ -125,8 +126,8 @@ function grouping(matrices) {
 function layout(width, count, index, nRows) {
   const sideBySide = width >= 900;
   const labels = !sideBySide || index === 0 ? Math.min(LABELS, width * 0.3) : 0;
-  const gap = 18;
-  const plot = sideBySide ? (width - LABELS - gap * (count - 1)) / count : width - labels - 8;
+  const gap = 16;
+  const plot = sideBySide ? Math.floor((width - LABELS - (gap + RIM) * count) / count) : width - labels - RIM;
   return { labels, plot, row: Math.max(7, Math.min(22, 560 / Math.max(1, nRows))) };
 }
 
@@ -158,7 +159,7 @@ function legendOf(context, metric, range, view) {
 /** @param {import("./metrics.mjs").Metric} metric @param {[number, number]} range */
 function legendEnds(metric, range) {
   if (metric.scale === "share") return ["0 %", "100 %"];
-  if (metric.scale === "rare") return ["≤ 10⁻⁷", "all"];
+  if (metric.scale === "rare") return ["≤ 0.001 %", "100 %"];
   if (metric.scale === "binades") return [`${decimal(Math.max(16, range[1]))} binades`, "overflow"];
   return range.map(asPowerOfTwo);
 }
@@ -168,7 +169,7 @@ function mapOf(context, view, matrix, layers, range, { labels, plot, row }) {
   const metric = metricOf(view.metric);
   const top = 26;
   const height = top + row * layers.length + 30;
-  const chart = canvas(labels + plot + 8, height, `${matrix.run.name}: ${metric.label} of ${meaningOf(view.quantity)} by layer and step`);
+  const chart = canvas(labels + plot + RIM, height, `${matrix.run.name}: ${metric.label} of ${meaningOf(view.quantity)} by layer and step`);
   const window = stepWindow(context, view);
   const x = linear(window, [labels, labels + plot]);
   const hatchId = `hatch-map-${matrix.run.index}`;
@@ -189,6 +190,8 @@ function picture(matrix, nRows, metric, range, x, top, row, plot) {
   const surface = html("canvas", { width: Math.max(1, Math.round(plot * ratio)), height: Math.max(1, Math.round(nRows * row * ratio)) });
   const brush = surface.getContext("2d");
   const none = ink("none");
+  const card = ink("card");
+  const gap = row > 9 ? ratio : 0;
   const edges = columnEdges(matrix, x).map((edge) => Math.round((edge - x.range[0]) * ratio));
   matrix.rows.forEach((cells, r) => {
     if (!cells) return;
@@ -196,8 +199,11 @@ function picture(matrix, nRows, metric, range, x, top, row, plot) {
     matrix.places.forEach((place, i) => {
       const where = placeOnScale(metric, cells[place].value, range);
       if (Number.isNaN(where)) return;
+      const wide = Math.max(1, edges[i + 1] - edges[i]);
+      brush.fillStyle = card;
+      brush.fillRect(edges[i], y1 - gap, wide, gap);
       brush.fillStyle = cells[place].value === 0 && metric.scale !== "binades" ? none : css(sequential(where));
-      brush.fillRect(edges[i], y0, Math.max(1, edges[i + 1] - edges[i]), y1 - y0 - (row > 9 ? ratio : 0));
+      brush.fillRect(edges[i], y0, wide, y1 - y0 - gap);
     });
   });
   return svg("image", { x: x.range[0], y: top, width: plot, height: nRows * row, href: surface.toDataURL(), preserveAspectRatio: "none", "image-rendering": "pixelated" });

@@ -1,9 +1,14 @@
 /** The page: read the data, put the panels in place, keep them in step with the view. */
 
 import { createHeader, createProvenance } from "./header.mjs";
+import { createCompare } from "./compare.mjs";
+import { createFit } from "./fit.mjs";
 import { createHeatmap } from "./heatmap.mjs";
+import { createLayer } from "./layer.mjs";
 import { createRidges } from "./ridges.mjs";
 import { createToolbar } from "./toolbar.mjs";
+import { createUnits } from "./units.mjs";
+import { createUpdates } from "./updates.mjs";
 import { createVerdict } from "./verdict.mjs";
 import { layersWith, quantitiesOf } from "./context.mjs";
 import { Run } from "./data.mjs";
@@ -12,6 +17,10 @@ import { metricsFor } from "./metrics.mjs";
 import { unpack } from "./payload.mjs";
 import { Store } from "./state.mjs";
 import { createHelp, listenToKeys } from "./help.mjs";
+
+const PANELS = [
+  createVerdict, createHeatmap, createRidges, createUpdates, createUnits, createLayer, createFit, createCompare,
+];
 
 /** Text of a data element of the page. @param {string} id */
 function dataOf(id) {
@@ -91,7 +100,7 @@ async function start() {
   const context = contextOf(payload, await unpack(dataOf("blob"), payload.arrays));
   const help = createHelp();
   const toolbar = createToolbar(context, help);
-  const panels = [createVerdict(context), createHeatmap(context), createRidges(context)];
+  const panels = PANELS.map((create) => create(context));
   const main = html("main", {}, createHeader(context), panels.map((panel) => panel.root), createProvenance(context));
   replace(document.getElementById("page"), toolbar.root, main, help.root);
   listenToKeys(context, help);
