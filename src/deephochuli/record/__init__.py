@@ -1,0 +1,10 @@
+"""Recording a training: taps, schedule and sketches, put together."""
+
+from __future__ import annotations
+
+from deephochuli.record._provenance import arithmetic_flags as arithmetic_flags
+from deephochuli.record._recorder import Recorder as Recorder
+from deephochuli.record._recording import Recording as Recording
+from deephochuli.record._recording import record as record
+
+__all__ = ["Recorder", "Recording", "arithmetic_flags", "record"]

@@ -1,0 +1,88 @@
+"""Where a run comes from: whatever decides its arithmetic and its repeatability."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+from torch import nn
+from torch.optim import Optimizer
+
+import deephochuli
+from deephochuli.store import Manifest, ModelSummary, OptimizerSummary
+
+Flag = bool | int | float | str | None
+
+
+def describe_run(
+    model: nn.Module, optimizers: Sequence[Optimizer], *, schedule: str, selection: str
+) -> Manifest:
+    """Collect the provenance of a run that is about to be recorded; reads, changes nothing."""
+    first = next((p for p in model.parameters()), None)
+    return Manifest(
+        versions={
+            "deephochuli": deephochuli.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        platform=f"{platform.system()} {platform.machine()}",
+        device=str(first.device) if first is not None else "cpu",
+        n_threads=torch.get_num_threads(),
+        flags=arithmetic_flags(),
+        dtypes={name: str(p.dtype).removeprefix("torch.") for name, p in model.named_parameters()},
+        seed=torch.initial_seed(),
+        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        model=ModelSummary(
+            class_name=type(model).__name__,
+            n_parameters=sum(p.numel() for p in model.parameters()),
+            n_modules=sum(1 for _ in model.modules()),
+        ),
+        optimizer=_describe_optimizer(optimizers[0]) if optimizers else None,
+        schedule=schedule,
+        selection=selection,
+    )
+
+
+def arithmetic_flags() -> dict[str, Flag]:
+    """Switches of torch that change results, as they stand now."""
+    return {
+        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+        "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "fp16_reduced_precision_reduction": (
+            torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction
+        ),
+        "bf16_reduced_precision_reduction": (
+            torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+        ),
+        "flush_subnormals": is_flushing_subnormals(),
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "mkldnn": torch.backends.mkldnn.is_available(),
+        "autocast_cpu": torch.is_autocast_enabled("cpu"),
+        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+    }
+
+
+def is_flushing_subnormals() -> bool:
+    """Whether arithmetic on this thread turns subnormal results into zero, found by doing some."""
+    tiny = torch.tensor([2.0**-126], dtype=torch.float32)
+    return bool((tiny * 0.5).item() == 0.0)
+
+
+def _describe_optimizer(optimizer: Optimizer) -> OptimizerSummary:
+    groups: list[dict[str, JsonValue]] = [
+        {
+            name: value if isinstance(value, bool | int | float | str | None) else str(value)
+            for name, value in group.items()
+            if name != "params"
+        }
+        for group in optimizer.param_groups
+    ]
+    return OptimizerSummary(class_name=type(optimizer).__name__, groups=groups)

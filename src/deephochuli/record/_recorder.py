@@ -1,0 +1,332 @@
+"""The sink of the taps: counts what is seen, and hands over whole steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from deephochuli.kernels import (
+    Rows,
+    Summary,
+    TensorJob,
+    UpdateJob,
+    UpdateSummary,
+    backend_for,
+    is_supported,
+)
+from deephochuli.store import StepRow, TapRow
+from deephochuli.taps import Attachment, ParameterTap, Place
+
+StepTaken = Callable[[StepRow, Sequence[TapRow]], None]
+Parameters = Callable[[Optimizer], Iterable[ParameterTap]]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of one place in the step that is being recorded."""
+
+    place: Place
+    dtype: str
+    calls: int = 0
+
+
+@dataclass(slots=True)
+class _Step:
+    """Everything that gathers while one step goes on."""
+
+    seen: dict[int, _Seen] = field(default_factory=dict[int, _Seen])
+    rows: dict[torch.device, Rows] = field(default_factory=dict[torch.device, Rows])
+    taps: list[TapRow] = field(default_factory=list[TapRow])
+    n_micro_batches: int = 0
+    loss: float | None = None
+    loss_scale: float | None = None
+    lr: float | None = None
+    skipped: bool = False
+
+
+class Recorder:
+    """Counts every tensor that the taps show, step by step.
+
+    A step ends when every optimizer has made its update (or was kept from it), or, without an
+    optimizer, when the next forward begins. Forwards that compute no gradient are evaluation and
+    are left out of the steps of a training.
+    """
+
+    def __init__(
+        self,
+        optimizers: Sequence[Optimizer],
+        schedule: Callable[[int], bool],
+    ) -> None:
+        """Count in the steps that ``schedule`` picks; :meth:`connect` before the first one."""
+        self._optimizers = tuple(optimizers)
+        self._schedule = schedule
+        self._on_step: StepTaken = lambda _step, _taps: None
+        self._parameters: Parameters = lambda _: ()
+        self._loss_scale: Callable[[Optimizer], float | None] = lambda _: None
+        self._copies: dict[int, Tensor] = {}
+        self._indices: dict[Place, int] = {}
+        self._before: dict[int, Tensor] = {}
+        self._began = time.monotonic()
+        self.n_steps = 0
+        self._in_evaluation = False
+        self._begin_step()
+
+    def connect(self, attachment: Attachment, on_step: StepTaken) -> None:
+        """Learn where to ask about optimizers, and who takes finished steps."""
+        self._parameters = attachment.parameters
+        self._loss_scale = attachment.loss_scale
+        self._on_step = on_step
+
+    def log(self, *, loss: float | Tensor) -> None:
+        """Note the loss of the step that is going on; ignored when the step is not recorded."""
+        if self._on:
+            self._step.loss = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
+
+    def finish(self) -> None:
+        """End the step that is going on, if anything was seen in it."""
+        if self._on and (self._step.seen or self._step.taps):
+            self._end_step()
+
+    # --- what the taps tell ----------------------------------------------------------------------
+
+    def is_recording(self) -> bool:
+        """Whether the forward that just began belongs to a recorded step."""
+        return self._on and not self._in_evaluation
+
+    def forward_begins(self, is_training: bool) -> None:
+        """Count a micro-batch; without an optimizer, end the step before."""
+        self._in_evaluation = bool(self._optimizers) and not is_training
+        if self._in_evaluation:
+            return
+        if not self._optimizers and self._step.n_micro_batches:
+            self._end_step()
+        self._step.n_micro_batches += 1
+
+    def forward_ends(self) -> None:
+        """Take no notice: gradients of this forward are still to come."""
+
+    def see(self, place: Place, tensor: Tensor) -> None:
+        """Count one tensor."""
+        if not self._on or not is_supported(tensor):
+            return
+        index = self._indices.setdefault(place, len(self._indices))
+        seen = self._step.seen.get(index)
+        dtype = _name(tensor.dtype)
+        if seen is None:
+            seen = self._step.seen[index] = _Seen(place, dtype)
+        elif seen.dtype != dtype:
+            seen.dtype = "mixed"
+        seen.calls += 1
+        rows = self._step.rows.get(tensor.device)
+        if rows is None:
+            rows = self._step.rows[tensor.device] = backend_for(tensor.device).rows()
+        channel_dim = place.channel_dim if place.quantity == "z" else None
+        rows.add(index, TensorJob(tensor, channel_dim))
+
+    def before_update(self, optimizer: Optimizer) -> None:
+        """Keep the weights as they are before the step."""
+        if optimizer not in self._pending:
+            self._end_step()
+        if not self._on:
+            return
+        self._step.loss_scale = self._loss_scale(optimizer)
+        with torch.no_grad():
+            self._keep([tap.parameter for tap in self._parameters(optimizer) if tap.dw])
+
+    def after_update(self, optimizer: Optimizer) -> None:
+        """Count weights, gradients, updates and states; end the step with the last optimizer."""
+        if self._on:
+            with torch.no_grad():
+                self._read_update(optimizer)
+        self._done(optimizer)
+
+    def update_skipped(self, scaler: GradScaler, optimizer: Optimizer) -> None:
+        """Count the gradients that made the scaler skip the step, so that they can be named."""
+        if self._on:
+            self._step.skipped = True
+            self._step.loss_scale = self._loss_scale(optimizer)
+            with torch.no_grad():
+                self._read_gradients(optimizer)
+        self._done(optimizer)
+
+    # --- steps -----------------------------------------------------------------------------------
+
+    def _begin_step(self) -> None:
+        self._on = self._schedule(self.n_steps)
+        self._pending = set(self._optimizers)
+        self._step = _Step()
+
+    def _done(self, optimizer: Optimizer) -> None:
+        self._pending.discard(optimizer)
+        if not self._pending:
+            self._end_step()
+
+    def _end_step(self) -> None:
+        step, number, on = self._step, self.n_steps, self._on
+        self.n_steps += 1
+        self._begin_step()
+        if not on:
+            return
+        taps = _rows_of(step) + step.taps
+        row = StepRow(
+            step=number,
+            wall_s=time.monotonic() - self._began,
+            loss=step.loss,
+            loss_scale=step.loss_scale,
+            skipped=step.skipped,
+            lr=step.lr,
+            n_micro_batches=step.n_micro_batches,
+        )
+        self._on_step(row, taps)
+
+    # --- parameters ------------------------------------------------------------------------------
+
+    def _keep(self, parameters: list[Tensor]) -> None:
+        """Copy parameters into buffers that live as long as the recording, in one call each."""
+        sources = [p.detach() for p in parameters if is_supported(p)]
+        copies = [self._buffer(parameter) for parameter in sources]
+        if sources:
+            _copy_all(copies, sources)
+        self._before = dict(zip(map(Tensor.data_ptr, sources), copies, strict=True))
+
+    def _buffer(self, parameter: Tensor) -> Tensor:
+        key = parameter.data_ptr()
+        copy = self._copies.get(key)
+        if copy is None or copy.shape != parameter.shape or copy.dtype != parameter.dtype:
+            copy = self._copies[key] = torch.empty_like(parameter)
+        return copy
+
+    def _read_update(self, optimizer: Optimizer) -> None:
+        rates = _learning_rates(optimizer)
+        if self._step.lr is None:
+            self._step.lr = next(iter(rates.values()), None)
+        updates: list[tuple[ParameterTap, UpdateJob]] = []
+        tensors: list[tuple[Place, Tensor]] = []
+        for tap in self._parameters(optimizer):
+            tensors.extend(tap.state)
+            before = self._before.get(tap.parameter.data_ptr())
+            gradient = _dense(tap.parameter.grad)
+            if before is None or gradient is None:
+                if tap.w is not None:
+                    tensors.append((tap.w, tap.parameter))
+            else:
+                updates.append((tap, UpdateJob(before, tap.parameter.detach(), gradient)))
+        self._before = {}
+        for taps, summaries in _by_device(updates):
+            for tap, summary in zip(taps, summaries, strict=True):
+                moves = rates.get(id(tap.parameter)) != 0.0
+                self._step.taps.extend(_update_rows(tap, summary, moves))
+        self._summarise(tensors)
+
+    def _read_gradients(self, optimizer: Optimizer) -> None:
+        gradients = [
+            (tap.g, gradient)
+            for tap in self._parameters(optimizer)
+            if tap.g is not None and (gradient := _dense(tap.parameter.grad)) is not None
+        ]
+        self._summarise(gradients)
+
+    def _summarise(self, tensors: list[tuple[Place, Tensor]]) -> None:
+        """Summarise tensors in one call for each device."""
+        groups: dict[torch.device, list[tuple[Place, Tensor]]] = {}
+        for place, tensor in tensors:
+            if is_supported(tensor):
+                groups.setdefault(tensor.device, []).append((place, tensor))
+        for device, group in groups.items():
+            summaries = backend_for(device).summarise([TensorJob(tensor) for _, tensor in group])
+            for (place, tensor), summary in zip(group, summaries, strict=True):
+                self._step.taps.append(_row(place, _name(tensor.dtype), 1, summary))
+
+
+def _copy_all(into: list[Tensor], sources: list[Tensor]) -> None:
+    """Copy many tensors at once; torch has no public name for it."""
+    torch._foreach_copy_(into, sources)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+
+
+def _by_device(
+    updates: list[tuple[ParameterTap, UpdateJob]],
+) -> Iterable[tuple[list[ParameterTap], list[UpdateSummary]]]:
+    """Summarise updates in one call for each device."""
+    groups: dict[torch.device, list[tuple[ParameterTap, UpdateJob]]] = {}
+    for tap, job in updates:
+        groups.setdefault(job.after.device, []).append((tap, job))
+    for device, group in groups.items():
+        summaries = backend_for(device).summarise_updates([job for _, job in group])
+        yield [tap for tap, _ in group], summaries
+
+
+def _dense(gradient: Tensor | None) -> Tensor | None:
+    """A gradient that can be read element by element, or None."""
+    return gradient.detach() if gradient is not None and is_supported(gradient) else None
+
+
+def _learning_rates(optimizer: Optimizer) -> dict[int, float]:
+    """The learning rate of each parameter, by identity, where the optimizer has one."""
+    return {
+        id(parameter): float(group["lr"])
+        for group in optimizer.param_groups
+        if "lr" in group
+        for parameter in group["params"]
+    }
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _rows_of(step: _Step) -> list[TapRow]:
+    """The rows of the activations and gradients that were counted during a step."""
+    found = [
+        _row(seen.place, seen.dtype, seen.calls, summary)
+        for rows in step.rows.values()
+        for index, summary in rows.read().items()
+        if (seen := step.seen[index])
+    ]
+    return sorted(found, key=lambda row: (row.order, row.layer))
+
+
+def _update_rows(tap: ParameterTap, summary: UpdateSummary, moves: bool) -> list[TapRow]:
+    dtype = _name(tap.parameter.dtype)
+    rows: list[TapRow] = []
+    if tap.w is not None:
+        rows.append(_row(tap.w, dtype, 1, summary.weight))
+    if tap.g is not None and summary.gradient is not None and tap.parameter.grad is not None:
+        rows.append(_row(tap.g, _name(tap.parameter.grad.dtype), 1, summary.gradient))
+    if tap.dw is not None:
+        rows.append(_row(tap.dw, dtype, 1, summary.update, summary if moves else None))
+    return rows
+
+
+def _row(
+    place: Place, dtype: str, calls: int, summary: Summary, update: UpdateSummary | None = None
+) -> TapRow:
+    channels = summary.channels
+    return TapRow(
+        layer=place.layer,
+        quantity=place.quantity,
+        module=place.module,
+        module_type=place.module_type,
+        role=place.role,
+        dtype=dtype,
+        order=place.order,
+        calls=calls,
+        sum=summary.sum,
+        sum_sq=summary.sum_sq,
+        min_abs=summary.min_abs,
+        max_abs=summary.max_abs,
+        key=summary.keys,
+        count=summary.counts,
+        positive=channels.positive if channels else None,
+        zero=channels.zero if channels else None,
+        nonfinite=channels.nonfinite if channels else None,
+        n_updatable=update.n_updatable if update else None,
+        n_unmoved=update.n_unmoved if update else None,
+        ratio=update.ratios if update else None,
+        ratio_count=update.ratio_counts if update else None,
+    )

@@ -1,0 +1,138 @@
+"""The public face of recording: one context manager."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from deephochuli.kernels import cpu_backend
+from deephochuli.record._provenance import describe_run
+from deephochuli.record._recorder import Recorder
+from deephochuli.store import RunWriter
+from deephochuli.taps import Attachment, Pattern, Selection, attach, parse_schedule
+
+Schedule = int | str | Iterable[int] | Callable[[int], bool]
+
+
+class Recording:
+    """A run that is being recorded; made by :func:`record`.
+
+    Attributes:
+        path: The run folder.
+    """
+
+    def __init__(self, recorder: Recorder, attachment: Attachment, writer: RunWriter) -> None:
+        """Bind the parts together; use :func:`record`."""
+        self._recorder = recorder
+        self._attachment = attachment
+        self._writer = writer
+        self.path = writer.path
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the training so far, recorded or not."""
+        return self._recorder.n_steps
+
+    def log(self, *, loss: float | Tensor) -> None:
+        """Note the loss of the step that is going on, to be drawn beside what was recorded.
+
+        A loss that lies on a GPU is waited for, but only in recorded steps. Call it before the
+        optimizer steps.
+        """
+        self._recorder.log(loss=loss)
+
+    def close(self) -> None:
+        """Cease to look, and complete the run folder. Calling it again does nothing."""
+        self._attachment.detach()
+        self._recorder.finish()
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def record(
+    model: nn.Module,
+    optimizer: Optimizer | Iterable[Optimizer] | None = None,
+    *,
+    to: str | os.PathLike[str],
+    every: Schedule = 1,
+    select: Selection | Pattern | Sequence[Pattern] | None = None,
+    max_bytes: int | None = None,
+) -> Recording:
+    """Record what floating-point arithmetic does in a model while it trains.
+
+    Nothing in the training changes, to the bit: losses, weights, optimizer and generator states
+    are those of the same training without the recording. Nothing is put on the model, so copies
+    and checkpoints of it know nothing of the recording.
+
+    Args:
+        model: Any module; its pre-activations, activations, their gradients and its parameters
+            are looked at.
+        optimizer: The optimizer or optimizers that change its parameters. Their steps are the
+            steps of the recording. Without one, each call of the model is a step.
+        to: Folder for the run; new or empty.
+        every: Which steps to record: every n-th, ranges such as ``"0:100,1000:2000:10"``,
+            ``"log"``, a collection of steps, or a function of the step number.
+        select: Which layers to look at: a glob, a regular expression ``"re:..."``, a module class,
+            several of these, or a :class:`~deephochuli.taps.Selection` (which also chooses
+            quantities). Every layer when None.
+        max_bytes: Cap for the files of the run; recording ends there, training goes on.
+
+    Returns:
+        The recording, to be used in a ``with`` statement.
+
+    Raises:
+        TapError: The model has nothing to look at, the selection matches nothing, or the schedule
+            cannot be read.
+        StoreError: The folder cannot be written, or already holds something.
+
+    Example:
+        >>> import tempfile, torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU())
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with record(model, optimizer, to=f"{folder}/run"):
+        ...         model(torch.ones(2, 4)).sum().backward()
+        ...         optimizer.step()
+    """
+    optimizers = _as_tuple(optimizer)
+    is_chosen = parse_schedule(every)
+    selection = select if isinstance(select, Selection) else _selection_of(select)
+    manifest = describe_run(model, optimizers, schedule=str(every), selection=str(select or "all"))
+    cpu_backend()  # compile, or load what was compiled before, ahead of the first step
+    recorder = Recorder(optimizers, is_chosen)
+    attachment = attach(model, optimizers, recorder, selection)
+    try:
+        writer = RunWriter(to, manifest, max_bytes=max_bytes)
+    except BaseException:
+        attachment.detach()
+        raise
+    recorder.connect(attachment, writer.append)
+    return Recording(recorder, attachment, writer)
+
+
+def _selection_of(select: Pattern | Sequence[Pattern] | None) -> Selection:
+    if select is None:
+        return Selection()
+    single = isinstance(select, str | type) or callable(select)
+    return Selection(include=(select,) if single else tuple(select))
+
+
+def _as_tuple(optimizer: Optimizer | Iterable[Optimizer] | None) -> tuple[Optimizer, ...]:
+    if optimizer is None:
+        return ()
+    return (optimizer,) if isinstance(optimizer, Optimizer) else tuple(optimizer)
