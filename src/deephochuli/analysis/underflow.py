@@ -1,0 +1,196 @@
+"""Gradient underflow: gradients that a format has no small enough number for.
+
+What was flushed to zero left no trace but a zero, and zeros have other causes (a closed ReLU). So
+the share of lost gradients is bounded from both sides:
+
+- from above by the zeros that are there;
+- from below by the smallest number there is. Of the magnitudes that rounded to the smallest
+  subnormal s, all came from (s/2, 3s/2), a range of width s on each side of zero; what was flushed
+  came from (-s/2, s/2). If small gradients are no rarer than slightly larger ones (the density does
+  not increase with the magnitude), at least half as many were flushed as are found at exactly s.
+
+Counted directly besides: the share of the nonzero gradients that are subnormal and have lost bits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from deephochuli.analysis._finding import Finding, Level, Number, PlaceEvidence, percent
+from deephochuli.analysis._tables import TapSeries, series_of, share, span
+from deephochuli.analysis._whole import sketches
+from deephochuli.formats import Format
+from deephochuli.kernels import key_of
+from deephochuli.sketch import Sketch, best_scale
+from deephochuli.store import RunReader
+
+GRADIENTS = ("g", "dz", "da")
+WARN_SHARE = 0.01
+CRITICAL_SHARE = 0.10
+MARGIN_BINADES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Underflow:
+    """What one gradient lost at the bottom of its format.
+
+    Attributes:
+        series: The gradient.
+        format: Its format.
+        sketch: All its values over the recorded steps.
+        flushed_low: At least this many nonzero gradients became zero.
+        flushed_high: At most this many.
+        subnormal: Nonzero gradients that are subnormal.
+    """
+
+    series: TapSeries
+    format: Format
+    sketch: Sketch
+    flushed_low: int
+    flushed_high: int
+    subnormal: int
+
+    @property
+    def n_nonzero(self) -> int:
+        """Nonzero finite gradients that are left."""
+        return self.sketch.n_finite - self.sketch.n_zero
+
+    @property
+    def flushed_low_share(self) -> float:
+        """At least this share of the gradients that were not zero became zero."""
+        return share(self.flushed_low, self.n_nonzero + self.flushed_low)
+
+    @property
+    def flushed_high_share(self) -> float:
+        """At most this share."""
+        return share(self.flushed_high, self.n_nonzero + self.flushed_high)
+
+    @property
+    def damaged_share(self) -> float:
+        """Share of the gradients that became zero (lower bound) or lost bits."""
+        return share(self.flushed_low + self.subnormal, self.n_nonzero + self.flushed_low)
+
+
+def underflows(run: RunReader) -> list[Underflow]:
+    """Measure every gradient of a run that lost anything, worst first."""
+    wanted = [s for s in series_of(run, lambda tap: tap.quantity in GRADIENTS) if _may_lose(s)]
+    merged = sketches(run, [series.info for series in wanted])
+    found = [_measure(series, merged[series.info.layer, series.info.quantity]) for series in wanted]
+    return sorted((u for u in found if u), key=lambda u: -u.damaged_share)
+
+
+def find(run: RunReader) -> list[Finding]:
+    """Report gradients that underflow."""
+    hit = [u for u in underflows(run) if u.damaged_share >= WARN_SHARE]
+    by_format: dict[str, list[Underflow]] = {}
+    for underflow in hit:
+        by_format.setdefault(underflow.series.info.dtype, []).append(underflow)
+    return [_finding(run, dtype, group) for dtype, group in by_format.items()]
+
+
+def limiting_scale(run: RunReader, fmt: Format) -> tuple[float, str] | None:
+    """Find the largest loss scale that no recorded gradient of a format forbids.
+
+    Returns:
+        The power of two, leaving ``MARGIN_BINADES`` of room at the top, relative to the scale that
+        the run used; and the layer and quantity that limit it. None without gradients.
+    """
+    best: tuple[float, str] | None = None
+    gradients = [s.info for s in series_of(run, lambda tap: tap.quantity in GRADIENTS)]
+    for (layer, quantity), sketch in sketches(run, gradients).items():
+        scale = best_scale(sketch, fmt, margin_binades=MARGIN_BINADES).best
+        if not math.isnan(scale) and (best is None or scale < best[0]):
+            best = scale, f"{layer}:{quantity}"
+    return best
+
+
+def _may_lose(series: TapSeries) -> bool:
+    return series.format is not None and series.total("n_subnormal") > 0
+
+
+def _measure(series: TapSeries, sketch: Sketch) -> Underflow | None:
+    fmt = series.format
+    if fmt is None:
+        return None
+    smallest = key_of(fmt.smallest_subnormal)
+    at_smallest = sketch.count_key(smallest) + sketch.count_key(0x8000 | smallest)
+    zeros = sketch.n_zero
+    return Underflow(
+        series,
+        fmt,
+        sketch,
+        min(at_smallest // 2, zeros),
+        zeros,
+        series.total("n_subnormal"),
+    )
+
+
+def _finding(run: RunReader, dtype: str, group: list[Underflow]) -> Finding:
+    worst = group[0]
+    info = worst.series.info
+    level: Level = "critical" if worst.damaged_share >= CRITICAL_SHARE else "warning"
+    first, last = span(worst.series.steps, worst.series.integers("n_subnormal") > 0)
+    limit = limiting_scale(run, worst.format)
+    scale = f"2.0**{math.log2(limit[0]):.0f}" if limit else "2.0**16"
+    room = (
+        f" The gradients of this run allow a scale of {scale} with {MARGIN_BINADES} binades to "
+        f"spare; {limit[1]} is the tensor that limits it."
+        if limit
+        else ""
+    )
+    return Finding(
+        kind="gradient-underflow",
+        level=level,
+        score=worst.damaged_share,
+        title=(
+            f"Gradients underflow in {dtype}: {percent(worst.damaged_share)} of {info.layer} "
+            f"({info.quantity}) lost or damaged"
+        ),
+        layer=info.layer,
+        quantity=info.quantity,
+        summary=(
+            f"{len(group)} gradient tensors reach below the normal range of {dtype} "
+            f"({worst.format.smallest_normal:.3g}). In {info.layer} ({info.quantity}) "
+            f"{percent(share(worst.subnormal, worst.n_nonzero))} of the nonzero gradients are "
+            f"subnormal, and between {percent(worst.flushed_low_share)} and "
+            f"{percent(worst.flushed_high_share)} were flushed to zero (the upper bound counts "
+            "every zero, whatever its cause)."
+        ),
+        why=(
+            "A gradient below half the smallest subnormal "
+            f"({worst.format.zero_threshold:.3g}) becomes exactly zero, and just above it keeps "
+            "only one or two bits. The weights behind it stop learning."
+        ),
+        advice="Scale the loss, so that gradients move up into the range of the format; or use "
+        f"BF16, which has the range of FP32.{room}",
+        code=(
+            f"scaler = torch.amp.GradScaler(device_type, init_scale={scale})\n"
+            "scaler.scale(loss).backward()\n"
+            "scaler.step(optimizer); scaler.update()"
+        ),
+        numbers=(
+            Number(
+                "flushed to zero",
+                worst.flushed_low_share,
+                "share",
+                worst.flushed_low_share,
+                worst.flushed_high_share,
+            ),
+            Number("subnormal, of nonzero", share(worst.subnormal, worst.n_nonzero), "share"),
+            Number("nonzero gradients recorded", worst.n_nonzero),
+        ),
+        places=tuple(
+            PlaceEvidence(
+                u.series.info.layer,
+                u.series.info.quantity,
+                u.damaged_share,
+                u.flushed_low_share,
+                u.flushed_high_share,
+            )
+            for u in group
+        ),
+        step_first=first,
+        step_last=last,
+        evidence="subnormal",
+    )
