@@ -47,6 +47,11 @@ def fit(
     out = console()
     _print_summary(fits, out)
     _print_tensors(fits, None if show_all else MOST_ROWS, out)
+    out.print(
+        "Range only: 'fits' says that nothing overflows and next to nothing becomes zero; "
+        "× 2^k: after multiplication by that factor. Errors within the range are not judged here.",
+        style="dim",
+    )
 
 
 def as_record(entry: Fit) -> Json:
