@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -70,7 +70,7 @@ def record(
     *,
     to: str | os.PathLike[str],
     every: Schedule = 1,
-    select: Selection | Pattern | Sequence[Pattern] | None = None,
+    select: Selection | Pattern | list[Pattern] | tuple[Pattern, ...] | None = None,
     max_bytes: int | None = None,
 ) -> Recording:
     """Record what floating-point arithmetic does in a model while it trains.
@@ -125,11 +125,10 @@ def record(
     return Recording(recorder, attachment, writer)
 
 
-def _selection_of(select: Pattern | Sequence[Pattern] | None) -> Selection:
+def _selection_of(select: Pattern | list[Pattern] | tuple[Pattern, ...] | None) -> Selection:
     if select is None:
         return Selection()
-    single = isinstance(select, str | type) or callable(select)
-    return Selection(include=(select,) if single else tuple(select))
+    return Selection(include=tuple(select) if isinstance(select, list | tuple) else (select,))
 
 
 def _as_tuple(optimizer: Optimizer | Iterable[Optimizer] | None) -> tuple[Optimizer, ...]:
