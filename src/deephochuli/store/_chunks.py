@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deephochuli.errors import StoreError
 from deephochuli.store._checks import list_faults, total_faults
+from deephochuli.store._listing import join_names
 from deephochuli.store._parquet import Texts, Values, open_file
 from deephochuli.store._ragged import Array, Ragged
 from deephochuli.store._schema import FILES
@@ -49,15 +50,11 @@ class ChunkReader:
             raise StoreError(f"{file.path} is damaged: its steps do not increase.")
         return columns
 
-    def texts(self, names: Iterable[str]) -> dict[str, Texts]:
-        """Text columns of rollup.parquet."""
-        return self._files["rollup"].read(names)
-
     def tap_of_row(self, file: str, index: TapIndex) -> NDArray[np.int64]:
         """Index of the tap of each row of a file."""
         if file not in self._tap_of_row:
             texts = self._files[file].read(("layer", "quantity"))
-            self._tap_of_row[file] = self._join_names(file, **texts, index=index)
+            self._tap_of_row[file] = self._index_rows(file, **texts, index=index)
         return self._tap_of_row[file]
 
     def forget(self) -> None:
@@ -92,14 +89,11 @@ class ChunkReader:
         local = _local(rows, groups, starts)
         return {name: _pick(columns[name], local) for name in names}
 
-    def _join_names(
+    def _index_rows(
         self, file: str, layer: Texts, quantity: Texts, index: TapIndex
     ) -> NDArray[np.int64]:
         """Index of the tap with the given layer and quantity, row by row."""
-        width = max(1, len(quantity.names))
-        pairs, place = np.unique(layer.codes * width + quantity.codes, return_inverse=True)
-        known: list[int] = pairs.tolist()
-        names = [(layer.names[p // width], quantity.names[p % width]) for p in known]
+        names, _, place = join_names(layer, quantity)
         lost = [name for name in names if name not in index]
         if lost:
             raise StoreError(f"{self._files[file].path} is damaged: {lost[0]} is in no rollup.")

@@ -37,6 +37,8 @@ def merge_by_tap(frame: Frame) -> Frame:
         independent of order. sum and sum_sq are correctly rounded sums (math.fsum) of the rows
         given; merging twice rounds twice. min_abs and max_abs leave out nan.
     """
+    if not len(frame):
+        return frame
     order = np.argsort(frame.tap, kind="stable")
     if np.any(order[1:] < order[:-1]):
         frame = frame.take(order)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ class ColumnFile:
 
     def _table(self, names: list[str], groups: Sequence[int] | None = None) -> pa.Table:
         try:
-            with self.path.open("rb") as file:
+            with _stream(self.path) as file:
                 reader = _open(file, self.footer)
                 chosen = range(len(self.starts) - 1) if groups is None else groups
                 return reader.read_row_groups(list(chosen), columns=names)
@@ -98,7 +99,7 @@ def open_file(folder: Path, file: str, identity: dict[str, str]) -> ColumnFile:
     """
     path = folder / f"{file}.parquet"
     try:
-        with path.open("rb") as stream:
+        with _stream(path) as stream:
             footer = _open(stream, None).metadata
         schema = footer.schema.to_arrow_schema()
         counts = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
@@ -119,7 +120,15 @@ def open_file(folder: Path, file: str, identity: dict[str, str]) -> ColumnFile:
     return ColumnFile(path, columns, footer, offsets_of(np.array(counts, np.int64)))
 
 
-def _open(stream: BinaryIO, footer: pq.FileMetaData | None) -> pq.ParquetFile:
+def _stream(path: Path) -> pa.NativeFile | BinaryIO:
+    """Open file that pyarrow reads without the help of Python, and so in several threads."""
+    try:
+        return pa.OSFile(os.fspath(path))
+    except UnicodeEncodeError:  # a name that is no text: Python can open it, pyarrow cannot
+        return path.open("rb")
+
+
+def _open(stream: pa.NativeFile | BinaryIO, footer: pq.FileMetaData | None) -> pq.ParquetFile:
     """Parquet reader that verifies the checksum of each page."""
     return pq.ParquetFile(
         stream, metadata=footer, page_checksum_verification=True, pre_buffer=False

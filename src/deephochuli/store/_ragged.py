@@ -46,6 +46,8 @@ class Ragged:
     @classmethod
     def joined(cls, parts: Sequence[Ragged], dtype: ElementType) -> Ragged:
         """Append columns to one another."""
+        if len(parts) == 1:
+            return parts[0]
         lengths = [part.lengths for part in parts]
         return cls(
             np.concatenate([np.empty(0, dtype), *(part.values for part in parts)]),
@@ -89,9 +91,12 @@ class Ragged:
 
     def totals(self, weights: Array | None = None) -> NDArray[np.int64]:
         """Sum of each row of int64 values, or of other weights on the same elements: exact."""
-        sums = np.zeros(self.offsets[-1] + 1, np.int64)
-        np.cumsum(self.values if weights is None else weights, out=sums[1:])
-        return sums[self.offsets[1:]] - sums[self.offsets[:-1]]
+        sums = np.zeros(len(self), np.int64)
+        filled = self.lengths > 0
+        if filled.any():
+            values = self.values if weights is None else weights
+            sums[filled] = np.add.reduceat(values, self.offsets[:-1][filled])
+        return sums
 
 
 def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

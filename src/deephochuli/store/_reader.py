@@ -6,7 +6,6 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from deephochuli.errors import DeepHochuliWarning, StoreError
 from deephochuli.store._answers import Channels, Damage, MergedTap, Rollups, TapInfo
 from deephochuli.store._chunk import chunk_name
 from deephochuli.store._chunks import ChunkReader
+from deephochuli.store._listing import LISTED, list_taps
 from deephochuli.store._manifest import MANIFEST_NAME, Manifest, read_manifest
 from deephochuli.store._merge import merge_by_tap
 from deephochuli.store._parquet import Values
@@ -26,7 +26,6 @@ from deephochuli.store._schema import NUMPY_TYPES, SPAN_COLUMNS, STEP_COLUMNS, T
 
 _CHUNK = re.compile(r"chunk-(\d{6,})")
 _SPAN = tuple(c.name for c in SPAN_COLUMNS)
-_TEXTS = tuple(c.name for c in TAP_COLUMNS if c.kind == "text")
 _T = TypeVar("_T")
 
 SCALARS = tuple(c.name for c in TAP_COLUMNS if c.kind != "text" and not c.is_list)
@@ -243,9 +242,7 @@ class RunReader:
 
     def _taps(self) -> list[TapInfo]:
         if "taps" not in self._cache:
-            numbers = ("order", "n_steps", "n_channels")
-            parts = self._each(lambda c: (c.texts(_TEXTS), c.columns("rollup", numbers)))
-            self._cache["taps"] = _list_taps(parts)
+            self._cache["taps"] = list_taps(self._each(lambda c: c.columns("rollup", LISTED)))
         return self._cache["taps"]
 
     def _index(self) -> dict[tuple[str, str], int]:
@@ -323,31 +320,3 @@ def _frame_of(columns: dict[str, Any]) -> Frame:
     numbers["dtype"] = np.zeros(n_rows, np.int64)
     lists = {name: columns[name] for name in LIST_TYPES}
     return Frame(np.zeros(n_rows, np.int64), numbers, lists)
-
-
-def _list_taps(parts: Sequence[tuple[dict[str, Any], dict[str, Array]]]) -> list[TapInfo]:
-    """Taps of a run, from the texts and numbers of the rollup rows of each chunk."""
-    found: dict[tuple[str, str], TapInfo] = {}
-    for texts, numbers in parts:
-        words = [[texts[t].names[code] for code in texts[t].codes.tolist()] for t in _TEXTS]
-        counts = [numbers[name].tolist() for name in ("order", "n_steps", "n_channels")]
-        for row in zip(*words, *counts, strict=True):
-            *names, order, n_records, n_channels = row
-            tap = TapInfo(
-                **dict(zip(_TEXTS, names, strict=True)),
-                order=order,
-                n_records=n_records,
-                n_channels=max(n_channels, 0),
-            )
-            name = (tap.layer, tap.quantity)
-            found[name] = _add_tap(found[name], tap) if name in found else tap
-    return sorted(found.values(), key=lambda tap: (tap.order, tap.layer, tap.quantity))
-
-
-def _add_tap(old: TapInfo, new: TapInfo) -> TapInfo:
-    return replace(
-        old,
-        dtype=old.dtype if old.dtype == new.dtype else "mixed",
-        n_records=old.n_records + new.n_records,
-        n_channels=max(old.n_channels, new.n_channels),
-    )

@@ -62,8 +62,8 @@ class TapRow:
         max_abs: Greatest finite magnitude; nan if there is none.
         key: Leading-bit keys, uint16, strictly increasing.
         count: int64, > 0: elements that have the key.
-        positive: int64 per channel: elements > 0. All three of these, or none.
-        zero: int64 per channel: elements == 0.
+        positive: int64 per channel: finite elements > 0. All three of these, or none.
+        zero: int64 per channel: +0 and -0.
         nonfinite: int64 per channel: inf and nan.
         n_updatable: For dw: elements with nonzero gradient and learning rate.
         n_unmoved: For dw: of those, elements whose stored bits did not change.

@@ -21,6 +21,7 @@ class Taps:
         self.texts: dict[str, list[str]] = {name: [] for name in _TEXTS}
         self.order: list[int] = []
         self.dtypes: list[str] = ["mixed"]
+        self._dtype_index: dict[str, int] = {}
 
     def indices(self, rows: Sequence[TapRow]) -> NDArray[np.int64]:
         """Index of the tap of each row; new taps get the next."""
@@ -36,13 +37,18 @@ class Taps:
             self.index[name] = len(self.order)
             self.order.append(row.order)
             for text, values in self.texts.items():
-                # Python allows half of a surrogate pair in an attribute name, UTF-8 does not.
-                values.append(getattr(row, text).encode("utf-8", "backslashreplace").decode())
+                values.append(_as_utf8(getattr(row, text)))
         return self.index[name]
 
     def dtype_indices(self, rows: Sequence[TapRow]) -> NDArray[np.int64]:
         """Index of the dtype of each row in ``dtypes``."""
         names = [row.dtype for row in rows]
-        self.dtypes += sorted(set(names) - set(self.dtypes))
-        place = {name: i for i, name in enumerate(self.dtypes)}
-        return np.array([place[name] for name in names], np.int64)
+        for name in sorted(set(names) - set(self._dtype_index)):
+            self._dtype_index[name] = len(self.dtypes)
+            self.dtypes.append(_as_utf8(name))
+        return np.array([self._dtype_index[name] for name in names], np.int64)
+
+
+def _as_utf8(text: str) -> str:
+    """Python allows half of a surrogate pair in a name, UTF-8 does not: it is spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode()

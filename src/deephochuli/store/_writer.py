@@ -58,7 +58,7 @@ class RunWriter:
         max_bytes: int | None = None,
         buffer_bytes: int = 32 << 20,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # training may change the working folder
         self.manifest = manifest
         self._chunk_steps = chunk_steps
         self._chunk_seconds = chunk_seconds
@@ -143,14 +143,13 @@ class RunWriter:
             raise StoreError(
                 f"Step {step.step} came after step {self._last_step}; steps must increase."
             )
-        frame = step_frame(step.step, taps, self._taps) if taps else None
+        frame = step_frame(step.step, taps, self._taps)
         if not self._steps and self._draft is None:
             self._opened = time.monotonic()
         self._last_step = step.step
         self._steps.append(step)
-        if frame is not None:
-            self._frames.append(frame)
-            self._buffered += frame.n_bytes + _ROW_BYTES * len(frame)
+        self._frames.append(frame)
+        self._buffered += frame.n_bytes + _ROW_BYTES * len(frame)
 
     def _is_chunk_due(self) -> bool:
         growth = 2 ** (self._n_chunks // _CHUNKS_PER_DOUBLING)
