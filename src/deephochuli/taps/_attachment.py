@@ -1,13 +1,11 @@
 """Looking at a model and its optimizers, and ceasing to."""
 
-# `OptimizedModule` and `_compiled_call_impl` are how torch.compile marks what it has compiled.
-# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
@@ -17,22 +15,29 @@ from torch.nn.modules.module import (
 )
 from torch.optim import Optimizer
 
-from deephochuli.errors import TapError
 from deephochuli.taps import _scaler
 from deephochuli.taps._catalogue import Catalogue, modules_of
 from deephochuli.taps._faults import Faults, say
 from deephochuli.taps._forward import ForwardWatch
-from deephochuli.taps._parameters import ParameterCatalogue, ParameterTap, parameters_of
+from deephochuli.taps._parameters import ParameterCatalogue, ParameterTap
 from deephochuli.taps._reader import Reader
 from deephochuli.taps._selection import Selection
 from deephochuli.taps._sink import Sink
+from deephochuli.taps._wrappers import (
+    check_module,
+    check_optimizer,
+    is_compiled,
+    listed,
+    plain_model,
+    plain_optimizer,
+)
 
 
 class Attachment:
     """A model and its optimizers being looked at, until `detach`.
 
     Attributes:
-        model: The model; the one inside, if it was handed over compiled.
+        model: The model; the one inside, if it came compiled or wrapped for several ranks.
         optimizers: Its optimizers.
         faults: What has failed while looking, and is switched off.
     """
@@ -45,7 +50,7 @@ class Attachment:
         selection: Selection,
     ) -> None:
         """Attach at once; use `attach`, which checks what it is given."""
-        self.model = uncompiled(model)
+        self.model = plain_model(model)
         self.optimizers = tuple(optimizers)
         self.faults = Faults()
         self._reader = Reader(sink, self.faults)
@@ -58,7 +63,7 @@ class Attachment:
         self._has_warned = False
         self._lock = threading.Lock()
         try:
-            self._register(is_compiled=is_compiled(model) or is_compiled(self.model))
+            self._register(is_compiled=is_compiled(model))
             self._warn_of_compiled_parts()
         except BaseException:
             self.detach()
@@ -203,54 +208,8 @@ def attach(
         TapError: There is nothing to look at in the model, an optimizer is none or belongs to
             another model, or the selection matches nothing.
     """
-    _check_module(model)
-    found = [_plain_optimizer(each) for each in _listed(optimizers)]
+    check_module(model)
+    found = [plain_optimizer(each) for each in listed(optimizers)]
     for optimizer in found:
-        _check_optimizer(model, optimizer)
+        check_optimizer(model, optimizer)
     return Attachment(model, found, sink, selection or Selection())
-
-
-def _check_module(given: object) -> None:
-    if not isinstance(given, nn.Module):
-        raise TapError(f"Cannot look at a {type(given).__name__}: expected a torch.nn.Module.")
-
-
-def _listed(optimizers: Any) -> list[Any]:  # noqa: ANN401 - whatever the user hands over
-    if optimizers is None:
-        return []
-    is_many = isinstance(optimizers, Iterable) and not isinstance(optimizers, Optimizer)
-    return list(optimizers) if is_many else [optimizers]  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _plain_optimizer(given: Any) -> Optimizer:  # noqa: ANN401 - whatever the user hands over
-    """Unwrap what libraries put around an optimizer."""
-    inner = given
-    while not isinstance(inner, Optimizer) and hasattr(inner, "optimizer"):
-        inner = inner.optimizer
-    if not isinstance(inner, Optimizer):
-        raise TapError(
-            f"Cannot look at the updates of a {type(given).__name__}: expected a "
-            "torch.optim.Optimizer or a wrapper with an attribute 'optimizer'."
-        )
-    return inner
-
-
-def _check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
-    """Refuse an optimizer that changes nothing of the model: it was made for another one."""
-    own = {id(parameter) for parameter in model.parameters()}
-    if own and not any(id(parameter) in own for parameter in parameters_of(optimizer)):
-        raise TapError(
-            f"No parameter of {type(model).__name__} belongs to this {type(optimizer).__name__}. "
-            "Make the optimizer after the model, from model.parameters()."
-        )
-
-
-def uncompiled(model: nn.Module) -> nn.Module:
-    """Return the module inside what ``torch.compile(module)`` returns."""
-    inner = getattr(model, "_orig_mod", None)
-    return inner if isinstance(inner, nn.Module) else model
-
-
-def is_compiled(model: nn.Module) -> bool:
-    """Say whether a module has been compiled, either in place or as a new one."""
-    return model._compiled_call_impl is not None or uncompiled(model) is not model
