@@ -98,7 +98,7 @@ class _Verb(ModuleType):
     """
 
     @property
-    def _function(self) -> Any:  # noqa: ANN401 (whatever the part offers)
+    def _function(self) -> Any:
         return getattr(self, _VERBS[self.__name__.rpartition(".")[2]])
 
     @property
@@ -108,7 +108,7 @@ class _Verb(ModuleType):
 
         return inspect.signature(self._function)
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 (passed on)
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Call the function that the part is named after."""
         return self._function(*arguments, **options)
 
