@@ -32,7 +32,12 @@ HOSTILE_NAMES = (
 )
 CONVOLUTIONS = (
     "stem",
-    *(f"stages.{stage}.{block}.conv{number}" for stage in (0, 1) for block in (0, 1) for number in (1, 2)),
+    *(
+        f"stages.{stage}.{block}.conv{number}"
+        for stage in (0, 1)
+        for block in (0, 1)
+        for number in (1, 2)
+    ),
     "neck",
     "head",
 )
@@ -141,7 +146,13 @@ def _statistics(values: np.ndarray, *, channels: bool) -> dict[str, Any]:
 
 
 def tap_row(
-    layer: str, quantity: str, values: np.ndarray, *, dtype: str = "float32", order: int = 0, **more: Any
+    layer: str,
+    quantity: str,
+    values: np.ndarray,
+    *,
+    dtype: str = "float32",
+    order: int = 0,
+    **more: Any,
 ) -> TapRow:
     """The row of one tensor, channels first."""
     is_activation = quantity in ("z", "a", "dz", "da")

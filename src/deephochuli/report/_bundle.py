@@ -15,7 +15,9 @@ from typing import Final
 
 STYLES: Final = ("base.css", "controls.css", "panels.css", "print.css")
 _IMPORT: Final = re.compile(r'^import \{([^}]*)\} from "\./([a-z_]+)\.mjs";\n', re.MULTILINE)
-_EXPORT: Final = re.compile(r"^export (?=(?:async function|function|class|const) (\w+))", re.MULTILINE)
+_EXPORT: Final = re.compile(
+    r"^export (?=(?:async function|function|class|const) (\w+))", re.MULTILINE
+)
 
 
 def page_source(name: str) -> str:

@@ -39,7 +39,6 @@ Codes and packing are those of `_codes`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -48,6 +47,7 @@ from deephochuli.analysis import Finding, findings
 from deephochuli.formats import format_of_dtype
 from deephochuli.report._codes import Blob
 from deephochuli.report._formats import formats_payload
+from deephochuli.report._json import finding_record
 from deephochuli.report._provenance import generator, provenance_rows
 from deephochuli.report._read import read_run
 from deephochuli.report._run import add_run
@@ -103,41 +103,10 @@ def _run_part(
 
 
 def finding_payload(finding: Finding, number: int, run: RunReader) -> dict[str, Any]:
-    """One finding as the page and the machine form hold it."""
+    """One finding as the page holds it: the machine form, its run, and where the page shows it."""
     return {
+        **finding_record(finding),
         "run": number,
-        "kind": finding.kind,
-        "level": finding.level,
-        "score": finite_or_none(finding.score),
-        "title": finding.title,
-        "layer": finding.layer,
-        "quantity": finding.quantity,
-        "summary": finding.summary,
-        "why": finding.why,
-        "advice": finding.advice,
-        "code": finding.code,
-        "numbers": [
-            {
-                "label": number.label,
-                "value": finite_or_none(number.value),
-                "unit": number.unit,
-                "low": finite_or_none(number.low),
-                "high": finite_or_none(number.high),
-            }
-            for number in finding.numbers
-        ],
-        "places": [
-            {
-                "layer": place.layer,
-                "quantity": place.quantity,
-                "value": finite_or_none(place.value),
-                "low": finite_or_none(place.low),
-                "high": finite_or_none(place.high),
-            }
-            for place in finding.places
-        ],
-        "step_first": finding.step_first,
-        "step_last": finding.step_last,
         "evidence": METRIC_OF_EVIDENCE.get(finding.evidence, finding.evidence),
         "format": _format_of(finding, run),
     }
@@ -146,11 +115,6 @@ def finding_payload(finding: Finding, number: int, run: RunReader) -> dict[str, 
 def harm(finding: dict[str, Any]) -> tuple[int, float]:
     """Sort key of a finding among those of several runs: worst first."""
     return ("critical", "warning", "note").index(finding["level"]), -(finding["score"] or 0.0)
-
-
-def finite_or_none(value: float | None) -> float | None:
-    """A number that JSON can hold."""
-    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _format_of(finding: Finding, run: RunReader) -> str | None:

@@ -65,9 +65,7 @@ def read_curves(reader: RunReader) -> Rows:
 def read_rollups(reader: RunReader) -> Rows:
     """One row per tap and chunk, with lists."""
     rollups = reader.rollups(LISTS)
-    return Rows(
-        rollups.tap, rollups.step_first, rollups.step_last, rollups.numbers, rollups.lists
-    )
+    return Rows(rollups.tap, rollups.step_first, rollups.step_last, rollups.numbers, rollups.lists)
 
 
 def read_every_step(reader: RunReader) -> Rows:
@@ -112,7 +110,9 @@ def _codes(table: Any, name: str) -> tuple[Ints, list[str]]:
         column = column.dictionary_encode()
     array = column.unify_dictionaries().combine_chunks()
     chunk = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
-    return chunk.indices.to_numpy(zero_copy_only=False).astype(np.int64), chunk.dictionary.to_pylist()
+    return chunk.indices.to_numpy(zero_copy_only=False).astype(
+        np.int64
+    ), chunk.dictionary.to_pylist()
 
 
 def _ints(table: Any, name: str) -> Ints:
@@ -128,7 +128,9 @@ def _floats(table: Any, name: str) -> Floats:
 def _ragged(table: Any, name: str) -> Ragged:
     """A list column; a null list has length 0."""
     chunks = table.column(name).chunks
-    lengths = [chunk.value_lengths().fill_null(0).to_numpy(zero_copy_only=False) for chunk in chunks]
+    lengths = [
+        chunk.value_lengths().fill_null(0).to_numpy(zero_copy_only=False) for chunk in chunks
+    ]
     present = [chunk.is_valid().to_numpy(zero_copy_only=False) for chunk in chunks]
     values = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks]
     offsets = np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths]).astype(np.int64))

@@ -12,6 +12,7 @@ from deephochuli.formats import format_of_dtype
 
 from deephochuli.report._codes import Blob, encode_counts, encode_magnitudes
 from deephochuli.report._gather import (
+    INFINITY_KEY,
     Cells,
     Entries,
     Sparse,
@@ -28,7 +29,7 @@ from deephochuli.report._gather import (
     rectified,
 )
 from deephochuli.report._read import RunTables
-from deephochuli.report._rows import Ints
+from deephochuli.report._rows import Floats, Ints
 from deephochuli.report._series import add_series
 from deephochuli.report._units import add_units
 from deephochuli.store import TapInfo
@@ -53,8 +54,9 @@ def add_run(blob: Blob, prefix: str, run: RunTables) -> dict[str, Any]:
     taps, tap_of = with_activations(run.taps)
     entries = _entries(run, tap_of)
     add_series(blob, prefix, run.curves, run.columns, len(run.taps))
-    _add_totals(blob, prefix, run, len(taps))
-    _add_sparse(blob, f"{prefix}sketch.", merged_over_time(entries, len(taps)), "u2")
+    sparse = merged_over_time(entries, len(taps))
+    _add_totals(blob, prefix, run, sparse)
+    _add_sparse(blob, f"{prefix}sketch.", sparse, "u2")
     _add_bins(blob, prefix, run, entries, len(taps))
     _add_ratios(blob, prefix, run)
     _add_steps(blob, prefix, run)
@@ -99,20 +101,41 @@ def _entries(run: RunTables, tap_of: Ints) -> Entries:
     return folded(joined(signed, rectified(signed, tap_of)))
 
 
-def _add_totals(blob: Blob, prefix: str, run: RunTables, n_taps: int) -> None:
-    """Exact whole-run numbers that a histogram does not hold."""
+def _add_totals(blob: Blob, prefix: str, run: RunTables, sparse: Sparse) -> None:
+    """Exact whole-run numbers that a histogram does not hold; of derived taps, from its edges."""
     rows, tap = run.histograms, run.histograms.tap
-    smallest = extremes(rows.numbers["min_abs"], tap, n_taps, largest=False)
-    blob.add(f"{prefix}total.min_abs", "f8", smallest)
-    largest = extremes(rows.numbers["max_abs"], tap, n_taps, largest=True)
-    blob.add(f"{prefix}total.max_abs", "f8", largest)
-    for name in ("sum", "sum_sq"):
-        sums = np.bincount(tap, weights=rows.numbers[name], minlength=n_taps)
-        blob.add(f"{prefix}total.{name}", "f8", sums)
+    n_taps = sparse.offsets.size - 1
+    derived = np.arange(n_taps) >= len(run.taps)
+    edges = _edge_totals(sparse)
+    recorded = {
+        "min_abs": extremes(rows.numbers["min_abs"], tap, n_taps, largest=False),
+        "max_abs": extremes(rows.numbers["max_abs"], tap, n_taps, largest=True),
+        "sum": np.bincount(tap, weights=rows.numbers["sum"], minlength=n_taps),
+        "sum_sq": np.bincount(tap, weights=rows.numbers["sum_sq"], minlength=n_taps),
+    }
+    for name, values in recorded.items():
+        blob.add(f"{prefix}total.{name}", "f8", np.where(derived, edges[name], values))
     for name in ("n_subnormal", "n_updatable", "n_unmoved"):
         known = rows.numbers[name] >= 0
         sums = exact_sums(tap[known], rows.numbers[name][known], n_taps)
         blob.add(f"{prefix}total.{name}", "i8", sums)
+
+
+def _edge_totals(sparse: Sparse) -> dict[str, Floats]:
+    """Extremes and sums of folded histograms with every magnitude at the lower edge of its key."""
+    n_taps = sparse.offsets.size - 1
+    tap = np.repeat(np.arange(n_taps), np.diff(sparse.offsets))
+    edge = ((sparse.keys >> 1) << 49).astype(np.uint64).view(np.float64)
+    finite = sparse.keys < INFINITY_KEY
+    nonzero = finite & (sparse.keys > 0)
+    with np.errstate(over="ignore"):
+        square = np.where(finite, edge, 0.0) ** 2 * sparse.counts
+    return {
+        "min_abs": extremes(edge[nonzero], tap[nonzero], n_taps, largest=False),
+        "max_abs": extremes(edge[finite], tap[finite], n_taps, largest=True),
+        "sum": np.bincount(tap, np.where(finite, edge, 0.0) * sparse.counts, n_taps),
+        "sum_sq": np.bincount(tap, square, n_taps),
+    }
 
 
 def _add_sparse(blob: Blob, prefix: str, sparse: Sparse, kind: str) -> None:
@@ -126,9 +149,7 @@ def _add_bins(blob: Blob, prefix: str, run: RunTables, entries: Entries, n_taps:
     """Pack the histograms over time, and what a histogram over time leaves out."""
     n_bins = len(run.bins)
     usual = finite_nonzero(entries)
-    _add_cells(
-        blob, f"{prefix}bins.", cells_of(usual, half_binades(usual.key), n_taps, n_bins)
-    )
+    _add_cells(blob, f"{prefix}bins.", cells_of(usual, half_binades(usual.key), n_taps, n_bins))
     for name, counts in class_counts(entries, n_taps, n_bins).items():
         blob.add(f"{prefix}bins.{name}", "u2", encode_counts(counts), delta=True)
     rows = run.histograms
@@ -154,9 +175,7 @@ def _add_ratios(blob: Blob, prefix: str, run: RunTables) -> None:
     n_taps = len(run.taps)
     sparse = merged_over_time(entries, n_taps, lowest=LOWEST_RATIO)
     _add_sparse(blob, f"{prefix}ratio.", sparse, "i2")
-    _add_cells(
-        blob, f"{prefix}ratio.bins.", cells_of(entries, entries.key, n_taps, len(run.bins))
-    )
+    _add_cells(blob, f"{prefix}ratio.bins.", cells_of(entries, entries.key, n_taps, len(run.bins)))
 
 
 def _add_steps(blob: Blob, prefix: str, run: RunTables) -> None:

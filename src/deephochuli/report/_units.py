@@ -48,9 +48,7 @@ def add_units(
     start = np.concatenate([[0], np.cumsum(channels * len(bins))]).astype(np.int64)
     positive, seen = _by_cell(rows, bins, start)
     blob.add(f"{prefix}units.codes", "u1", activity_codes(positive, seen), delta=False)
-    return [
-        {"tap": int(tap), "channels": int(channels[tap])} for tap in np.flatnonzero(channels)
-    ]
+    return [{"tap": int(tap), "channels": int(channels[tap])} for tap in np.flatnonzero(channels)]
 
 
 def _channels(rows: Rows, n_taps: int) -> Ints:

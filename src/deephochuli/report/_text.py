@@ -1,0 +1,64 @@
+"""Names and numbers as plain text: nothing in a run can steer a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from deephochuli.analysis import Number, percent
+
+BLOCKS: Final = "▁▂▃▄▅▆▇█"
+
+
+def plain(name: str) -> str:
+    """Text with everything unprintable escaped: control codes, direction marks, odd spaces."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+        for sign in name
+    )
+
+
+def shortened(name: str, most: int) -> str:
+    """A name cut in the middle, because the ends of a layer's path say the most."""
+    text = plain(name)
+    if len(text) <= most:
+        return text
+    tail = (most - 1) * 3 // 5
+    return f"{text[: most - 1 - tail]}…{text[-tail:]}"
+
+
+def number_text(number: Number) -> str:
+    """One measured number with its unit and its bounds."""
+    value = _in_unit(number.value, number.unit)
+    if number.low is None or number.high is None or number.low == number.high == number.value:
+        return value
+    return f"{value} ({_in_unit(number.low, number.unit)} to {_in_unit(number.high, number.unit)})"
+
+
+def _in_unit(value: float, unit: str) -> str:
+    if unit == "share":
+        return percent(value) if math.isfinite(value) else "–"
+    size = f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.3g}"
+    return f"{size} {plain(unit)}".strip()
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Heights as block characters; nothing above zero is drawn as nothing.
+
+    Example:
+        >>> sparkline([0, 1, 4, 8, 4, 0])
+        ' ▁▄█▄ '
+    """
+    top = max(values, default=0)
+    if not top > 0:
+        return " " * len(values)
+    return "".join(
+        BLOCKS[min(len(BLOCKS), math.ceil(len(BLOCKS) * value / top)) - 1] if value > 0 else " "
+        for value in values
+    )
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """A number that JSON can hold."""
+    return None if value is None or not math.isfinite(value) else float(value)
