@@ -36,15 +36,13 @@ demo: $(VENV)/.installed-demo ## Train, record and report a small residual CNN i
 	@echo "==> Training, recording and reporting (examples/demo.py)"
 	@$(PY) examples/demo.py $(ARGS)
 
-test: $(VENV)/.installed-dev ## Run the fast tests
+test: $(VENV)/.installed-dev ## Run the fast tests, and the examples in docstrings
 	@echo "==> Fast tests ($(FAST)), $(JOBS) processes"
 	@$(PYTEST) -m "$(FAST)" -n $(JOBS) $(ARGS)
 
-test-all: $(VENV)/.installed-dev ## Run every test but the exhaustive ones, and the doctests
+test-all: $(VENV)/.installed-dev ## Run every test but the exhaustive ones
 	@echo "==> All tests, $(JOBS) processes"
 	@HYPOTHESIS_PROFILE=thorough $(PYTEST) -m "not exhaustive" -n $(JOBS) $(ARGS)
-	@echo "==> Doctests"
-	@$(PYTEST) --doctest-modules src
 
 check: $(VENV)/.installed-dev ## Check format, lint, types, import floors and vocabulary
 	@echo "==> Format (ruff format --check)"
@@ -66,11 +64,11 @@ bench: $(VENV)/.installed-bench ## Measure what recording costs, beside other to
 
 exhaustive: $(VENV)/.installed-dev ## Walk all 2^32 binary32 patterns through the rounding oracle
 	@echo "==> Exhaustive rounding tests; this takes a while"
-	@$(PYTEST) -m exhaustive tests/reference $(ARGS)
+	@$(PYTEST) -m exhaustive -s tests/reference $(ARGS)
 
 docs: $(VENV)/.installed-dev ## Run the doctests; check links and commands in the documentation
 	@echo "==> Doctests"
-	@$(PYTEST) -q --doctest-modules src
+	@$(PYTEST) -q src
 	@echo "==> Links and commands in the documentation"
 	@$(PYTEST) -q tests/architecture/test_documentation.py
 
