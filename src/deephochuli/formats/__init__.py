@@ -88,7 +88,7 @@ _ARRAY_FUNCTIONS = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     """Load the array functions when they are asked for."""
     if name in _ARRAY_FUNCTIONS:
         return getattr(importlib.import_module(_ARRAY_FUNCTIONS[name]), name)

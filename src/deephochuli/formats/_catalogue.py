@@ -168,7 +168,7 @@ def get_format(name: str | Format) -> Format:
     Args:
         name: A name or alias of the catalogue, in upper or lower case, with "-" or "_"; or a
             specification such as "e5m10" or "e4m3:bias=8,no-inf,saturate" (see `parse_spec`).
-            A format is given back as it is.
+            A format is given back as it is, and a dtype of torch or numpy counts by its name.
 
     Raises:
         FormatError: The name is unknown; the message names those that resemble it.
@@ -199,7 +199,7 @@ def format_of_dtype(dtype: str) -> Format:
     Raises:
         FormatError: The dtype is no floating-point dtype of the catalogue.
     """
-    fmt = _BY_NAME.get(_normalised(dtype).removeprefix("torch."))
+    fmt = _BY_NAME.get(_normalised(dtype))
     if fmt is None:
         known = [name for name in _BY_NAME if "float" in name]
         raise FormatError(
@@ -208,5 +208,7 @@ def format_of_dtype(dtype: str) -> Format:
     return fmt
 
 
-def _normalised(name: str) -> str:
-    return name.strip().lower().replace("-", "_") if ":" not in name else name.strip().lower()
+def _normalised(name: object) -> str:
+    """Spell a name as the catalogue does; the options of a specification keep their hyphens."""
+    base, colon, options = str(name).strip().lower().removeprefix("torch.").partition(":")
+    return base.replace("-", "_") + colon + options

@@ -119,7 +119,7 @@ def parse_spec(text: str, known: Mapping[str, Format]) -> Format:
 
 
 def _base(name: str, known: Mapping[str, Format]) -> Format:
-    if fmt := known.get(name.replace("-", "_")):
+    if fmt := known.get(name):
         return fmt
     match = _BITS.fullmatch(name)
     if match is None:
