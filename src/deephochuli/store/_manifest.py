@@ -100,7 +100,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     data = _read_object(path)
     version = data.get("schema_version")
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool):
         raise StoreError(
             f"{folder} is not a run folder of DeepHochuli: its {MANIFEST_NAME} has no whole "
             f"number 'schema_version'. Give the folder that a recording was written to."

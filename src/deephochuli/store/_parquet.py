@@ -77,11 +77,14 @@ class ColumnFile:
         return self._table([name]).column(name).is_valid().to_numpy()
 
     def _table(self, names: list[str], groups: Sequence[int] | None = None) -> pa.Table:
+        chosen = np.arange(len(self.starts) - 1) if groups is None else np.array(groups, np.int64)
         try:
             with _stream(self.path) as file:
                 reader = _open(file, self.footer)
-                chosen = range(len(self.starts) - 1) if groups is None else groups
-                return reader.read_row_groups(list(chosen), columns=names)
+                table = reader.read_row_groups(chosen.tolist(), columns=names)
+            if table.num_rows != np.diff(self.starts)[chosen].sum():
+                raise StoreError(f"it holds {table.num_rows} rows, and says otherwise")
+            return table
         except _READ_FAULTS as error:
             raise _damaged(self.path, error) from error
 
@@ -98,25 +101,16 @@ def open_file(folder: Path, file: str, identity: dict[str, str]) -> ColumnFile:
         StoreError: The file is missing, damaged, of another run, or lacks a column.
     """
     path = folder / f"{file}.parquet"
+    columns = {column.name: column for column in FILES[file]}
     try:
         with _stream(path) as stream:
             footer = _open(stream, None).metadata
         schema = footer.schema.to_arrow_schema()
+        _check_identity(schema.metadata or {}, identity | {"deephochuli.file": file})
+        _check_columns(schema, columns)
         counts = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
     except _READ_FAULTS as error:
         raise _damaged(path, error) from error
-    about = {k.decode(): v.decode("utf-8", "replace") for k, v in (schema.metadata or {}).items()}
-    expected = identity | {"deephochuli.file": file}
-    for name, value in expected.items():
-        if about.get(name, value) != value:
-            raise StoreError(f"{path} is out of place: {name} is {about[name]}, not {value}.")
-    version = about.get("deephochuli.schema_version", "1")
-    if not version.isdecimal() or int(version) > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} has schema version {version}; this DeepHochuli reads up to {SCHEMA_VERSION}."
-        )
-    columns = {column.name: column for column in FILES[file]}
-    _check_columns(path, schema, columns)
     return ColumnFile(path, columns, footer, offsets_of(np.array(counts, np.int64)))
 
 
@@ -137,25 +131,35 @@ def _open(stream: pa.NativeFile | BinaryIO, footer: pq.FileMetaData | None) -> p
 
 def _damaged(path: Path, error: Exception) -> StoreError:
     if isinstance(error, StoreError):
-        return StoreError(f"{path} is damaged: {error}")
+        return StoreError(f"{path} is damaged or foreign: {error}.")
     if isinstance(error, FileNotFoundError):
         return StoreError(f"{path} is missing.")
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return StoreError(f"{path} is damaged or cannot be read: {reason}")
 
 
-def _check_columns(path: Path, schema: pa.Schema, columns: dict[str, Column]) -> None:
+def _check_identity(metadata: dict[bytes, bytes], expected: dict[str, str]) -> None:
+    """Refuse a file of a newer schema, and one that says that it belongs elsewhere."""
+    about = {name.decode(): value.decode() for name, value in metadata.items()}
+    version = about.get("deephochuli.schema_version", "1")
+    if not version.isdecimal() or int(version) > SCHEMA_VERSION:
+        raise StoreError(
+            f"its schema version is {version}, this DeepHochuli reads up to {SCHEMA_VERSION}"
+        )
+    for name, value in expected.items():
+        if about.get(name, value) != value:
+            raise StoreError(f"{name} is {about[name]}, not {value}: it is out of place")
+
+
+def _check_columns(schema: pa.Schema, columns: dict[str, Column]) -> None:
     """Refuse a file without one of our columns, or with another type in it."""
     for name, column in columns.items():
         index = schema.get_field_index(name)
         if index < 0:
-            raise StoreError(f"{path} is damaged or foreign: it has no column {name!r}.")
+            raise StoreError(f"it has no column {name!r}")
         found = schema.field(index).type
         if not _is_same_type(found, column.arrow_type):
-            raise StoreError(
-                f"{path} is damaged or foreign: column {name!r} holds {found}, "
-                f"not {column.arrow_type}."
-            )
+            raise StoreError(f"column {name!r} holds {found}, not {column.arrow_type}")
 
 
 def _is_same_type(found: pa.DataType, expected: pa.DataType) -> bool:

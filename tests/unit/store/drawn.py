@@ -68,10 +68,10 @@ def draw_values(rng: np.random.Generator, kind: int) -> np.ndarray:
         return values.astype([np.float32, np.float16, np.float64][kind % 3])
 
 
-def draw_step(step: int, rng: np.random.Generator, layers=LAYERS) -> list[TapRow]:
+def draw_step(step: int, rng: np.random.Generator, n_layers: int = len(LAYERS)) -> list[TapRow]:
     """Rows of all taps in one step, in an order that changes; now and then one is missing."""
     rows: list[TapRow] = []
-    for order, layer in enumerate(layers):
+    for order, layer in enumerate(LAYERS[:n_layers]):
         for quantity in QUANTITIES:
             if rng.random() < 0.1:
                 continue
@@ -86,7 +86,9 @@ def draw_step(step: int, rng: np.random.Generator, layers=LAYERS) -> list[TapRow
     return [rows[i] for i in rng.permutation(len(rows))]
 
 
-def draw_run(n_steps: int, seed: int = 0) -> list[tuple[StepRow, list[TapRow]]]:
+def draw_run(
+    n_steps: int, seed: int = 0, n_layers: int = len(LAYERS)
+) -> list[tuple[StepRow, list[TapRow]]]:
     """Rows of a run, every third step recorded."""
     rng = np.random.default_rng(seed)
     return [
@@ -100,7 +102,7 @@ def draw_run(n_steps: int, seed: int = 0) -> list[tuple[StepRow, list[TapRow]]]:
                 lr=0.1 if i else None,
                 n_micro_batches=1 + i,
             ),
-            draw_step(3 * i, rng),
+            draw_step(3 * i, rng, n_layers),
         )
         for i in range(n_steps)
     ]
