@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from deephochuli.formats import Format, Rounding, get_format, list_formats, round_scalar
     from deephochuli.record import Recording, record
     from deephochuli.report import build_report as report
+    from deephochuli.report import print_findings
     from deephochuli.sketch import Sketch
     from deephochuli.store import RunReader, open_run
     from deephochuli.taps import Selection
@@ -64,6 +65,7 @@ __all__ = [
     "get_format",
     "list_formats",
     "open_run",
+    "print_findings",
     "record",
     "report",
     "round_scalar",
@@ -82,6 +84,7 @@ _HOME: Final = {
     "get_format": "formats",
     "list_formats": "formats",
     "open_run": "store",
+    "print_findings": "report",
     "round_scalar": "formats",
 }
 """The part of the package in which each lazy name lives."""

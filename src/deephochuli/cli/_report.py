@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from deephochuli.analysis import Finding
+    from deephochuli.store import RunReader
 
 FOUND = 1
 
@@ -50,33 +51,45 @@ def report(
 ) -> None:
     """Findings of runs, and the full report as HTML."""
     from deephochuli.analysis import findings
-    from deephochuli.report import build_report, findings_table, to_json, write_figures
-    from deephochuli.store import open_run
+    from deephochuli.report import open_sources
 
-    opened = {path: open_run(path) for path in runs}
-    found = {path.name: findings(run) for path, run in opened.items()}
-    if as_json:
-        print_json(to_json(found))
-    else:
-        out = console()
-        for table in findings_table(found):
-            out.print(table)
-    page = _page_of(runs, html) if html or not as_json else None
+    readers, names = open_sources(runs)
+    opened = dict(zip(names, readers, strict=True))
+    found = {name: findings(run) for name, run in opened.items()}
+    _print_findings(found, opened, as_json)
     if figures:
-        write_figures(runs, figures)
-    if page:
-        build_report(runs, page, title=title)
-        if open_page:
-            typer.launch(str(page))
-        if not as_json:
-            typer.echo(page)
+        from deephochuli.report import write_figures
+
+        write_figures(readers, figures)
+    if html or not as_json:
+        _write_page(readers, html, title, quiet=as_json, opens=open_page)
     if fail_on and is_found([f for one in found.values() for f in one], fail_on):
         raise typer.Exit(FOUND)
 
 
-def _page_of(runs: Sequence[Path], html: Path | None) -> Path:
-    """Beside the run, never inside: a run folder holds what was recorded and nothing else."""
-    return html or runs[0].absolute().with_name(f"{runs[0].absolute().name}.html")
+def _print_findings(
+    found: dict[str, list[Finding]], opened: dict[str, RunReader], as_json: bool
+) -> None:
+    from deephochuli.report import findings_table, to_json
+
+    if as_json:
+        print_json(to_json(found))
+        return
+    out = console()
+    for table in findings_table(found, runs=opened):
+        out.print(table)
+
+
+def _write_page(
+    readers: list[RunReader], html: Path | None, title: str | None, *, quiet: bool, opens: bool
+) -> None:
+    from deephochuli.report import build_report
+
+    page = build_report(readers, html, title=title)
+    if opens:
+        typer.launch(str(page))
+    if not quiet:
+        typer.echo(page)
 
 
 def is_found(found: Sequence[Finding], severity: Severity) -> bool:

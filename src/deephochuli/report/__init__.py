@@ -6,8 +6,17 @@ Everything here is made of the same findings and the same recorded numbers; noth
 from __future__ import annotations
 
 from deephochuli.report._build import build_report as build_report
+from deephochuli.report._build import open_sources as open_sources
 from deephochuli.report._figures import write_figures as write_figures
 from deephochuli.report._json import to_json as to_json
+from deephochuli.report._print import print_findings as print_findings
 from deephochuli.report._terminal import findings_table as findings_table
 
-__all__ = ["build_report", "findings_table", "to_json", "write_figures"]
+__all__ = [
+    "build_report",
+    "findings_table",
+    "open_sources",
+    "print_findings",
+    "to_json",
+    "write_figures",
+]

@@ -65,7 +65,7 @@ def build_report(
 
     Numerics:
         Whole-run counts in the page are exact integers. Counts over time are exact up to 92 and
-        within 0.55 % above, magnitudes over time within 0.14 %.
+        within 1.1 % above, magnitudes over time within 0.14 %.
     """
     readers, names = open_sources(runs)
     heading = title or " · ".join(names)
