@@ -67,7 +67,7 @@ def content_hash(text: str) -> str:
 
 
 def policy(scripts: list[str], styles: list[str]) -> str:
-    """Content security policy: nothing but these scripts and styles, and images made in the page."""
+    """Content security policy: these scripts, these styles, images made in the page, no more."""
     return "; ".join(
         (
             "default-src 'none'",

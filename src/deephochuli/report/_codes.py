@@ -2,14 +2,15 @@
 
 A report holds hundreds of thousands of counts and magnitudes for its charts. They are stored as
 
-* **count codes** (uint16): 0 for no element, else ``1 + round(64 log2 count)``. Counts up to 92 come
-  back exactly, larger ones within 0.55 %. ``NOT_MEASURED`` marks a cell that was never recorded;
+* **count codes** (uint16): 0 for no element, else ``1 + round(64 log2 count)``. Counts up to 92
+  come back exactly, larger ones within 1.1 %. ``NOT_MEASURED`` marks a cell that was never
+  recorded;
 * **magnitude codes** (int32): ``OFFSET + round(256 log2 x)``, within 0.14 %; 0 is "not measured",
   1 is an exact zero.
 
-Whole-run counts never pass through a code: they are exact integers. The blob is every array's bytes,
-differences taken where neighbours resemble each other, grouped by byte significance (all lowest
-bytes, then all second bytes, ...), deflated, in base64.
+Whole-run counts never pass through a code: they are exact integers. The blob is the bytes of all
+arrays, differences taken where neighbours resemble each other, grouped by byte significance (all
+lowest bytes, then all second bytes, ...), deflated, in base64.
 """
 
 from __future__ import annotations

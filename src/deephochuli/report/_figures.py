@@ -131,7 +131,8 @@ def _exponents_figure(run: RunTables, quantity: str, figure_class: type[Figure])
         cmap=COLORS,
         rasterized=True,
     )
-    axes.set_xlabel("exponent of the binade")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("exponent k of the binade [2^k, 2^(k+1))")
     figure.colorbar(mesh, ax=axes, label="share of the nonzero finite elements")
     _label_layers(axes, [run.taps[i] for i in chosen])
     _draw_limits(axes, _common_format([run.taps[i] for i in chosen]))

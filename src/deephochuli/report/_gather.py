@@ -1,4 +1,4 @@
-"""From the histograms of a run to the arrays of a page: merge over time, fold signs, find ranges."""
+"""From the histograms of a run to the arrays of a page: merged over time, signs folded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from deephochuli.report._rows import Floats, Ints, Rows
 from deephochuli.report._timeline import Timeline

@@ -11,7 +11,7 @@ from deephochuli.report._bundle import joined_script, joined_style, page_source,
 
 
 def json_for_script(data: Any) -> str:
-    r"""JSON that cannot end the script element it stands in: ``<``, ``>`` and ``&`` as ``\u003c``."""
+    r"""JSON that cannot end the script element it stands in: ``<`` is written ``\u003c``."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from deephochuli.errors import StoreError
 from deephochuli.report._rows import (
@@ -92,7 +91,7 @@ def _histograms(reader: RunReader, n_rows: int) -> Rows:
         return read_rollups(reader)
     try:
         return read_every_step(reader)
-    except (OSError, pa.ArrowInvalid):
+    except (OSError, ValueError):  # pyarrow's errors derive from these
         return read_rollups(reader)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from deephochuli.errors import FormatError
 from deephochuli.formats import format_of_dtype
-
 from deephochuli.report._codes import Blob, encode_counts, encode_magnitudes
 from deephochuli.report._gather import (
     INFINITY_KEY,
@@ -133,8 +132,10 @@ def _edge_totals(sparse: Sparse) -> dict[str, Floats]:
     return {
         "min_abs": extremes(edge[nonzero], tap[nonzero], n_taps, largest=False),
         "max_abs": extremes(edge[finite], tap[finite], n_taps, largest=True),
-        "sum": np.bincount(tap, np.where(finite, edge, 0.0) * sparse.counts, n_taps),
-        "sum_sq": np.bincount(tap, square, n_taps),
+        "sum": np.bincount(tap, np.where(finite, edge, 0.0) * sparse.counts, n_taps).astype(
+            np.float64
+        ),
+        "sum_sq": np.bincount(tap, square, n_taps).astype(np.float64),
     }
 
 

@@ -10,6 +10,8 @@ const SEQUENTIAL = ["fdfde3", "edf8b1", "c7e9b4", "7fcdbb", "41b6c4", "1d91c0", 
 const SEQUENTIAL_DARK = ["1a2440", "253494", "225ea8", "1d91c0", "41b6c4", "7fcdbb", "c7e9b4", "edf8b1", "ffffe5"].map(parse);
 const DIVERGING_LIGHT = ["0b4f8a", "4a90c4", "a9cfe6", "f1f1ef", "f4c58f", "d98632", "8f4a06"].map(parse);
 const DIVERGING_DARK = ["8cc4f0", "4a8fc4", "2a567c", "23282f", "80501f", "cb8136", "ffc070"].map(parse);
+const GREYS = ["eeefec", "c9cdd0", "939aa2"].map(parse);
+const GREYS_DARK = ["242a31", "434b55", "7d8793"].map(parse);
 const RUNS_LIGHT = ["#0072b2", "#d17a00", "#008f68", "#b8578c", "#c24a00", "#3d8fc0", "#6b6b6b"];
 const RUNS_DARK = ["#56a9e6", "#f0a63a", "#35c79a", "#e39ac3", "#ff8650", "#9ad1f5", "#a8a8a8"];
 
@@ -48,6 +50,15 @@ export function isDark() {
  */
 export function sequential(place) {
   return between(isDark() ? SEQUENTIAL_DARK : SEQUENTIAL, place);
+}
+
+/**
+ * Greys of the page, from barely there to strong.
+ * @param {number} place in [0, 1]
+ * @returns {Rgb}
+ */
+export function grey(place) {
+  return between(isDark() ? GREYS_DARK : GREYS, place);
 }
 
 /**

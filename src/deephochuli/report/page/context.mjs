@@ -22,7 +22,7 @@ const MEANINGS = {
  * @returns {string}
  */
 export function meaningOf(quantity) {
-  if (quantity.startsWith("state:")) return `optimizer state ${quantity.slice(6)}`;
+  if (quantity.startsWith("state:")) return "optimizer state";
   return MEANINGS[quantity] ?? quantity;
 }
 

@@ -125,9 +125,9 @@ function grouping(matrices) {
 /** Width of the maps: side by side where there is room, layer names on the first only. */
 function layout(width, count, index, nRows) {
   const sideBySide = width >= 900;
-  const labels = !sideBySide || index === 0 ? Math.min(LABELS, width * 0.3) : 0;
+  const labels = !sideBySide || index === 0 ? Math.min(LABELS, width * 0.3) : RIM;
   const gap = 16;
-  const plot = sideBySide ? Math.floor((width - LABELS - (gap + RIM) * count) / count) : width - labels - RIM;
+  const plot = sideBySide ? Math.floor((width - LABELS - (gap + 2 * RIM) * count) / count) : width - labels - RIM;
   return { labels, plot, row: Math.max(7, Math.min(22, 560 / Math.max(1, nRows))) };
 }
 
@@ -168,7 +168,7 @@ function legendEnds(metric, range) {
 function mapOf(context, view, matrix, layers, range, { labels, plot, row }) {
   const metric = metricOf(view.metric);
   const top = 26;
-  const height = top + row * layers.length + 30;
+  const height = top + row * layers.length + 24;
   const chart = canvas(labels + plot + RIM, height, `${matrix.run.name}: ${metric.label} of ${meaningOf(view.quantity)} by layer and step`);
   const window = stepWindow(context, view);
   const x = linear(window, [labels, labels + plot]);

@@ -21,7 +21,7 @@ const WORDS = [
   ["not measured", "hatched: nothing was recorded there. It is never drawn as zero."],
 ];
 const HONESTY = [
-  "Whole-run counts are exact integers. Counts over time are exact up to 92 and rounded to 0.55 % above; magnitudes over time to 0.14 %.",
+  "Whole-run counts are exact integers. Counts over time are exact up to 92 and rounded, by at most 1.1 %, above; magnitudes over time to 0.14 %.",
   "A share that is a bracket, such as 1.2–1.4 %, comes from numbers recorded by their leading bits: the truth lies between the two.",
   "“What if it were” rounds the recorded numbers. A run in that format would have taken another path.",
 ];

@@ -8,7 +8,7 @@ import { formatOf, meaningOf, quantityLabel, shownRuns } from "./context.mjs";
 import { byBinade, flowRank } from "./data.mjs";
 import { html, nameElement, replace, svg, visible } from "./dom.mjs";
 import { dot } from "./header.mjs";
-import { asPowerOfTwo, decimal, percent, percentBetween } from "./numbers.mjs";
+import { decimal, percent, percentBetween } from "./numbers.mjs";
 import { createPanel, dropDown } from "./panel.mjs";
 import { exponentDomain, limitMarks } from "./ridges.mjs";
 
@@ -117,7 +117,7 @@ function numbersRow(run, sketch, format) {
   const cell = (content, bad) => html("td", { class: bad ? "bad" : null }, content);
   return html("tr", {}, html("th", { scope: "row", title: visible(run.name) }, dot(run)),
     cell(percent(zeros / Math.max(1, total(sketch)))), cell(share(answer.toZero), answer.toZero.low > 0), cell(share(answer.subnormal)),
-    cell(share(answer.outOfRange), answer.outOfRange.low > 0), cell(decimal(answer.headroomBinades), answer.headroomBinades < 1), cell(asPowerOfTwo(sketch.maxAbs)));
+    cell(share(answer.outOfRange), answer.outOfRange.low > 0), cell(decimal(answer.headroomBinades), answer.headroomBinades < 1), cell(decimal(sketch.maxAbs, 2)));
 }
 
 /** The numbers of the column. */

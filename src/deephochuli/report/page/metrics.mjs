@@ -179,7 +179,7 @@ export const METRICS = [
     formula: "|x| ≤ ½ smallest subnormal (ties go to even, which is zero)",
   },
   {
-    id: "subnormal", label: "subnormal in the format", scale: "rare", usesFormat: true, axis: "bins",
+    id: "subnormal", label: "subnormal in the format", scale: "share", usesFormat: true, axis: "bins",
     suits: isAny, cells: shareByFormat(becomesSubnormal),
     reading: "Share of the nonzero finite numbers that would keep only part of their significand in the chosen format.",
     formula: "½ smallest subnormal < |x| < smallest normal",

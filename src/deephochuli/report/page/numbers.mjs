@@ -76,6 +76,7 @@ export function percent(share) {
   if (value === 0 || value === 100) return `${value}${NARROW_SPACE}%`;
   if (value < 0.01) return `${scientific(value, 2)}${NARROW_SPACE}%`;
   if (value > 99.99) return `>99.99${NARROW_SPACE}%`;
+  if (Number.isInteger(value)) return `${value}${NARROW_SPACE}%`;
   const digits = value < 1 || value >= 99.9 ? 2 : 1;
   return `${value.toFixed(digits)}${NARROW_SPACE}%`;
 }

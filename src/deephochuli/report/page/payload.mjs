@@ -84,7 +84,7 @@ function readWide(planes, length) {
 }
 
 /**
- * A count code back to a count: exact up to 92, within 0.55 % above; NaN where not measured.
+ * A count code back to a count: exact up to 92, within 1.1 % above; NaN where not measured.
  * @param {number} code
  * @returns {number}
  */
@@ -101,4 +101,15 @@ export function countOf(code) {
 export function magnitudeOf(code) {
   if (code === 0) return NaN;
   return code === 1 ? 0 : 2 ** ((code - MAGNITUDE_OFFSET) / 256);
+}
+
+/**
+ * The same as plain lists, for programs that read a report.
+ * @param {string} text
+ * @param {Record<string, [string, number, number]>} directory
+ * @returns {Promise<Record<string, number[]>>}
+ */
+export async function unpackPlain(text, directory) {
+  const arrays = await unpack(text, directory);
+  return Object.fromEntries([...arrays].map(([name, array]) => [name, Array.from(array)]));
 }

@@ -78,24 +78,34 @@ export function limitMarks(format, x, top, bottom, { labels = true } = {}) {
   const shade = (from, to, name, opacity) => inside(to) > inside(from) &&
     svg("rect", { x: inside(from), y: top, width: inside(to) - inside(from), height: bottom - top, fill: ink(name), "fill-opacity": opacity });
   const marks = [
-    [zero, "→ 0"], [Math.log2(format.smallest_subnormal), "smallest subnormal"], [tiny, "smallest normal"], [over, "max finite"],
-  ].filter(([at]) => x(at) >= left && x(at) <= right);
+    [Math.log2(format.smallest_subnormal), "smallest subnormal"], [tiny, "smallest normal"], [Math.log2(format.max_finite), "max finite"],
+  ].filter(([at], i) => x(at) >= left && x(at) <= right && (i > 0 || format.has_subnormals));
   return [
     shade(left, x(zero), "lost", 0.13), shade(x(zero), x(tiny), "lost", 0.05), shade(x(over), right, "critical", 0.12),
-    ...marks.filter(([, name]) => name !== "→ 0").map(([at]) => line(x(at), top, x(at), bottom, { stroke: ink("soft"), "stroke-dasharray": "3 3", "stroke-opacity": 0.8 })),
-    ...(labels ? markLabels(marks, x, top) : []),
+    ...marks.map(([at]) => line(x(at), top, x(at), bottom, { stroke: ink("soft"), "stroke-dasharray": "3 3", "stroke-opacity": 0.8 })),
+    ...(labels ? [...markLabels(marks, x, top), ...rangeNames(x, zero, over, top)] : []),
   ].filter(Boolean);
+}
+
+/** What happens in the shaded ranges, written where there is room. */
+function rangeNames(x, zero, over, top) {
+  const [left, right] = x.range;
+  const style = { "font-size": 10.5, "text-anchor": "middle", "font-weight": 600 };
+  return [
+    x(zero) - left > 60 && text((Math.min(right, x(zero)) + left) / 2, top + 14, "rounds to 0", { ...style, fill: ink("lost") }),
+    right - x(over) > 60 && text((Math.max(left, x(over)) + right) / 2, top + 14, "overflows", { ...style, fill: ink("critical") }),
+  ];
 }
 
 /** Labels above the lines, lifted where they would touch. */
 function markLabels(marks, x, top) {
-  let lastEnd = -Infinity;
-  let level = 0;
+  const ends = [-Infinity, -Infinity, -Infinity];
   return marks.map(([at, name]) => {
-    const width = name.length * 5.6;
-    level = x(at) < lastEnd ? (level + 1) % 3 : 0;
-    lastEnd = Math.max(lastEnd, x(at) + width);
+    const width = name.length * 5.8;
     const anchor = x(at) + width > x.range[1] ? "end" : "start";
+    const begin = anchor === "end" ? x(at) - width : x(at);
+    const level = Math.max(0, ends.findIndex((end) => end < begin));
+    ends[level] = begin + width + 6;
     return text(x(at) + (anchor === "end" ? -3 : 3), top - 4 - level * 12, name, { "font-size": 10, "text-anchor": anchor });
   });
 }
@@ -152,14 +162,14 @@ function ridgeChart(context, view, { run, ridges }, format, domain, width) {
   const overlay = view.ridges === "overlay";
   const [left, top, rise] = [54, 58, overlay ? 250 : 64];
   const gap = overlay ? 0 : Math.min(16, 330 / Math.max(1, ridges.length));
-  const bottom = top + (overlay ? rise : rise * 0.6 + gap * ridges.length);
+  const bottom = top + (overlay ? rise : rise + gap * ridges.length);
   const chart = canvas(width, bottom + 28, `${run.name}: exponent histograms of ${view.layer} ${view.quantity} over time`);
   const x = linear(domain, [left, width - 10]);
   const peak = Math.max(1e-9, ...ridges.flatMap(({ shares }) => [...shares.values()]));
   chart.append(text(0, 14, run.name, { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }), ...limitMarks(format, x, top, bottom));
   chart.append(binadeAxis(x, bottom, top));
   ridges.forEach((ridge, i) => {
-    const base = overlay ? bottom : top + rise * 0.6 + gap * (i + 1);
+    const base = overlay ? bottom : top + rise + gap * (i + 1);
     const age = ridges.length > 1 ? i / (ridges.length - 1) : 1;
     chart.append(ridgePath(ridge, x, base, rise * (overlay ? 0.96 : 1) / peak, run, age, overlay, () => [nameElement(view.layer, 50), ridge, run]));
     if (!overlay && (i % Math.ceil(ridges.length / 8) === 0 || i === ridges.length - 1)) {

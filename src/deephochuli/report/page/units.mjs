@@ -1,7 +1,7 @@
 /** Channel by time: which channels fire, which are silent, which come back. */
 
 import { axisBelow, canvas, hatch, hideTooltip, linear, showTooltip, text, ticks, tooltipRows } from "./chart.mjs";
-import { css, ink, sequential } from "./colors.mjs";
+import { css, grey, ink } from "./colors.mjs";
 import { neighbourWith } from "./blocks.mjs";
 import { placesInside, shownRuns, stepWindow, stepsLabel } from "./context.mjs";
 import { html, nameElement, replace, svg } from "./dom.mjs";
@@ -80,7 +80,7 @@ function unitsOf(context, view, run, layer) {
 /** What the colours mean. */
 function unitLegend() {
   const key = (color, name) => html("span", { class: "key" }, html("i", { class: "swatch", style: { background: color } }), name);
-  return html("div", { class: "legend" }, key(ink("critical"), "silent"), key(css(sequential(0.12)), "seldom"), key(css(sequential(0.55)), "half the time"), key(ink("accent"), "always"),
+  return html("div", { class: "legend" }, key(ink("critical"), "silent"), key(levelColor(1), "seldom"), key(levelColor(7), "half the time"), key(levelColor(14), "nearly always"), key(ink("accent"), "always"),
     html("span", { class: "key" }, html("i", { class: "swatch missing" }), "not measured"));
 }
 
@@ -88,7 +88,7 @@ function unitLegend() {
 function levelColor(level) {
   if (level === SILENT) return ink("critical");
   if (level === ALWAYS) return ink("accent");
-  return css(sequential(0.06 + 0.6 * (level / ALWAYS)));
+  return css(grey(level / ALWAYS));
 }
 
 /** One map. */

@@ -54,7 +54,7 @@ function storyOf(context, view, run, tap) {
 
 /** Histogram of the differences, one line a run, with a line for each format. */
 function ratioChart(context, view, stories, width) {
-  const [left, top, bottom] = [46, 46, 300];
+  const [left, top, bottom] = [52, 58, 310];
   const chart = canvas(width, bottom + 44, "Histogram of the binades between update and weight");
   const differences = stories.flatMap(({ counts }) => [...counts.keys()]);
   const domain = [Math.min(-26, ...differences) - 1, Math.max(2, ...differences) + 2];
@@ -68,7 +68,7 @@ function ratioChart(context, view, stories, width) {
     chart.append(svg("path", { d: pathOf(points), fill: "none", stroke: runColor(run.index), "stroke-width": 2, "stroke-linejoin": "round" }));
   }
   chart.append(text((left + width) / 2, bottom + 37, "|dw| / |w|", { "text-anchor": "middle" }));
-  chart.append(text(left, 14, "Size of the updates that moved a weight", { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }));
+  chart.append(text(0, 14, "Size of the updates that moved a weight", { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }));
   return chart;
 }
 
@@ -77,23 +77,23 @@ function formatLines(context, view, x, top, bottom) {
   const chosen = formatOf(context, view);
   const shown = context.formats.filter((format) => MARKED.includes(format.name) || format === chosen);
   const edge = Math.min(x.range[1], Math.max(x.range[0], x(-chosen.precision)));
-  let lastPlace = Infinity;
+  const begins = [Infinity, Infinity, Infinity];
   const marks = [...shown].sort((a, b) => a.precision - b.precision).map((format) => {
     const at = x(-format.precision);
     if (at < x.range[0]) return null;
-    const level = lastPlace - at < 62 ? 1 : 0;
-    lastPlace = level ? Infinity : at;
+    const level = Math.max(0, begins.findIndex((begin) => at < begin));
+    begins[level] = at - format.label.length * 6.4 - 8;
     const strong = format === chosen;
     return svg("g", {},
       line(at, top - 2 - level * 12, at, bottom, { stroke: ink(strong ? "ink" : "faint"), "stroke-dasharray": strong ? null : "3 3", "stroke-width": strong ? 1.4 : 1 }),
-      text(at - 4, top + 8 - level * 12 - 12, format.label, { "font-size": 10, "text-anchor": "end", fill: ink(strong ? "ink" : "soft"), "font-weight": strong ? 650 : 400 }));
+      text(at - 4, top - 4 - level * 12, format.label, { "font-size": 10, "text-anchor": "end", fill: ink(strong ? "ink" : "soft"), "font-weight": strong ? 650 : 400 }));
   });
   return [svg("rect", { x: x.range[0], y: top, width: edge - x.range[0], height: bottom - top, fill: ink("lost"), "fill-opacity": 0.08 }), ...marks.filter(Boolean)];
 }
 
 /** Share of unmoved weights over steps, one line a run. */
 function unmovedChart(context, view, stories, width) {
-  const [left, top, bottom] = [52, 46, 300];
+  const [left, top, bottom] = [52, 58, 310];
   const chart = canvas(width, bottom + 44, "Share of updates swamped over steps");
   const window = stepWindow(context, view);
   const [x, y] = [linear(window, [left, width - 8]), linear([0, 1], [bottom, top])];

@@ -1,7 +1,7 @@
 /** The verdict: findings by harm, each with its evidence one click away. */
 
 import { html, nameElement, replace, visible } from "./dom.mjs";
-import { decimal, percent, percentBetween } from "./numbers.mjs";
+import { decimal, integer, percent, percentBetween } from "./numbers.mjs";
 import { dot } from "./header.mjs";
 import { meaningOf, quantityLabel } from "./context.mjs";
 
@@ -59,7 +59,7 @@ function card(context, finding) {
     html("p", { class: "summary" }, visible(finding.summary)),
     html("dl", { class: "numbers" }, finding.numbers.map(number)),
     html("details", {}, html("summary", {}, "Why it matters, and what to change"),
-      html("p", {}, visible(finding.why)), html("p", {}, visible(finding.advice)), finding.code && snippet(finding.code)),
+      html("p", {}, visible(finding.why)), html("p", {}, visible(finding.advice)), finding.code && snippet(finding.code), placesOf(context, finding)),
     finding.layer && html("button", { type: "button", class: "evidence", on: { click: () => showEvidence(context, finding) } }, "Show evidence", html("span", { "aria-hidden": "true" }, " →")),
   );
 }
@@ -67,13 +67,13 @@ function card(context, finding) {
 /** @param {{label: string, value: number, unit: string, low: number | null, high: number | null}} number */
 function number({ label, value, unit, low, high }) {
   const interval = low !== null && high !== null && (low !== value || high !== value);
-  return html("div", {}, html("dt", {}, visible(label)), html("dd", {}, inUnit(value, unit),
+  return html("div", {}, html("dt", {}, visible(label)), html("dd", {}, unit === "" && Number.isInteger(value) ? integer(value) : inUnit(value, unit),
     interval && html("small", {}, unit === "share" ? percentBetween(low, high) : `${decimal(low)}–${decimal(high)}`)));
 }
 
 /** @param {number | string} value @param {string} unit */
 function inUnit(value, unit) {
-  if (typeof value !== "number") return visible(String(value));
+  if (typeof value !== "number") return "–";
   if (unit === "share") return percent(value);
   return unit ? `${decimal(value)} ${visible(unit)}` : decimal(value);
 }
@@ -98,6 +98,17 @@ async function copied(code) {
   }
 }
 
+/** All places that a finding concerns, each a click away. */
+function placesOf(context, finding) {
+  if (finding.places.length < 2) return null;
+  const most = Math.max(...finding.places.map(({ value }) => value ?? 0)) || 1;
+  const unit = finding.numbers[0]?.unit ?? "";
+  return html("div", { class: "places" }, html("h4", {}, `All ${finding.places.length} places, worst first`), html("ol", {}, finding.places.map((place) => html("li", {},
+    html("button", { type: "button", class: "link", on: { click: () => showEvidence(context, { ...finding, ...place }) } }, nameElement(place.layer, 48)),
+    html("span", { class: "quantity" }, quantityLabel(place.quantity)),
+    html("meter", { value: (place.value ?? 0) / most, "aria-hidden": "true" }), html("b", {}, inUnit(place.value, unit))))));
+}
+
 /** Go to the layer and step of a finding. */
 function showEvidence(context, finding) {
   const shown = [...new Set([...context.store.view.shown, finding.run])].sort();
@@ -112,7 +123,7 @@ function showEvidence(context, finding) {
 
 /** Layers that no finding names, folded with their number. */
 function quietLayers(context, findings, view) {
-  const named = new Set(findings.map((finding) => finding.layer));
+  const named = new Set(findings.flatMap((finding) => [finding.layer, ...finding.places.map((place) => place.layer)]));
   const layers = new Set(context.runs.filter((run) => view.shown.includes(run.index)).flatMap((run) => run.taps.map((tap) => tap.layer)));
   const quiet = [...layers].filter((layer) => !named.has(layer));
   if (!quiet.length) return null;
