@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -23,17 +23,9 @@ SUPPORTED_TYPES: tuple[torch.dtype, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Flat:
-    """A tensor as one dense run of elements.
+class ChannelMap(NamedTuple):
+    """Which channel an element belongs to: ``(flat index // inner) % n_channels``."""
 
-    Attributes:
-        tensor: One-dimensional view (or, for a tensor with holes, copy) of all elements.
-        inner: Stride of the channel dimension in elements; 0 without channels.
-        n_channels: Size of the channel dimension; 0 without channels.
-    """
-
-    tensor: torch.Tensor
     inner: int
     n_channels: int
 
@@ -42,48 +34,51 @@ def is_supported(tensor: torch.Tensor) -> bool:
     """Whether a tensor has a type and a layout whose elements can be counted."""
     return (
         tensor.dtype in SUPPORTED_TYPES
-        and tensor.layout == torch.strided
+        and tensor.layout is torch.strided
         and not tensor.is_meta
         and not tensor.is_quantized
     )
 
 
-def flatten(tensor: torch.Tensor, channel_dim: int | None = None) -> Flat:
-    """Read a tensor as one dense run of elements, without a copy where its elements are dense.
+def dense(tensor: torch.Tensor, channel_dim: int | None = None) -> torch.Tensor:
+    """Return a tensor whose elements fill one run of memory; a copy only where they do not yet.
 
     Args:
-        tensor: Strided floating-point tensor of any shape, any memory order.
-        channel_dim: Dimension whose entries are counted apart; negative counts from the end.
+        tensor: Floating-point tensor of any shape, any memory order.
+        channel_dim: Dimension that a caller wants to count apart; negative counts from the end.
 
     Raises:
         SketchError: Type or layout cannot be counted, or there is no such dimension.
     """
-    tensor = tensor.detach()
     if not is_supported(tensor):
         raise SketchError(
-            f"Cannot summarise a tensor of dtype {tensor.dtype} and layout {tensor.layout}: "
-            f"expected a strided tensor of one of {', '.join(map(str, SUPPORTED_TYPES))}."
+            f"Cannot summarise a tensor of dtype {tensor.dtype}, layout {tensor.layout}, on "
+            f"{tensor.device}: expected a strided tensor with data, of one of "
+            f"{', '.join(map(str, SUPPORTED_TYPES))}."
         )
     if channel_dim is not None and not -tensor.dim() <= channel_dim < tensor.dim():
         raise SketchError(
             f"Cannot count channels along dimension {channel_dim} of a tensor of shape "
             f"{tuple(tensor.shape)}: it has {tensor.dim()} dimensions."
         )
-    if not _is_dense(tensor):
-        tensor = tensor.contiguous()
-    if channel_dim is None or tensor.numel() == 0:
-        inner = n_channels = 0
-    else:
-        inner, n_channels = tensor.stride(channel_dim), tensor.shape[channel_dim]
-        if n_channels == 1:
-            inner = tensor.numel()
-    return Flat(tensor.as_strided((tensor.numel(),), (1,)), inner, n_channels)
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.is_neg():  # a view whose signs are still to be turned, made by complex conjugation
+        tensor = tensor.resolve_neg()
+    if tensor.is_contiguous() or _is_dense(tensor):
+        return tensor
+    return tensor.contiguous()
+
+
+def channel_map(tensor: torch.Tensor, channel_dim: int) -> ChannelMap:
+    """The channels of a dense tensor that is not empty."""
+    n_channels = tensor.shape[channel_dim]
+    inner = tensor.numel() if n_channels == 1 else tensor.stride(channel_dim)
+    return ChannelMap(inner, n_channels)
 
 
 def _is_dense(tensor: torch.Tensor) -> bool:
     """Whether the elements fill one run of memory, in whatever order of the dimensions."""
-    if tensor.is_contiguous() or tensor.numel() == 0:
-        return True
     expected = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size == 1:

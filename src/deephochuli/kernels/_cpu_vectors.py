@@ -1,0 +1,370 @@
+"""The two inner loops of the CPU back end as vector code, and access to raw memory.
+
+The loops are written down in LLVM's portable vector instructions, 16 elements a step, through
+Numba's ``@intrinsic``: so the vector work (moments, keys) runs in the shadow of the scalar work
+(incrementing counters), which no automatic vectoriser arranges. No instruction set is named;
+LLVM maps the vectors onto what the processor has.
+"""
+
+# Code generation handles LLVM values, for which llvmlite ships no types.
+# pyright: basic
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = 16
+# How far ahead of its use memory is fetched.
+AHEAD_BYTES = 2048
+
+_I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+_DOUBLE = ir.DoubleType()
+
+# Slots of the statistics that ``count32`` and ``count64`` add to, eight bytes each.
+T_SUM, T_SUM_SQ, T_LOW, T_HIGH, T_ZEROS = 0, 1, 2, 3, 4
+T_SLOTS = 5
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Private histograms for one width of elements.
+
+    An element's counter is its top bits (sign, exponent, 3 significand bits) and the sticky bit.
+    Neighbouring elements go to different copies, so that runs of equal keys do not wait for one
+    another; rows are staggered, so that equal keys in two copies do not share the low 12 bits of
+    their addresses, which processors take for a conflict.
+    """
+
+    width: int
+    n_bins: int
+    copies: int
+
+    @property
+    def stride(self) -> int:
+        """Counters from one copy to the next."""
+        return self.n_bins + 208
+
+    @property
+    def n_counters(self) -> int:
+        """Counters of all copies."""
+        return self.copies * self.stride
+
+
+H32 = Histogram(width=32, n_bins=1 << 13, copies=4)
+H64 = Histogram(width=64, n_bins=1 << 16, copies=2)
+
+
+def _constant(kind: ir.Type, value: int, lanes: int = LANES) -> ir.Constant:
+    return ir.Constant(ir.VectorType(kind, lanes), [value] * lanes)
+
+
+class _Loop:
+    """A counted loop with accumulators, n >= 1 turns."""
+
+    def __init__(self, builder: ir.IRBuilder, n: Any, start: list[Any]) -> None:
+        self._builder, self._n = builder, n
+        entry = builder.block
+        self._body = builder.append_basic_block("loop")
+        self._done = builder.append_basic_block("done")
+        builder.branch(self._body)
+        builder.position_at_end(self._body)
+        self.index = builder.phi(_I64)
+        self.index.add_incoming(ir.Constant(_I64, 0), entry)
+        self.state = [builder.phi(value.type) for value in start]
+        for phi, value in zip(self.state, start, strict=True):
+            phi.add_incoming(value, entry)
+
+    def close(self, new: list[Any]) -> list[Any]:
+        """End the body with the accumulators' new values; return their last ones."""
+        builder = self._builder
+        following = builder.add(self.index, ir.Constant(_I64, 1))
+        self.index.add_incoming(following, builder.block)
+        for phi, value in zip(self.state, new, strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.cbranch(builder.icmp_signed("<", following, self._n), self._body, self._done)
+        builder.position_at_end(self._done)
+        return new
+
+
+def _reduce(builder: ir.IRBuilder, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """Combine the lanes pairwise, in a fixed order."""
+    lanes = vector.type.count
+    while lanes > 1:
+        lanes //= 2
+        halves = [
+            builder.shuffle_vector(
+                vector,
+                vector,
+                ir.Constant(ir.VectorType(_I32, lanes), list(range(first, first + lanes))),
+            )
+            for first in (0, lanes)
+        ]
+        vector = combine(*halves)
+    return builder.extract_element(vector, ir.Constant(_I32, 0))
+
+
+def _choose(builder: ir.IRBuilder, relation: str) -> Callable[[Any, Any], Any]:
+    def choose(a: Any, b: Any) -> Any:
+        return builder.select(builder.icmp_unsigned(relation, a, b), a, b)
+
+    return choose
+
+
+def _prefetch(builder: ir.IRBuilder, address: Any) -> None:
+    pointer = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    arguments = [ir.Constant(_I32, value) for value in (0, 3, 1)]  # read, keep, data
+    builder.call(function, [builder.inttoptr(address, pointer), *arguments])
+
+
+def _increment(builder: ir.IRBuilder, shape: Histogram, indices: Any, counters: Any) -> None:
+    """Add one to the counters of 16 indices in memory, each in the next copy."""
+    for lane in range(LANES):
+        index = builder.load(builder.gep(indices, [ir.Constant(_I32, lane)]))
+        start = ir.Constant(_I64, lane % shape.copies * shape.stride)
+        at = builder.gep(counters, [builder.add(builder.zext(index, _I64), start)])
+        builder.store(builder.add(builder.load(at), ir.Constant(_I32, 1)), at)
+
+
+@dataclass(frozen=True)
+class _Element:
+    """Types and constants of one width of elements."""
+
+    width: int
+
+    @property
+    def integer(self) -> ir.IntType:
+        """Type of a pattern."""
+        return ir.IntType(self.width)
+
+    @property
+    def vector(self) -> ir.VectorType:
+        """Type of a step's patterns."""
+        return ir.VectorType(self.integer, LANES)
+
+    @property
+    def infinity(self) -> int:
+        """Pattern of the infinity."""
+        return 0x7F800000 if self.width == 32 else 0x7FF << 52
+
+    @property
+    def fraction(self) -> int:
+        """Bits below those that a key keeps."""
+        return 20 if self.width == 32 else 49
+
+    def fill(self, value: int) -> ir.Constant:
+        """A vector of equal patterns."""
+        return _constant(self.integer, value)
+
+
+def _index(builder: ir.IRBuilder, element: _Element, pattern: Any) -> Any:
+    """Sign, exponent, three more bits, sticky bit: 16-bit lanes."""
+    low = builder.and_(pattern, element.fill((1 << element.fraction) - 1))
+    sticky = builder.zext(builder.icmp_unsigned("!=", low, element.fill(0)), element.vector)
+    leading = builder.shl(builder.lshr(pattern, element.fill(element.fraction)), element.fill(1))
+    return builder.trunc(builder.or_(leading, sticky), ir.VectorType(_I16, LANES))
+
+
+def _value(builder: ir.IRBuilder, element: _Element, pattern: Any) -> Any:
+    """The elements as binary64 numbers."""
+    if element.width == 64:
+        return builder.bitcast(pattern, ir.VectorType(_DOUBLE, LANES))
+    single = builder.bitcast(pattern, ir.VectorType(ir.FloatType(), LANES))
+    return builder.fpext(single, ir.VectorType(_DOUBLE, LANES))
+
+
+def _masks(builder: ir.IRBuilder, element: _Element, pattern: Any, magnitude: Any) -> list[Any]:
+    """One bit per element: positive and finite; zero."""
+    above = builder.sub(pattern, element.fill(1))
+    positive = builder.icmp_unsigned("<", above, element.fill(element.infinity - 1))
+    zero = builder.icmp_unsigned("==", magnitude, element.fill(0))
+    return [builder.bitcast(mask, _I16) for mask in (positive, zero)]
+
+
+def _prefetch_step(builder: ir.IRBuilder, element: _Element, data: Any, index: Any) -> None:
+    """Fetch the cache lines of a step to come; no address is invalid for a prefetch."""
+    step = LANES * element.width // 8
+    start = builder.add(data, builder.mul(index, ir.Constant(_I64, step)))
+    for line in range(0, step, 64):
+        _prefetch(builder, builder.add(start, ir.Constant(_I64, AHEAD_BYTES + line)))
+
+
+def _emit_count(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> None:
+    """Generate the counting loop; see ``count32``.
+
+    Counters are incremented one step behind: a step reads the indices that the one before wrote, so
+    that vector and scalar work overlap. Step 0 finds indices 0, which are taken off at the end.
+    """
+    bits_at, n_steps, scratch_at, counters_at, positive_at, zero_at, stats_at = arguments
+    element = _Element(shape.width)
+    data = builder.inttoptr(bits_at, element.vector.as_pointer())
+    indices = builder.inttoptr(scratch_at, ir.VectorType(_I16, LANES).as_pointer())
+    counters = builder.inttoptr(counters_at, _I32.as_pointer())
+    bitmaps = [builder.inttoptr(at, _I16.as_pointer()) for at in (positive_at, zero_at)]
+    builder.store(_constant(_I16, 0), indices, align=2)
+    nothing = ir.Constant(ir.VectorType(_DOUBLE, LANES), [0.0] * LANES)
+    start = [nothing, nothing, element.fill(-1), element.fill(0), ir.Constant(_I16, 0)]
+
+    loop = _Loop(builder, n_steps, start)
+    total, squares, low, high, any_zero = loop.state
+    pattern = builder.load(builder.gep(data, [loop.index]), align=1)
+    _prefetch_step(builder, element, bits_at, loop.index)
+    place = builder.gep(indices, [loop.index])
+    _increment(builder, shape, builder.bitcast(place, _I16.as_pointer()), counters)
+    following = builder.gep(place, [ir.Constant(_I64, 1)])
+    builder.store(_index(builder, element, pattern), following, align=2)
+    magnitude = builder.and_(pattern, element.fill((1 << (shape.width - 1)) - 1))
+    masks = _masks(builder, element, pattern, magnitude)
+    for mask, bitmap in zip(masks, bitmaps, strict=True):
+        builder.store(mask, builder.gep(bitmap, [loop.index]))
+    value = _value(builder, element, pattern)
+    square = builder.fmul(value, value, flags=("contract",))
+    less_one = builder.sub(magnitude, element.fill(1))  # zero wraps, and never is the smallest
+    last = loop.close(
+        [
+            builder.fadd(total, value),
+            builder.fadd(squares, square, flags=("contract",)),
+            _choose(builder, "<")(low, less_one),
+            _choose(builder, ">")(high, magnitude),
+            builder.or_(any_zero, masks[1]),
+        ]
+    )
+    place = builder.gep(indices, [n_steps])
+    _increment(builder, shape, builder.bitcast(place, _I16.as_pointer()), counters)
+    extra = builder.sub(builder.load(counters), ir.Constant(_I32, LANES))
+    builder.store(extra, counters)
+    _merge_stats(builder, builder.inttoptr(stats_at, _I64.as_pointer()), last)
+
+
+def _merge_stats(builder: ir.IRBuilder, stats: Any, last: list[Any]) -> None:
+    """Combine the lanes of the accumulators, and those with what the memory holds."""
+
+    def add(a: Any, b: Any) -> Any:
+        return builder.fadd(a, b)
+
+    def merge(slot: int, combine: Callable[[Any, Any], Any], value: Any) -> None:
+        at = builder.gep(stats, [ir.Constant(_I64, slot)])
+        if value.type == _DOUBLE:
+            at = builder.bitcast(at, _DOUBLE.as_pointer())
+        builder.store(combine(builder.load(at), value), at)
+
+    smaller, larger = _choose(builder, "<"), _choose(builder, ">")
+    total, squares, low, high, any_zero = last
+    merge(T_SUM, add, _reduce(builder, total, add))
+    merge(T_SUM_SQ, add, _reduce(builder, squares, add))
+    merge(T_LOW, smaller, _widened(builder, _reduce(builder, low, smaller)))
+    merge(T_HIGH, larger, _widened(builder, _reduce(builder, high, larger)))
+    merge(T_ZEROS, builder.or_, builder.zext(any_zero, _I64))
+
+
+def _widened(builder: ir.IRBuilder, value: Any) -> Any:
+    return value if value.type == _I64 else builder.zext(value, _I64)
+
+
+def _emit_fold(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> None:
+    """Generate the loop that adds up the copies; see ``fold32``."""
+    counters_at, first, n_steps = arguments
+    vector = ir.VectorType(_I32, LANES)
+    counters = builder.inttoptr(counters_at, _I32.as_pointer())
+    loop = _Loop(builder, n_steps, [])
+    at = builder.add(first, builder.mul(loop.index, ir.Constant(_I64, LANES)))
+
+    def place(copy: int) -> Any:
+        element = builder.gep(counters, [builder.add(at, ir.Constant(_I64, copy * shape.stride))])
+        return builder.bitcast(element, vector.as_pointer())
+
+    total = builder.load(place(0), align=4)
+    for copy in range(1, shape.copies):
+        total = builder.add(total, builder.load(place(copy), align=4))
+        builder.store(_constant(_I32, 0), place(copy), align=4)
+    builder.store(total, place(0), align=4)
+    loop.close([])
+
+
+def _count_intrinsic(shape: Histogram) -> Any:
+    @intrinsic
+    def count(
+        typing_context: Any,
+        bits: Any,
+        n_steps: Any,
+        scratch: Any,
+        counters: Any,
+        positive: Any,
+        zero: Any,
+        stats: Any,
+    ) -> Any:
+        """Count 16 n_steps elements, n_steps >= 1; all other arguments are addresses.
+
+        Adds to the counters and to the statistics; writes one bit per element to two bitmaps:
+        positive and finite, and zero. The scratch memory holds 16 (n_steps + 1) 16-bit indices.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            _emit_count(builder, shape, arguments)
+            return context.get_dummy_value()
+
+        return types.void(types.uint64, types.int64, *[types.uint64] * 5), generate
+
+    return count
+
+
+def _fold_intrinsic(shape: Histogram) -> Any:
+    @intrinsic
+    def fold(typing_context: Any, counters: Any, first: Any, n_steps: Any) -> Any:
+        """Add 16 n_steps counters of all copies into the first copy, and clear the others."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            _emit_fold(builder, shape, arguments)
+            return context.get_dummy_value()
+
+        return types.void(types.uint64, types.int64, types.int64), generate
+
+    return fold
+
+
+count32, count64 = _count_intrinsic(H32), _count_intrinsic(H64)
+fold32, fold64 = _fold_intrinsic(H32), _fold_intrinsic(H64)
+
+
+def _pointer_cast(element: Any) -> Any:
+    @intrinsic
+    def cast(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(element)(types.uint64), generate
+
+    return cast
+
+
+p8, p16, p32, p64 = map(_pointer_cast, (types.uint8, types.uint16, types.uint32, types.uint64))
+pi64, pf64 = map(_pointer_cast, (types.int64, types.float64))
+
+
+@intrinsic
+def fetch_add(typing_context: Any, address: Any) -> Any:
+    """Atomically add one to the int64 at an address and return its old value."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], _I64.as_pointer())
+        return builder.atomic_rmw("add", pointer, ir.Constant(_I64, 1), "monotonic")
+
+    return types.int64(types.uint64), generate
+
+
+@intrinsic
+def population(typing_context: Any, word: Any) -> Any:
+    """Number of bits that are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate

@@ -1,0 +1,456 @@
+"""What one thread of the CPU back end does: take parts of the work and finish them.
+
+The work of a call is a table of *jobs* (tensors, or pieces of very large ones) cut into *parts* of
+a fixed size. Each thread claims parts with an atomic counter and counts into histograms of its own;
+whenever the job changes it moves the counts that occur, in the order of the keys, into an arena of
+its own and notes a *segment*. Sums are kept part by part and added in order afterwards. The cut does
+not depend on the number of threads: so neither does any result.
+
+The four entries are compiled on first use and cached on disk. Numba's cache looks at the time stamp
+of one source file only, so a checksum of all of them is baked into each entry and, with it, into
+the key of the cache: a new version of the package never meets old machine code.
+"""
+
+# Compiled functions get their types from their callers; the type checker cannot follow.
+# pyright: basic
+# ruff: noqa: ANN001, ANN201
+
+from __future__ import annotations
+
+import functools
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numba as nb
+import numpy as np
+from numba import types
+
+from deephochuli.kernels import _cpu_loops as loops
+from deephochuli.kernels._cpu_loops import OPTIONS
+from deephochuli.kernels._cpu_vectors import (
+    H32,
+    H64,
+    LANES,
+    fetch_add,
+    fold32,
+    fold64,
+    p16,
+    p32,
+    p64,
+    pf64,
+    pi64,
+)
+
+u32, u64, i64, f64 = np.uint32, np.uint64, np.int64, np.float64
+
+INFINITY, NAN = 0x7FF0, 0x7FF8
+BLOCK = loops.BLOCK
+BLOCK64 = loops.BLOCK // 2
+NONE = loops.NONE
+
+# Control block, uint64: counters, then addresses of tables, then the sizes of a slot's share.
+C_SLOT, C_NEXT, C_PARTS, C_JOBS, C_PART_TABLE, C_MOMENTS, C_SCRATCH = 0, 1, 2, 3, 4, 5, 6
+C_ARENA_KEYS, C_ARENA_COUNTS, C_ARENA_SIZE = 7, 8, 9
+C_SEGMENTS, C_EXTREMES, C_N_SEGMENTS, C_MOST_SEGMENTS = 10, 11, 12, 13
+C_COLUMNS = 14
+
+# Job table, uint64.
+J_TYPE, J_DATA, J_BEFORE, J_GRADIENT, J_TABLE = 0, 1, 2, 3, 4
+J_ORIGIN, J_INNER, J_CHANNELS, J_COUNTS = 5, 6, 7, 8
+J_COLUMNS = 9
+
+# Part table, int64; and six binary64 moments per part: sum and sum of squares of three sets.
+P_JOB, P_START, P_STOP = 0, 1, 2
+P_COLUMNS = 3
+M_COLUMNS = 6
+
+# Segment table, int64: per set where its counts are; and six extremes in binary64.
+G_JOB, G_UPDATABLE, G_UNMOVED, G_RATIO_AT, G_RATIO_N, G_SETS = 0, 1, 2, 3, 4, 5
+G_COLUMNS = 11
+X_COLUMNS = 6
+
+
+@nb.njit(**OPTIONS)
+def sweep(counters, first, stop, offset, keys, counts, at):
+    """Move the counters that are not zero into the arena; return where it ends now."""
+    for i in range(first, stop):
+        count = counters[i]
+        if count != u32(0):
+            keys[at] = i + offset
+            counts[at] = count
+            counters[i] = u32(0)
+            at += 1
+    return at
+
+
+@nb.njit(**OPTIONS)
+def take_all(counters, first, stop):
+    """Add up some counters and set them to zero."""
+    total = u32(0)
+    for i in range(first, stop):
+        total += counters[i]
+        counters[i] = u32(0)
+    return total
+
+
+@nb.njit(**OPTIONS)
+def emit(keys, counts, at, key, count):
+    """Append a key that occurs; return where the arena ends now."""
+    if count != u32(0):
+        keys[at] = key
+        counts[at] = count
+        at += 1
+    return at
+
+
+@nb.njit(**OPTIONS)
+def index32(magnitude):
+    """Place of a normal binary32 magnitude in its histogram."""
+    return i64(magnitude >> u64(20)) << 1 | i64((magnitude & u64(0xFFFFF)) != u64(0))
+
+
+@nb.njit(**OPTIONS)
+def key64(magnitude):
+    """Place of a binary64 magnitude in its histogram, which is its key."""
+    return i64(magnitude >> u64(49)) << 1 | i64((magnitude & loops.LOW49) != u64(0))
+
+
+@nb.njit(**OPTIONS)
+def drain32(slot, which, keys, counts, at):
+    """Move one set's counts of binary32 data into the arena, in the order of the keys."""
+    half, top, offset = i64(4096), i64(255 << 4), i64(896 << 4)
+    at_counters = slot + u64(loops.S_COUNTERS + which * loops.COUNTER_BYTES)
+    counters = p32(at_counters)
+    tiny = p32(slot + u64(loops.S_TINY + which * loops.TINY_BYTES))
+    extremes = p64(slot + u64(loops.S_EXTREMES + 24 * which))
+    low, high, special = extremes[0], extremes[1], extremes[2] != u64(0)
+    first = max(index32(low), i64(16)) & ~15
+    stop = index32(high - u64(1)) + 1 if high > u64(loops.TINY32) else i64(0)
+    for sign in (i64(0), half):
+        fold32(at_counters, sign, 1)
+        if stop > first:
+            fold32(at_counters, sign + first, (stop - first + 15) // LANES)
+        if special:
+            fold32(at_counters, sign + top, 1)
+    specials = u32(0)
+    if special:
+        specials = take_all(counters, top + 1, half) + take_all(counters, half + top + 1, 2 * half)
+    for sign in (i64(0), half):
+        key_sign = sign << 3
+        at = sweep(counters, sign, sign + 1, key_sign - sign, keys, counts, at)
+        if low != u64(0) and low < u64(loops.TINY32):
+            take_all(counters, sign + 1, sign + 16)
+            start = i64(0) if sign == 0 else i64(loops.TINY_HALF)
+            shift = key_sign + (874 << 4) - start
+            at = sweep(tiny, start, start + loops.TINY_HALF, shift, keys, counts, at)
+        at = sweep(counters, sign + first, sign + stop, key_sign - sign + offset, keys, counts, at)
+        if special:
+            at = emit(keys, counts, at, key_sign | INFINITY, take_all(counters, sign + top, sign + top + 1))
+        if sign == 0:
+            at = emit(keys, counts, at, NAN, specials)
+    return at
+
+
+@nb.njit(**OPTIONS)
+def drain64(slot, which, keys, counts, at):
+    """The same for binary64 data, whose counters are the keys."""
+    half = i64(0x8000)
+    at_counters = slot + u64(loops.S_COUNTERS + which * loops.COUNTER_BYTES)
+    counters = p32(at_counters)
+    extremes = p64(slot + u64(loops.S_EXTREMES + 24 * which))
+    low, high, special = extremes[0], extremes[1], extremes[2] != u64(0)
+    first = key64(low) & ~15
+    stop = key64(high - u64(1)) + 1 if high > u64(1) else i64(0)
+    for sign in (i64(0), half):
+        fold64(at_counters, sign, 1)
+        if stop > first:
+            fold64(at_counters, sign + first, (stop - first + 15) // LANES)
+        if special:
+            fold64(at_counters, sign + INFINITY, 1)
+    specials = u32(0)
+    if special:
+        specials = take_all(counters, i64(INFINITY + 1), half)
+        specials += take_all(counters, half + INFINITY + 1, 2 * half)
+    for sign in (i64(0), half):
+        at = sweep(counters, sign, sign + 1, i64(0), keys, counts, at)
+        at = sweep(counters, sign + max(first, i64(1)), sign + stop, i64(0), keys, counts, at)
+        if special:
+            end = sign + INFINITY
+            at = sweep(counters, end, end + 1, i64(0), keys, counts, at)
+        if sign == 0:
+            at = emit(keys, counts, at, NAN, specials)
+    return at
+
+
+@nb.njit(**OPTIONS)
+def wide_pattern(magnitude):
+    """Binary64 pattern of a binary32 magnitude."""
+    if magnitude >= u64(loops.TINY32):
+        return u64((magnitude << u64(29)) + (u64(896) << u64(52)))
+    return f64(f64(magnitude) * 2.0**-149).view(u64)
+
+
+@nb.njit(**OPTIONS)
+def end_extremes(slot, which, wide, out):
+    """Write the extremes of a set as patterns (NaN for none), and empty them."""
+    extremes = p64(slot + u64(loops.S_EXTREMES + 24 * which))
+    none = u64(0x7FF8 << 48)
+    low, high = extremes[0], extremes[1]
+    out[2 * which] = none if low == u64(0) else (low if wide else wide_pattern(low))
+    out[2 * which + 1] = none
+    if high != u64(0):
+        out[2 * which + 1] = high - u64(1) if wide else wide_pattern(high - u64(1))
+    extremes[0] = extremes[1] = extremes[2] = u64(0)
+
+
+@nb.njit(**OPTIONS)
+def drain_ratios(slot, first, stop, keys, counts, at):
+    """Move the counts of ratios into the arena (as unsigned index)."""
+    ratios = p32(slot + u64(loops.S_RATIOS))
+    for copy in range(loops.RATIO_COPIES):
+        ratios[copy * loops.RATIO_STRIDE] = u32(0)  # elements without a ratio
+    for i in range(first, stop):
+        for copy in range(1, loops.RATIO_COPIES):
+            ratios[i] += ratios[copy * loops.RATIO_STRIDE + i]
+            ratios[copy * loops.RATIO_STRIDE + i] = u32(0)
+    return sweep(ratios, first, stop, i64(0), keys, counts, at)
+
+
+@nb.njit(**OPTIONS)
+def table_row(control, column, n_columns, row):
+    """Address of a row of a table of eight-byte entries."""
+    return p64(control)[column] + u64(8 * n_columns * row)
+
+
+@nb.njit(**OPTIONS)
+def claim(control):
+    """Index of the next part; -1 when none is left."""
+    index = fetch_add(control + u64(8 * C_NEXT))
+    return index if index < i64(p64(control)[C_PARTS]) else i64(-1)
+
+
+@nb.njit(**OPTIONS)
+def arena_of(control, slot):
+    """Addresses of one slot's share of the keys and the counts."""
+    start = p64(control)[C_ARENA_SIZE] * u64(slot)
+    keys = p64(control)[C_ARENA_KEYS] + u64(2) * start
+    return keys, p64(control)[C_ARENA_COUNTS] + u64(4) * start
+
+
+@nb.njit(**OPTIONS)
+def begin_segment(control, slot, n_segments, job):
+    """Note a new segment; return the addresses of its two rows."""
+    row = i64(p64(control)[C_MOST_SEGMENTS]) * slot + n_segments
+    pi64(p64(control)[C_N_SEGMENTS])[slot] = n_segments + 1
+    segment = table_row(control, C_SEGMENTS, G_COLUMNS, row)
+    pi64(segment)[G_JOB] = job
+    return segment, table_row(control, C_EXTREMES, X_COLUMNS, row)
+
+
+@nb.njit(**OPTIONS)
+def plain_part32(job, start, stop, scratch, slot, moments, segment):
+    """Count a part of a tensor that is binary32 or narrower, with its channels if asked for."""
+    kind, inner, n_channels = i64(job[J_TYPE]), i64(job[J_INNER]), i64(job[J_CHANNELS])
+    out = p32(job[J_COUNTS] + u64(12 * n_channels * slot))
+    wide, origin = scratch + u64(loops.S_WIDE), i64(job[J_ORIGIN])
+    for at in range(start, stop, BLOCK):
+        n = min(BLOCK, stop - at)
+        bits = job[J_DATA] + u64(4 * at)
+        if kind != loops.BINARY32:
+            loops.widen(kind, job[J_DATA], job[J_TABLE], at, n, p32(wide))
+            bits = wide
+        special, zero = loops.add_block32(bits, n, scratch, i64(0), moments)
+        if n_channels:
+            if inner == 1:
+                loops.channel_rows(
+                    p32(bits), origin + at, n, n_channels, out, zero, loops.ABS32, loops.INF32, u32(1)
+                )
+            else:
+                loops.channel_planes(scratch, origin + at, n, inner, n_channels, out, zero)
+            if special:
+                loops.channel_specials(
+                    p32(bits), origin + at, n, inner, n_channels, out, loops.ABS32, loops.INF32
+                )
+
+
+@nb.njit(**OPTIONS)
+def plain_part64(job, start, stop, scratch, slot, moments, segment):
+    """The same for a binary64 tensor."""
+    inner, n_channels, origin = i64(job[J_INNER]), i64(job[J_CHANNELS]), i64(job[J_ORIGIN])
+    out = p32(job[J_COUNTS] + u64(12 * n_channels * slot))
+    for at in range(start, stop, BLOCK64):
+        n = min(BLOCK64, stop - at)
+        bits = job[J_DATA] + u64(8 * at)
+        special, zero = loops.add_block64(bits, n, scratch, i64(0), moments)
+        if n_channels:
+            if inner == 1:
+                loops.channel_rows(
+                    p64(bits), origin + at, n, n_channels, out, zero, loops.ABS64, loops.INF64, u64(1)
+                )
+            else:
+                loops.channel_planes(scratch, origin + at, n, inner, n_channels, out, zero)
+            if special:
+                loops.channel_specials(
+                    p64(bits), origin + at, n, inner, n_channels, out, loops.ABS64, loops.INF64
+                )
+
+
+@nb.njit(**OPTIONS)
+def block_of(job, column, at, n, wide):
+    """Address of a block's binary32 patterns, in place or widened."""
+    kind = i64(job[J_TYPE])
+    if kind == loops.BINARY32:
+        return job[column] + u64(4 * at)
+    loops.widen(kind, job[column], job[J_TABLE], at, n, p32(wide))
+    return wide
+
+
+@nb.njit(**OPTIONS)
+def update_part32(job, start, stop, scratch, slot, moments, segment):
+    """Count a part of one optimizer step: weights, gradients and updates in one read."""
+    wide, ratios = scratch + u64(loops.S_WIDE), p32(scratch + u64(loops.S_RATIOS))
+    indices, step = p16(scratch + u64(loops.S_INDICES)), u64(4 * BLOCK)
+    update = wide + u64(3) * step
+    for at in range(start, stop, BLOCK):
+        n = min(BLOCK, stop - at)
+        after = block_of(job, J_DATA, at, n, wide)
+        before = block_of(job, J_BEFORE, at, n, wide + step)
+        loops.subtract32(p32(after), p32(before), p32(update), n)
+        loops.count_ratios32(p32(before), p32(update), n, indices, ratios)
+        loops.add_block32(after, n, scratch, i64(0), moments)
+        if job[J_GRADIENT] != u64(0):
+            gradient = block_of(job, J_GRADIENT, at, n, wide + u64(2) * step)
+            loops.add_block32(gradient, n, scratch, i64(1), moments + u64(16))
+            updatable, unmoved = loops.should_move(
+                p32(before), p32(after), p32(gradient), n, loops.ABS32, loops.INF32, u32(1)
+            )
+            segment[G_UPDATABLE] += updatable
+            segment[G_UNMOVED] += unmoved
+        loops.add_block32(update, n, scratch, i64(2), moments + u64(32))
+
+
+@nb.njit(**OPTIONS)
+def update_part64(job, start, stop, scratch, slot, moments, segment):
+    """The same for binary64 parameters."""
+    update, ratios = scratch + u64(loops.S_WIDE), p32(scratch + u64(loops.S_RATIOS))
+    for at in range(start, stop, BLOCK64):
+        n, offset = min(BLOCK64, stop - at), u64(8 * at)
+        after, before = job[J_DATA] + offset, job[J_BEFORE] + offset
+        loops.compare_block64(p64(before), p64(after), p64(update), n, ratios)
+        loops.add_block64(after, n, scratch, i64(0), moments)
+        if job[J_GRADIENT] != u64(0):
+            gradient = job[J_GRADIENT] + offset
+            loops.add_block64(gradient, n, scratch, i64(1), moments + u64(16))
+            updatable, unmoved = loops.should_move(
+                p64(before), p64(after), p64(gradient), n, loops.ABS64, loops.INF64, u64(1)
+            )
+            segment[G_UPDATABLE] += updatable
+            segment[G_UNMOVED] += unmoved
+        loops.add_block64(update, n, scratch, i64(2), moments + u64(32))
+
+
+def _make_work(count_part: Any, drain: Any, n_sets: int, wide: bool) -> Any:
+    """The loop of one thread, for one kind of work."""
+    if wide:
+        first_ratio, stop_ratio = 1, loops.N_RATIOS
+    else:
+        first_ratio, stop_ratio = loops.RATIO_ZERO - 300, loops.RATIO_ZERO + 300
+
+    @nb.njit(**OPTIONS)
+    def end_segment(control, scratch, slot, segment, extremes, used):
+        """Empty the histograms of a job into the arena; return how much of it is used now."""
+        keys_at, counts_at = arena_of(control, slot)
+        keys, counts, row = p16(keys_at), p32(counts_at), pi64(segment)
+        for which in range(n_sets):
+            row[G_SETS + 2 * which] = used
+            end = drain(scratch, which, keys, counts, used)
+            row[G_SETS + 2 * which + 1] = end - used
+            used = end
+            end_extremes(scratch, which, wide, p64(extremes))
+        if n_sets > 1:
+            row[G_RATIO_AT] = used
+            end = drain_ratios(scratch, i64(first_ratio), i64(stop_ratio), keys, counts, used)
+            row[G_RATIO_N] = end - used
+            used = end
+        return used
+
+    @nb.njit(**OPTIONS)
+    def work(control):
+        """Claim parts until none is left; every thread of a call runs this once."""
+        slot, used, n_segments, current = fetch_add(control), i64(0), i64(0), i64(-1)
+        scratch = p64(control)[C_SCRATCH] + u64(loops.SLOT_BYTES) * u64(slot)
+        segment = extremes = u64(0)
+        index = claim(control)
+        while index >= 0:
+            part = pi64(table_row(control, C_PART_TABLE, P_COLUMNS, index))
+            if part[P_JOB] != current:
+                if current >= 0:
+                    used = end_segment(control, scratch, slot, segment, extremes, used)
+                current = part[P_JOB]
+                segment, extremes = begin_segment(control, slot, n_segments, current)
+                n_segments += 1
+            job = p64(table_row(control, C_JOBS, J_COLUMNS, current))
+            moments = table_row(control, C_MOMENTS, M_COLUMNS, index)
+            count_part(job, part[P_START], part[P_STOP], scratch, slot, moments, pi64(segment))
+            index = claim(control)
+        if current >= 0:
+            end_segment(control, scratch, slot, segment, extremes, used)
+
+    return work
+
+
+work_plain32 = _make_work(plain_part32, drain32, 1, False)
+work_plain64 = _make_work(plain_part64, drain64, 1, True)
+work_update32 = _make_work(update_part32, drain32, 3, False)
+work_update64 = _make_work(update_part64, drain64, 3, True)
+
+
+def _fingerprint() -> int:
+    """Checksum of the sources that make up the machine code."""
+    sources = sorted(Path(__file__).parent.glob("_cpu_*.py"))
+    return zlib.crc32(b"".join(path.read_bytes() for path in sources))
+
+
+def _entry_function(update: bool, wide: bool) -> Any:
+    """The uncompiled entry for one kind of work."""
+    fingerprint = _fingerprint()  # a free variable of the entries, so a part of the cache's key
+
+    def plain32(control):
+        if fingerprint >= 0:
+            work_plain32(control)
+
+    def plain64(control):
+        if fingerprint >= 0:
+            work_plain64(control)
+
+    def update32(control):
+        if fingerprint >= 0:
+            work_update32(control)
+
+    def update64(control):
+        if fingerprint >= 0:
+            work_update64(control)
+
+    return (update64 if wide else update32) if update else (plain64 if wide else plain32)
+
+
+@functools.cache
+def entry_address(update: bool, wide: bool) -> int:
+    """Address of ``void entry(uint64 control)``, compiled or loaded when first asked for.
+
+    Args:
+        update: For optimizer steps; else for single tensors.
+        wide: For binary64 elements; else for binary32 and all narrower types.
+    """
+    function, signature = _entry_function(update, wide), types.void(types.uint64)
+    options = {key: OPTIONS[key] for key in ("error_model", "fastmath")}
+    try:
+        compiled = nb.cfunc(signature, cache=True, **options)(function)
+    except RuntimeError:  # no folder that numba could write its cache to
+        compiled = nb.cfunc(signature, **options)(function)
+    _keep.append(compiled)
+    return compiled.address
+
+
+_keep: list[Any] = []
