@@ -25,9 +25,10 @@ from deephochuli.kernels._contract import (
     UpdateJob,
     UpdateSummary,
 )
-from deephochuli.kernels._layout import FLOAT8_TYPES, ChannelMap, channel_map, dense
+from deephochuli.kernels._layout import FLOAT8_TYPES, ChannelMap, channel_map, dense, update_tensors
 from deephochuli.kernels._merge import EagerRows, largest, merge_counts, smallest
 from deephochuli.kernels._pool import run_everywhere
+from deephochuli.kernels._reference import summarise_update
 
 PART = 1 << 18
 # Counters have 32 bits: no job may have more elements.
@@ -114,8 +115,11 @@ class _Call:
         self._keep: list[Any] = []
         self.n_threads = 1
 
-    def add(self, source: _Source, n: int, keep: Any, channels: ChannelMap = _NO_CHANNELS) -> None:
-        """Add the work on one tensor: one job, or several pieces of a very large tensor."""
+    def add(self, source: _Source, n: int, keep: Any, channels: ChannelMap = _NO_CHANNELS) -> int:
+        """Add the work on one tensor; return by which index to ask for its results.
+
+        A tensor is one job, or several if it is very large.
+        """
         size, most = (8, _MOST_KEYS_64) if self._wide else (_SIZES[source.kind], _MOST_KEYS)
         for origin in range(0, n, PIECE):
             length, skip = min(n - origin, PIECE), origin * size
@@ -131,6 +135,7 @@ class _Call:
         self._first_job.append(len(self._jobs))
         self._n_elements += n
         self._keep.append(keep)
+        return len(self._first_part) - 2
 
     def run(self) -> None:
         """Do the work on torch's threads."""
@@ -281,7 +286,6 @@ class CpuBackend:
         """Summarise tensors, one result per job, in order."""
         calls: dict[bool, _Call] = {}
         places: list[tuple[_Call, int, torch.Tensor]] = []
-        counts: dict[bool, int] = {}
         for job in jobs:
             tensor = dense(job.tensor, job.channel_dim)
             wide, n = tensor.dtype == torch.float64, tensor.numel()
@@ -291,9 +295,7 @@ class CpuBackend:
             channels = _NO_CHANNELS
             if job.channel_dim is not None and n:
                 channels = channel_map(tensor, job.channel_dim)
-            places.append((call, counts.get(wide, 0), tensor))
-            counts[wide] = counts.get(wide, 0) + 1
-            call.add(_source([tensor]), n, tensor, channels)
+            places.append((call, call.add(_source([tensor]), n, tensor, channels), tensor))
         for call in calls.values():
             call.run()
         return [
@@ -304,20 +306,26 @@ class CpuBackend:
     def summarise_updates(self, jobs: Sequence[UpdateJob]) -> list[UpdateSummary]:
         """Summarise optimizer steps, one result per job, in order."""
         calls: dict[bool, _Call] = {}
-        places: list[tuple[_Call, int]] = []
-        counts: dict[bool, int] = {}
+        places: list[tuple[_Call, int] | None] = []
         for job in jobs:
-            tensors = _aligned(job)
-            wide = tensors[0].dtype == torch.float64
+            tensors = update_tensors(job)
+            first = tensors[0]
+            if any(tensor.dtype != first.dtype for tensor in tensors):
+                places.append(None)  # rare: left to the reference
+                continue
+            if any(tensor.stride() != first.stride() for tensor in tensors):
+                tensors = [tensor.contiguous() for tensor in tensors]
+            wide = first.dtype == torch.float64
             call = calls.get(wide)
             if call is None:
                 call = calls[wide] = _Call(update=True, wide=wide)
-            places.append((call, counts.get(wide, 0)))
-            counts[wide] = counts.get(wide, 0) + 1
-            call.add(_source(tensors), tensors[0].numel(), tensors)
+            places.append((call, call.add(_source(tensors), first.numel(), tensors)))
         for call in calls.values():
             call.run()
-        return [_update(call, i, job) for (call, i), job in zip(places, jobs, strict=True)]
+        return [
+            summarise_update(job) if place is None else _update(*place, job)
+            for place, job in zip(places, jobs, strict=True)
+        ]
 
 
 def _summary(call: _Call, index: int, tensor: torch.Tensor, dim: int | None) -> Summary:
@@ -337,13 +345,3 @@ def _update(call: _Call, index: int, job: UpdateJob) -> UpdateSummary:
         ratios,
         ratio_counts,
     )
-
-
-def _aligned(job: UpdateJob) -> list[torch.Tensor]:
-    """After, before and gradient with one type and one memory order, as a flat read needs them."""
-    tensors = [job.after, job.before] if job.gradient is None else [job.after, job.before, job.gradient]
-    tensors = [dense(tensor) for tensor in tensors]
-    after = tensors[0]
-    if all(t.stride() == after.stride() and t.dtype == after.dtype for t in tensors):
-        return tensors
-    return [t.to(after.dtype).contiguous() for t in tensors]

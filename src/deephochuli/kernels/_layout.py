@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from deephochuli.errors import SketchError
+from deephochuli.kernels._contract import UpdateJob
 
 FLOAT8_TYPES: tuple[torch.dtype, ...] = (
     torch.float8_e4m3fn,
@@ -68,6 +69,22 @@ def dense(tensor: torch.Tensor, channel_dim: int | None = None) -> torch.Tensor:
     if tensor.is_contiguous() or _is_dense(tensor):
         return tensor
     return tensor.contiguous()
+
+
+def update_tensors(job: UpdateJob) -> list[torch.Tensor]:
+    """After, before and, if there is one, the gradient, each dense.
+
+    Raises:
+        SketchError: A tensor cannot be counted, or the shapes differ.
+    """
+    given = [job.after, job.before, *([] if job.gradient is None else [job.gradient])]
+    shapes = [tuple(tensor.shape) for tensor in given]
+    if any(shape != shapes[0] for shape in shapes):
+        raise SketchError(
+            "Cannot summarise an update of tensors of different shapes: after, before"
+            f"{', gradient' if len(given) > 2 else ''} have {', '.join(map(str, shapes))}."
+        )
+    return [dense(tensor) for tensor in given]
 
 
 def channel_map(tensor: torch.Tensor, channel_dim: int) -> ChannelMap:

@@ -25,7 +25,7 @@ from deephochuli.kernels._contract import (
     UpdateSummary,
 )
 from deephochuli.kernels._key import INFINITY, MAGNITUDE, N_KEYS, NAN
-from deephochuli.kernels._layout import dense
+from deephochuli.kernels._layout import dense, update_tensors
 from deephochuli.kernels._merge import EagerRows, largest, smallest
 
 _CHUNK = 1 << 22
@@ -143,13 +143,14 @@ def _difference(after: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     return torch.where(tiny, update, update.to(torch.float32).to(torch.float64))
 
 
-def _summarise_update(job: UpdateJob) -> UpdateSummary:
-    before, after = dense(job.before), dense(job.after)
+def summarise_update(job: UpdateJob) -> UpdateSummary:
+    """Summarise one optimizer step; the tensors' types may differ."""
+    after, before, *gradients = update_tensors(job)
     updatable = unmoved = 0
     gradient = None
-    if job.gradient is not None:
-        gradient = _summarise(dense(job.gradient))
-        bits = stored_bits(exact_double(dense(job.gradient))) & _MAGNITUDE_64
+    if gradients:
+        gradient = _summarise(gradients[0])
+        bits = stored_bits(exact_double(gradients[0])) & _MAGNITUDE_64
         should_move = (bits > 0) & (bits < _INFINITY_64)
         stayed = should_move & (stored_bits(before) == stored_bits(after))
         updatable, unmoved = int(should_move.sum()), int(stayed.sum())
@@ -189,4 +190,4 @@ class ReferenceBackend:
     def summarise_updates(self, jobs: Sequence[UpdateJob]) -> list[UpdateSummary]:
         """Summarise optimizer steps, one result per job, in order."""
         with torch.no_grad():
-            return [_summarise_update(job) for job in jobs]
+            return [summarise_update(job) for job in jobs]
