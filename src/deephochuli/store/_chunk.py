@@ -22,7 +22,7 @@ from deephochuli.store._tables import frame_table, open_writer, step_table
 from deephochuli.store._taps import Taps
 
 DRAFT_PREFIX = ".draft-"
-"""A name that begins with a dot is passed over by pyarrow, DuckDB and the shell."""
+"""The shell, pyarrow and polars pass over names that begin with a dot."""
 
 # Few enough to read one tap without all others, enough that footers stay below 2 %.
 _ROWS_PER_GROUP = 1 << 9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from deephochuli.errors import SchemaVersionError, StoreError
 from deephochuli.store._files import write_atomically
 from deephochuli.store._schema import SCHEMA_VERSION
+from deephochuli.store._text import as_utf8
 
 MANIFEST_NAME = "manifest.json"
 
 
 class _Data(BaseModel):
-    # "strings" keeps inf and nan, which JSON has no word for, readable both ways.
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelSummary(_Data):
@@ -91,8 +92,21 @@ class Manifest(_Data):
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Put a manifest into a run folder: the old one or the new one is there, never a part."""
-    text = manifest.model_dump_json(indent=1)
-    write_atomically(folder / MANIFEST_NAME, text.encode("utf-8", "backslashreplace"))
+    data = _in_json(manifest.model_dump(mode="json"))
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / MANIFEST_NAME, text.encode())
+
+
+def _in_json(value: Any) -> JsonValue:
+    """Values that JSON has a word for: inf and nan become text, which reads back as a float."""
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+        return {as_utf8(name): _in_json(item) for name, item in items}
+    if isinstance(value, list):
+        return [_in_json(item) for item in cast("list[Any]", value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return as_utf8(value) if isinstance(value, str) else value
 
 
 def read_manifest(folder: Path) -> Manifest:

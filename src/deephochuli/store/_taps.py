@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from deephochuli.store._rows import TapRow
 from deephochuli.store._schema import TAP_COLUMNS
+from deephochuli.store._text import as_utf8
 
 _TEXTS = tuple(c.name for c in TAP_COLUMNS if c.kind == "text" and c.name != "dtype")
 
@@ -37,7 +38,7 @@ class Taps:
             self.index[name] = len(self.order)
             self.order.append(row.order)
             for text, values in self.texts.items():
-                values.append(_as_utf8(getattr(row, text)))
+                values.append(as_utf8(getattr(row, text)))
         return self.index[name]
 
     def dtype_indices(self, rows: Sequence[TapRow]) -> NDArray[np.int64]:
@@ -45,10 +46,5 @@ class Taps:
         names = [row.dtype for row in rows]
         for name in sorted(set(names) - set(self._dtype_index)):
             self._dtype_index[name] = len(self.dtypes)
-            self.dtypes.append(_as_utf8(name))
+            self.dtypes.append(as_utf8(name))
         return np.array([self._dtype_index[name] for name in names], np.int64)
-
-
-def _as_utf8(text: str) -> str:
-    """Python allows half of a surrogate pair in a name, UTF-8 does not: it is spelt out."""
-    return text.encode("utf-8", "backslashreplace").decode()
