@@ -6,8 +6,7 @@ import math
 import pydantic
 import pytest
 
-from deephochuli.store import Manifest, ModelSummary, OptimizerSummary, RunWriter, open_run
-from deephochuli.store import _files
+from deephochuli.store import Manifest, ModelSummary, OptimizerSummary, RunWriter, _files, open_run
 from deephochuli.store._files import write_atomically
 
 FULL = Manifest(

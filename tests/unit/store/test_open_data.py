@@ -46,7 +46,8 @@ def test_pandas(written):
 def test_duckdb(written):
     duckdb = pytest.importorskip("duckdb")
     run, path = written
-    query = f"select layer, quantity, sum(list_sum(count)) from '{path}/chunk-*/taps.parquet' group by all"
+    source = f"'{path}/chunk-*/taps.parquet'"
+    query = f"select layer, quantity, sum(list_sum(count)) from {source} group by all"
     assert {(a, b): int(n) for a, b, n in duckdb.sql(query).fetchall()} == totals(run)
 
 

@@ -25,6 +25,17 @@ def small_run(n_steps: int):
     return [(StepRow(step=i, wall_s=0.0), [row]) for i in range(n_steps)]
 
 
+def append_all(writer: RunWriter, run) -> None:
+    for step, rows in run:
+        writer.append(step, rows)
+
+
+def finish(writer: RunWriter, run) -> None:
+    append_all(writer, run)
+    writer.flush()
+    writer.close()
+
+
 def test_chunks_have_their_number_of_steps(tmp_path):
     reader = open_run(write_run(tmp_path / "run", small_run(10), chunk_steps=4))
     rollups = reader.rollups()
@@ -83,10 +94,14 @@ def test_memory_is_bounded_by_the_buffer(tmp_path):
 
 
 def test_an_exception_in_the_training_closes_the_run(tmp_path):
-    with pytest.raises(RuntimeError, match="theirs"), RunWriter(tmp_path / "r", Manifest()) as w:
-        w.append(*small_run(1)[0])
-        raise RuntimeError("theirs")
-    assert open_run(tmp_path / "r").finished
+    def train():
+        with RunWriter(tmp_path / "run", Manifest()) as writer:
+            writer.append(*small_run(1)[0])
+            raise RuntimeError("theirs")
+
+    with pytest.raises(RuntimeError, match="theirs"):
+        train()
+    assert open_run(tmp_path / "run").finished
 
 
 @pytest.mark.parametrize("name", ["a b", "s3:run", "ümlaut 🧠", "-dash", "per%20cent", "a'\"$(x)"])
@@ -133,7 +148,7 @@ class TestWhereARunMayGo:
     def test_a_folder_with_a_run(self, tmp_path):
         write_run(tmp_path / "run", small_run(1))
         before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(StoreError, match="already holds a run.*another folder"):
+        with pytest.raises(StoreError, match=r"already holds a run.*another folder"):
             RunWriter(tmp_path / "run", Manifest())
         assert sorted(tmp_path.rglob("*")) == before
 
@@ -147,7 +162,7 @@ class TestWhereARunMayGo:
     def test_a_file(self, tmp_path):
         (tmp_path / "file").touch()
         for path in (tmp_path / "file", tmp_path / "file" / "run"):
-            with pytest.raises(StoreError, match="No run can be written to .*Choose a folder"):
+            with pytest.raises(StoreError, match=r"No run can be written to .*Choose a folder"):
                 RunWriter(path, Manifest())
 
     def test_a_folder_without_permission(self, tmp_path, monkeypatch):
@@ -168,10 +183,7 @@ class TestNothingReachesTheTraining:
 
     def check(self, path, writer, run, reason):
         with pytest.warns(DeepHochuliWarning, match=reason) as caught:
-            for step, rows in run[4:]:
-                writer.append(step, rows)
-            writer.flush()
-            writer.close()
+            finish(writer, run[4:])
         assert len(caught) == 1
         assert not writer.is_open
         assert folders(path) == ["chunk-000000"]
@@ -180,8 +192,7 @@ class TestNothingReachesTheTraining:
     def begun(self, tmp_path):
         run = small_run(16)
         writer = RunWriter(tmp_path / "run", Manifest(), chunk_steps=4)
-        for step, rows in run[:4]:
-            writer.append(step, rows)
+        append_all(writer, run[:4])
         return tmp_path / "run", writer, run
 
     def test_a_full_disk(self, begun, monkeypatch):
@@ -218,9 +229,7 @@ class TestNothingReachesTheTraining:
         path, writer, run = begun
         path.rename(path.with_name("moved"))
         with pytest.warns(DeepHochuliWarning, match="No such file") as caught:
-            for step, rows in run[4:]:
-                writer.append(step, rows)
-            writer.close()
+            finish(writer, run[4:])
         assert len(caught) == 1
         assert open_run(path.with_name("moved")).n_chunks == 1
 
@@ -271,12 +280,9 @@ class TestNothingReachesTheTraining:
         with monkeypatch.context() as patch:
             patch.setattr(_files, "make_durable", interrupt)
             with pytest.raises(KeyboardInterrupt):
-                for step, rows in run[4:8]:
-                    writer.append(step, rows)
+                append_all(writer, run[4:8])
         assert folders(path) == ["chunk-000000"]
-        for step, rows in run[8:12]:
-            writer.append(step, rows)
-        writer.close()
+        finish(writer, run[8:12])
         reader = open_run(path)
         assert reader.finished
         assert reader.steps["step"].tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
@@ -287,12 +293,9 @@ def test_the_cap_is_kept(tmp_path):
     free = write_run(tmp_path / "free", run, chunk_steps=4)
     size = sum(p.stat().st_size for p in free.rglob("*.parquet"))
     cap = size // 2
-    with (
-        pytest.warns(DeepHochuliWarning, match=rf"cap of {cap:,} bytes is reached") as caught,
-        RunWriter(tmp_path / "capped", Manifest(), chunk_steps=4, max_bytes=cap) as writer,
-    ):
-        for step, rows in run:
-            writer.append(step, rows)
+    writer = RunWriter(tmp_path / "capped", Manifest(), chunk_steps=4, max_bytes=cap)
+    with pytest.warns(DeepHochuliWarning, match=rf"cap of {cap:,} bytes is reached") as caught:
+        finish(writer, run)
     assert len(caught) == 1
     assert cap * 0.7 < sum(p.stat().st_size for p in (tmp_path / "capped").rglob("*.*")) <= cap
     reader = open_run(tmp_path / "capped")
