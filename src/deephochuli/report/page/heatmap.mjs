@@ -6,6 +6,7 @@ import { formatOf, layersWith, meaningOf, placesInside, quantitiesOf, quantityLa
 import { html, nameElement, replace, shortened, svg } from "./dom.mjs";
 import { metricOf, metricsFor } from "./metrics.mjs";
 import { asPowerOfTwo, decimal, percent, percentBetween } from "./numbers.mjs";
+import { neighbourWith } from "./blocks.mjs";
 import { createPanel, dropDown } from "./panel.mjs";
 
 const LABELS = 190;
@@ -136,7 +137,7 @@ function controls(context, view) {
   const quantities = quantitiesOf(context).map((quantity) => [quantity, `${quantityLabel(quantity)} · ${meaningOf(quantity)}`]);
   const metrics = metricsFor(view.quantity).map((metric) => [metric.id, metric.label]);
   return [
-    dropDown("quantity", quantities, view.quantity, (quantity) => context.store.set({ quantity })),
+    dropDown("quantity", quantities, view.quantity, (quantity) => context.store.set({ quantity, layer: neighbourWith(context, view.layer, quantity) ?? view.layer })),
     dropDown("shows", metrics, view.metric, (metric) => context.store.set({ metric })),
   ];
 }

@@ -1,13 +1,14 @@
 /** The help dialog and the keys. */
 
-import { allLayers, layersWith } from "./context.mjs";
+import { neighbourWith } from "./blocks.mjs";
+import { allLayers, layersWith, quantitiesOf } from "./context.mjs";
 import { html } from "./dom.mjs";
 
 const KEYS = [
   ["/", "find a layer by name or regular expression"],
   ["↑ ↓", "previous, next layer of the map"],
   ["← →", "previous, next recorded step"],
-  ["[ ]", "previous, next quantity is chosen in the panels"],
+  ["[ ]", "previous, next quantity"],
   ["Esc", "close, clear the search"],
   ["?", "this help"],
 ];
@@ -62,6 +63,8 @@ function actionOf(context, actions, key) {
     ArrowUp: () => moveLayer(context, -1),
     ArrowRight: () => moveStep(context, 1),
     ArrowLeft: () => moveStep(context, -1),
+    "]": () => moveQuantity(context, 1),
+    "[": () => moveQuantity(context, -1),
   }[key];
 }
 
@@ -72,6 +75,14 @@ function moveLayer(context, by) {
   const all = layers.length ? layers : allLayers(context);
   const next = all[Math.min(all.length - 1, Math.max(0, all.indexOf(view.layer) + by))];
   context.store.set({ layer: next }, { quiet: true });
+}
+
+/** Look at the next quantity, at the same place of the model. */
+function moveQuantity(context, by) {
+  const { view } = context.store;
+  const all = quantitiesOf(context);
+  const quantity = all[(all.indexOf(view.quantity) + by + all.length) % all.length];
+  context.store.set({ quantity, layer: neighbourWith(context, view.layer, quantity) ?? view.layer }, { quiet: true });
 }
 
 /** Move the cursor to the next recorded step of the run in focus. */

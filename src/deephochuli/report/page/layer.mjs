@@ -6,7 +6,7 @@ import { ask, eachMagnitude } from "./ask.mjs";
 import { blockOf } from "./blocks.mjs";
 import { formatOf, meaningOf, quantityLabel, shownRuns } from "./context.mjs";
 import { byBinade, flowRank } from "./data.mjs";
-import { html, nameElement, replace, svg, visible } from "./dom.mjs";
+import { html, nameElement, replace, shortened, svg, visible } from "./dom.mjs";
 import { dot } from "./header.mjs";
 import { decimal, percent, percentBetween } from "./numbers.mjs";
 import { createPanel, dropDown } from "./panel.mjs";
@@ -39,7 +39,7 @@ function draw(context, panel, view) {
 /** Which parameter of the block is followed. */
 function chooser(context, view, block, parameter) {
   const names = [block.activation, ...block.parameters].filter((name) => name !== null);
-  return names.length > 1 && parameter !== null ? [dropDown("follows", names.map((name) => [name, name]), view.layer, (layer) => context.store.set({ layer }))] : [];
+  return names.length > 1 && parameter !== null ? [dropDown("follows", names.map((name) => [name, shortened(name, 60)]), view.layer, (layer) => context.store.set({ layer }))] : [];
 }
 
 /** Quantities of the activation and of the parameter, in the order of a step. */

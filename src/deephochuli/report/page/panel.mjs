@@ -99,7 +99,8 @@ function dataTable([head, ...rows]) {
 
 /** @param {number} value */
 function plain(value) {
-  return Number.isNaN(value) ? "not measured" : String(Number(value.toPrecision(6)));
+  if (Number.isNaN(value)) return "not measured";
+  return String(Number.isInteger(value) ? value : Number(value.toPrecision(6)));
 }
 
 /**

@@ -4,8 +4,9 @@ import { css, ink, runColor, sequential } from "./colors.mjs";
 import { axisBelow, axisLeft, binadeAxis, binadeTicks, canvas, hideTooltip, line, linear, pathOf, showTooltip, smoothPath, text, ticks, tooltipRows } from "./chart.mjs";
 import { formatOf, layersWith, meaningOf, placesInside, quantitiesOf, quantityLabel, shownRuns, stepWindow, stepsLabel } from "./context.mjs";
 import { exponentOf } from "./data.mjs";
-import { html, nameElement, replace, svg } from "./dom.mjs";
+import { html, nameElement, replace, shortened, svg } from "./dom.mjs";
 import { percent, powerOfTwo } from "./numbers.mjs";
+import { neighbourWith } from "./blocks.mjs";
 import { createPanel, dropDown, segmented } from "./panel.mjs";
 
 const QUANTILES = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
@@ -152,8 +153,8 @@ function controls(context, view) {
   const known = quantitiesOf(context).map((quantity) => [quantity, `${quantityLabel(quantity)} · ${meaningOf(quantity)}`]);
   return [
     segmented("drawn as", [["offset", "ridges"], ["overlay", "overlay"], ["bands", "bands"]], view.ridges, (ridges) => context.store.set({ ridges })),
-    dropDown("layer", layers.map((layer) => [layer, layer]), view.layer, (layer) => context.store.set({ layer })),
-    dropDown("quantity", known, view.quantity, (quantity) => context.store.set({ quantity })),
+    dropDown("layer", layers.map((layer) => [layer, shortened(layer, 60)]), view.layer, (layer) => context.store.set({ layer })),
+    dropDown("quantity", known, view.quantity, (quantity) => context.store.set({ quantity, layer: neighbourWith(context, view.layer, quantity) ?? view.layer })),
   ];
 }
 

@@ -98,7 +98,7 @@ function unmovedChart(context, view, stories, width) {
   const window = stepWindow(context, view);
   const [x, y] = [linear(window, [left, width - 8]), linear([0, 1], [bottom, top])];
   chart.append(axisLeft(y, left, [0, 0.25, 0.5, 0.75, 1], percent, width - 8), axisBelow(x, bottom, ticks(window, width / 90), String));
-  chart.append(text(0, 14, "Updates that were swamped, of those that should have moved a weight", { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }));
+  chart.append(text(0, 14, "Updates swamped, step by step", { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }));
   chart.append(text((left + width) / 2, bottom + 37, "step", { "text-anchor": "middle" }));
   for (const { run, unmoved, updatable } of stories) {
     if (!unmoved || !updatable) continue;
