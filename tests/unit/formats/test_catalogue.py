@@ -126,6 +126,8 @@ def test_a_specification_starts_from_its_base():
     assert get_format("e4m3:ieee").max_finite == 240.0
     assert get_format("bf16:saturate").max_finite == BFLOAT16.max_finite
     assert not get_format("fp16:no-subnormals").has_subnormals
+    assert get_format("e5m10:no-inf,saturate").max_finite == 131008.0 - 64.0
+    assert get_format("e5m10:no-inf,saturate").n_high_nans == 1
     assert get_format("e5m10:no-inf,no-nan,saturate").max_finite == 131008.0
     assert get_format("e4m3:bias=8,no-nan,no-negative-zero,overflow-nan").max_finite == 240.0
     assert values(get_format("e4m3:bias=8,no-nan,no-negative-zero,overflow-nan")) == values(
