@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deephochuli.kernels import _cpu_loops as loops
 from deephochuli.kernels import _cpu_work as work
+from deephochuli.kernels._cpu_entries import address_of
 from deephochuli.kernels._contract import (
     ChannelCounts,
     Rows,
@@ -154,15 +155,29 @@ class _Call:
         tables = (jobs, parts, moments, space.scratch, space.keys, space.counts)
         addresses = [table.ctypes.data for table in tables]
         results = [table.ctypes.data for table in (segments, extremes, n_segments)]
-        control = np.array(
-            [0, 0, n_parts, *addresses, space.keys.shape[1], *results, n_jobs], np.uint64
-        )
+        head = [0, 0, n_parts, *addresses, space.keys.shape[1], *results, n_jobs]
+        control = np.array(head + self._functions(), np.uint64)
         if n_parts:
-            address = work.entry_address(self._update, self._wide)
-            run_everywhere(address, control.ctypes.data, n_slots)
+            run_everywhere(address_of("work"), control.ctypes.data, n_slots)
         self._keep.clear()
         self._moments = moments.tolist()
         self._collect(n_segments.tolist(), segments, extremes)
+
+    def _functions(self) -> list[int]:
+        """Sizes and addresses of the functions that this call needs, and of no other."""
+        width = 64 if self._wide else 32
+        narrow = any(row[work.J_TYPE] not in (loops.BINARY32, loops.BINARY64) for row in self._jobs)
+        channels = any(row[work.J_CHANNELS] for row in self._jobs)
+        return [
+            3 if self._update else 1,
+            width // 8,
+            loops.BLOCK * 32 // width,
+            address_of(f"add_block{width}"),
+            address_of(f"drain{width}"),
+            address_of("widen") if narrow else 0,
+            address_of(f"channels{width}") if channels else 0,
+            address_of(f"compare{width}") if self._update else 0,
+        ]
 
     def _attach_slabs(self, jobs: NDArray[np.uint64], n_slots: int) -> list[Any]:
         """Give each thread its own channel counters for each job that counts channels."""

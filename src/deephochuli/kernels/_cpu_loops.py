@@ -17,9 +17,11 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from deephochuli.kernels._cpu_memory import p8, p16, p32, p64, pf64, pi64, population
 from deephochuli.kernels._cpu_vectors import (
     H32,
     H64,
+    LANES,
     T_HIGH,
     T_LOW,
     T_SUM,
@@ -27,18 +29,11 @@ from deephochuli.kernels._cpu_vectors import (
     T_ZEROS,
     count32,
     count64,
-    p8,
-    p16,
-    p32,
-    p64,
-    pf64,
-    population,
 )
 
 u16, u32, u64, i64, f32, f64 = np.uint16, np.uint32, np.uint64, np.int64, np.float32, np.float64
 
 BLOCK = 4096
-LANES = 16
 ABS32, INF32, TINY32 = u32(0x7FFFFFFF), u32(0x7F800000), u32(0x00800000)
 ABS64, INF64 = u64(0x7FFFFFFFFFFFFFFF), u64(0x7FF0000000000000)
 LOW20, LOW49 = u32(0xFFFFF), u64((1 << 49) - 1)
@@ -61,6 +56,9 @@ S_POSITIVE = S_INDICES + 2 * (BLOCK + LANES)
 S_ZERO = S_POSITIVE + BLOCK // 8 + 8
 S_WIDE = S_ZERO + BLOCK // 8 + 8
 SLOT_BYTES = -(-(S_WIDE + 4 * 4 * BLOCK) // 4096) * 4096
+
+# What a block holds: elements that are not finite, zeros.
+SPECIAL, ZERO = 1, 2
 
 # Element types of jobs.
 BINARY32, BINARY64, BFLOAT16, BINARY16, TABLE8 = 0, 1, 2, 3, 4
@@ -149,9 +147,8 @@ def end_stats(stats, low, high, special, moments, extremes):
     extreme[2] |= u64(special)
 
 
-@nb.njit(**OPTIONS)
 def add_block32(bits, n, slot, which, moments):
-    """Count a block of binary32 patterns; return whether it holds special and zero elements."""
+    """Count a block of binary32 patterns; return the flags SPECIAL and ZERO as they apply."""
     stats, counters = slot + u64(S_STATS), slot + u64(S_COUNTERS + which * COUNTER_BYTES)
     positive, zero, indices = slot + u64(S_POSITIVE), slot + u64(S_ZERO), slot + u64(S_INDICES)
     begin_stats(stats)
@@ -174,10 +171,9 @@ def add_block32(bits, n, slot, which, moments):
     if low == u64(0xFFFFFFFF):
         low = NONE
     end_stats(stats, low, high, special, moments, slot + u64(S_EXTREMES + 24 * which))
-    return special, p64(stats)[T_ZEROS] != u64(0)
+    return i64(special) | i64(p64(stats)[T_ZEROS] != u64(0)) << 1
 
 
-@nb.njit(**OPTIONS)
 def add_block64(bits, n, slot, which, moments):
     """The same for a block of binary64 patterns."""
     stats, counters = slot + u64(S_STATS), slot + u64(S_COUNTERS + which * COUNTER_BYTES)
@@ -199,12 +195,12 @@ def add_block64(bits, n, slot, which, moments):
     if special:
         low, high = review64(p64(bits), n, stats)
     end_stats(stats, low, high, special, moments, slot + u64(S_EXTREMES + 24 * which))
-    return special, p64(stats)[T_ZEROS] != u64(0)
+    return i64(special) | i64(p64(stats)[T_ZEROS] != u64(0)) << 1
 
 
-@nb.njit(**OPTIONS)
-def widen(kind, narrow_at, table_at, start, n, wide):
+def widen(kind, narrow_at, table_at, start, n, wide_at):
     """Binary32 patterns of narrow elements; exact, and independent of flush-to-zero flags."""
+    wide = p32(wide_at)
     if kind == BFLOAT16:
         narrow16 = p16(narrow_at + u64(2 * start))
         for i in range(n):
@@ -279,6 +275,33 @@ def channel_rows(bits, origin, n, n_channels, out, zero, absolute, infinite, one
             for j in range(run):
                 out[n_channels + channel + j] += u32((bits[i + j] & absolute) == absolute - absolute)
         i, channel = i + run, i64(0)
+
+
+@nb.njit(**OPTIONS)
+def count_channels(
+    bits, slot, origin, n, inner, n_channels, out, flags, absolute, infinite, one
+):
+    """Channel counts of a block that was just counted."""
+    if inner == 1:
+        channel_rows(bits, origin, n, n_channels, out, flags & ZERO, absolute, infinite, one)
+    else:
+        channel_planes(slot, origin, n, inner, n_channels, out, flags & ZERO)
+    if flags & SPECIAL:
+        channel_specials(bits, origin, n, inner, n_channels, out, absolute, infinite)
+
+
+def channels32(bits, slot, origin, n, inner, n_channels, out, flags):
+    """Add a block of binary32 patterns to the counts per channel (positive, zero, not finite)."""
+    count_channels(
+        p32(bits), slot, origin, n, inner, n_channels, p32(out), flags, ABS32, INF32, u32(1)
+    )
+
+
+def channels64(bits, slot, origin, n, inner, n_channels, out, flags):
+    """The same for a block of binary64 patterns."""
+    count_channels(
+        p64(bits), slot, origin, n, inner, n_channels, p32(out), flags, ABS64, INF64, u64(1)
+    )
 
 
 @nb.njit(**OPTIONS)
@@ -369,7 +392,35 @@ def exponent64(pattern):
 
 
 @nb.njit(**OPTIONS)
-def compare_block64(before, after, update, n, ratios):
+def count_moves(before, after, gradient, n, moves, absolute, infinite, one):
+    """Add to the two counters of elements that should have moved, and that did not."""
+    updatable, unmoved = should_move(before, after, gradient, n, absolute, infinite, one)
+    pi64(moves)[0] += updatable
+    pi64(moves)[1] += unmoved
+
+
+def compare32(before, after, gradient, update, n, slot, moves):
+    """Form the update of a block, count its ratios, and the elements that should have moved.
+
+    ``gradient`` is 0 when there is none; ``moves`` is where the two counters are.
+    """
+    ratios, indices = p32(slot + u64(S_RATIOS)), p16(slot + u64(S_INDICES))
+    subtract32(p32(after), p32(before), p32(update), n)
+    count_ratios32(p32(before), p32(update), n, indices, ratios)
+    if gradient != u64(0):
+        count_moves(p32(before), p32(after), p32(gradient), n, moves, ABS32, INF32, u32(1))
+
+
+def compare64(before, after, gradient, update, n, slot, moves):
+    """The same for binary64 patterns."""
+    ratios = p32(slot + u64(S_RATIOS))
+    update_ratios64(p64(before), p64(after), p64(update), n, ratios)
+    if gradient != u64(0):
+        count_moves(p64(before), p64(after), p64(gradient), n, moves, ABS64, INF64, u64(1))
+
+
+@nb.njit(**OPTIONS)
+def update_ratios64(before, after, update, n, ratios):
     """Form the update of a binary64 block and count its ratios."""
     for i in range(n):
         difference = u64(after[i]).view(f64) - u64(before[i]).view(f64)

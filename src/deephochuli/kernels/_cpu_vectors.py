@@ -332,39 +332,3 @@ def _fold_intrinsic(shape: Histogram) -> Any:
 
 count32, count64 = _count_intrinsic(H32), _count_intrinsic(H64)
 fold32, fold64 = _fold_intrinsic(H32), _fold_intrinsic(H64)
-
-
-def _pointer_cast(element: Any) -> Any:
-    @intrinsic
-    def cast(typing_context: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return types.CPointer(element)(types.uint64), generate
-
-    return cast
-
-
-p8, p16, p32, p64 = map(_pointer_cast, (types.uint8, types.uint16, types.uint32, types.uint64))
-pi64, pf64 = map(_pointer_cast, (types.int64, types.float64))
-
-
-@intrinsic
-def fetch_add(typing_context: Any, address: Any) -> Any:
-    """Atomically add one to the int64 at an address and return its old value."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[0], _I64.as_pointer())
-        return builder.atomic_rmw("add", pointer, ir.Constant(_I64, 1), "monotonic")
-
-    return types.int64(types.uint64), generate
-
-
-@intrinsic
-def population(typing_context: Any, word: Any) -> Any:
-    """Number of bits that are set."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate

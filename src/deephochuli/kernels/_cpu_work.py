@@ -5,10 +5,6 @@ a fixed size. Each thread claims parts with an atomic counter and counts into hi
 whenever the job changes it moves the counts that occur, in the order of the keys, into an arena of
 its own and notes a *segment*. Sums are kept part by part and added in order afterwards. The cut does
 not depend on the number of threads: so neither does any result.
-
-The four entries are compiled on first use and cached on disk. Numba's cache looks at the time stamp
-of one source file only, so a checksum of all of them is baked into each entry and, with it, into
-the key of the cache: a new version of the package never meets old machine code.
 """
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
@@ -17,43 +13,36 @@ the key of the cache: a new version of the package never meets old machine code.
 
 from __future__ import annotations
 
-import functools
-import zlib
-from pathlib import Path
-from typing import Any
-
 import numba as nb
 import numpy as np
-from numba import types
 
 from deephochuli.kernels import _cpu_loops as loops
 from deephochuli.kernels._cpu_loops import OPTIONS
-from deephochuli.kernels._cpu_vectors import (
-    H32,
-    H64,
-    LANES,
+from deephochuli.kernels._cpu_memory import (
+    call5,
+    call6,
+    call7,
+    call8,
     fetch_add,
-    fold32,
-    fold64,
     p16,
     p32,
     p64,
-    pf64,
     pi64,
 )
+from deephochuli.kernels._cpu_vectors import LANES, fold32, fold64
 
 u32, u64, i64, f64 = np.uint32, np.uint64, np.int64, np.float64
 
 INFINITY, NAN = 0x7FF0, 0x7FF8
 BLOCK = loops.BLOCK
-BLOCK64 = loops.BLOCK // 2
-NONE = loops.NONE
 
 # Control block, uint64: counters, then addresses of tables, then the sizes of a slot's share.
 C_SLOT, C_NEXT, C_PARTS, C_JOBS, C_PART_TABLE, C_MOMENTS, C_SCRATCH = 0, 1, 2, 3, 4, 5, 6
 C_ARENA_KEYS, C_ARENA_COUNTS, C_ARENA_SIZE = 7, 8, 9
 C_SEGMENTS, C_EXTREMES, C_N_SEGMENTS, C_MOST_SEGMENTS = 10, 11, 12, 13
-C_COLUMNS = 14
+# Sets of a job (1 or 3), bytes of an element and elements of a block once widened; then functions.
+C_SETS, C_ITEM, C_BLOCK = 14, 15, 16
+C_ADD_BLOCK, C_DRAIN, C_WIDEN, C_CHANNELS, C_COMPARE = 17, 18, 19, 20, 21
 
 # Job table, uint64.
 J_TYPE, J_DATA, J_BEFORE, J_GRADIENT, J_TABLE = 0, 1, 2, 3, 4
@@ -116,10 +105,10 @@ def key64(magnitude):
     return i64(magnitude >> u64(49)) << 1 | i64((magnitude & loops.LOW49) != u64(0))
 
 
-@nb.njit(**OPTIONS)
-def drain32(slot, which, keys, counts, at):
+def drain32(slot, which, keys_at, counts_at, at):
     """Move one set's counts of binary32 data into the arena, in the order of the keys."""
     half, top, offset = i64(4096), i64(255 << 4), i64(896 << 4)
+    keys, counts = p16(keys_at), p32(counts_at)
     at_counters = slot + u64(loops.S_COUNTERS + which * loops.COUNTER_BYTES)
     counters = p32(at_counters)
     tiny = p32(slot + u64(loops.S_TINY + which * loops.TINY_BYTES))
@@ -152,10 +141,9 @@ def drain32(slot, which, keys, counts, at):
     return at
 
 
-@nb.njit(**OPTIONS)
-def drain64(slot, which, keys, counts, at):
+def drain64(slot, which, keys_at, counts_at, at):
     """The same for binary64 data, whose counters are the keys."""
-    half = i64(0x8000)
+    half, keys, counts = i64(0x8000), p16(keys_at), p32(counts_at)
     at_counters = slot + u64(loops.S_COUNTERS + which * loops.COUNTER_BYTES)
     counters = p32(at_counters)
     extremes = p64(slot + u64(loops.S_EXTREMES + 24 * which))
@@ -249,208 +237,103 @@ def begin_segment(control, slot, n_segments, job):
 
 
 @nb.njit(**OPTIONS)
-def plain_part32(job, start, stop, scratch, slot, moments, segment):
-    """Count a part of a tensor that is binary32 or narrower, with its channels if asked for."""
-    kind, inner, n_channels = i64(job[J_TYPE]), i64(job[J_INNER]), i64(job[J_CHANNELS])
-    out = p32(job[J_COUNTS] + u64(12 * n_channels * slot))
-    wide, origin = scratch + u64(loops.S_WIDE), i64(job[J_ORIGIN])
-    for at in range(start, stop, BLOCK):
-        n = min(BLOCK, stop - at)
-        bits = job[J_DATA] + u64(4 * at)
-        if kind != loops.BINARY32:
-            loops.widen(kind, job[J_DATA], job[J_TABLE], at, n, p32(wide))
-            bits = wide
-        special, zero = loops.add_block32(bits, n, scratch, i64(0), moments)
-        if n_channels:
-            if inner == 1:
-                loops.channel_rows(
-                    p32(bits), origin + at, n, n_channels, out, zero, loops.ABS32, loops.INF32, u32(1)
-                )
-            else:
-                loops.channel_planes(scratch, origin + at, n, inner, n_channels, out, zero)
-            if special:
-                loops.channel_specials(
-                    p32(bits), origin + at, n, inner, n_channels, out, loops.ABS32, loops.INF32
-                )
-
-
-@nb.njit(**OPTIONS)
-def plain_part64(job, start, stop, scratch, slot, moments, segment):
-    """The same for a binary64 tensor."""
-    inner, n_channels, origin = i64(job[J_INNER]), i64(job[J_CHANNELS]), i64(job[J_ORIGIN])
-    out = p32(job[J_COUNTS] + u64(12 * n_channels * slot))
-    for at in range(start, stop, BLOCK64):
-        n = min(BLOCK64, stop - at)
-        bits = job[J_DATA] + u64(8 * at)
-        special, zero = loops.add_block64(bits, n, scratch, i64(0), moments)
-        if n_channels:
-            if inner == 1:
-                loops.channel_rows(
-                    p64(bits), origin + at, n, n_channels, out, zero, loops.ABS64, loops.INF64, u64(1)
-                )
-            else:
-                loops.channel_planes(scratch, origin + at, n, inner, n_channels, out, zero)
-            if special:
-                loops.channel_specials(
-                    p64(bits), origin + at, n, inner, n_channels, out, loops.ABS64, loops.INF64
-                )
-
-
-@nb.njit(**OPTIONS)
-def block_of(job, column, at, n, wide):
-    """Address of a block's binary32 patterns, in place or widened."""
-    kind = i64(job[J_TYPE])
-    if kind == loops.BINARY32:
+def block_at(control, job, column, at, n, wide):
+    """Address of a block's patterns, in place or widened."""
+    if p64(control)[C_WIDEN] == u64(0):
+        return job[column] + p64(control)[C_ITEM] * u64(at)
+    if job[J_TYPE] == u64(loops.BINARY32):
         return job[column] + u64(4 * at)
-    loops.widen(kind, job[column], job[J_TABLE], at, n, p32(wide))
+    call6(p64(control)[C_WIDEN], job[J_TYPE], job[column], job[J_TABLE], u64(at), u64(n), wide)
     return wide
 
 
 @nb.njit(**OPTIONS)
-def update_part32(job, start, stop, scratch, slot, moments, segment):
-    """Count a part of one optimizer step: weights, gradients and updates in one read."""
-    wide, ratios = scratch + u64(loops.S_WIDE), p32(scratch + u64(loops.S_RATIOS))
-    indices, step = p16(scratch + u64(loops.S_INDICES)), u64(4 * BLOCK)
-    update = wide + u64(3) * step
-    for at in range(start, stop, BLOCK):
-        n = min(BLOCK, stop - at)
-        after = block_of(job, J_DATA, at, n, wide)
-        before = block_of(job, J_BEFORE, at, n, wide + step)
-        loops.subtract32(p32(after), p32(before), p32(update), n)
-        loops.count_ratios32(p32(before), p32(update), n, indices, ratios)
-        loops.add_block32(after, n, scratch, i64(0), moments)
-        if job[J_GRADIENT] != u64(0):
-            gradient = block_of(job, J_GRADIENT, at, n, wide + u64(2) * step)
-            loops.add_block32(gradient, n, scratch, i64(1), moments + u64(16))
-            updatable, unmoved = loops.should_move(
-                p32(before), p32(after), p32(gradient), n, loops.ABS32, loops.INF32, u32(1)
+def plain_part(control, job, start, stop, scratch, slot, moments):
+    """Count a part of a tensor, with its channels if asked for."""
+    table, n_channels, block = p64(control), job[J_CHANNELS], i64(p64(control)[C_BLOCK])
+    out = job[J_COUNTS] + u64(12) * n_channels * u64(slot)
+    for at in range(start, stop, block):
+        n = min(block, stop - at)
+        bits = block_at(control, job, J_DATA, at, n, scratch + u64(loops.S_WIDE))
+        flags = call5(table[C_ADD_BLOCK], bits, u64(n), scratch, u64(0), moments)
+        if n_channels:
+            call8(
+                table[C_CHANNELS],
+                bits,
+                scratch,
+                job[J_ORIGIN] + u64(at),
+                u64(n),
+                job[J_INNER],
+                n_channels,
+                out,
+                u64(flags),
             )
-            segment[G_UPDATABLE] += updatable
-            segment[G_UNMOVED] += unmoved
-        loops.add_block32(update, n, scratch, i64(2), moments + u64(32))
 
 
 @nb.njit(**OPTIONS)
-def update_part64(job, start, stop, scratch, slot, moments, segment):
-    """The same for binary64 parameters."""
-    update, ratios = scratch + u64(loops.S_WIDE), p32(scratch + u64(loops.S_RATIOS))
-    for at in range(start, stop, BLOCK64):
-        n, offset = min(BLOCK64, stop - at), u64(8 * at)
-        after, before = job[J_DATA] + offset, job[J_BEFORE] + offset
-        loops.compare_block64(p64(before), p64(after), p64(update), n, ratios)
-        loops.add_block64(after, n, scratch, i64(0), moments)
+def update_part(control, job, start, stop, scratch, moments, segment):
+    """Count a part of one optimizer step: weights, gradients and updates in one read."""
+    table, block, step = p64(control), i64(p64(control)[C_BLOCK]), u64(4 * BLOCK)
+    wide = scratch + u64(loops.S_WIDE)
+    update, add_block = wide + u64(3) * step, table[C_ADD_BLOCK]
+    for at in range(start, stop, block):
+        n = min(block, stop - at)
+        after = block_at(control, job, J_DATA, at, n, wide)
+        before = block_at(control, job, J_BEFORE, at, n, wide + step)
+        gradient = u64(0)
         if job[J_GRADIENT] != u64(0):
-            gradient = job[J_GRADIENT] + offset
-            loops.add_block64(gradient, n, scratch, i64(1), moments + u64(16))
-            updatable, unmoved = loops.should_move(
-                p64(before), p64(after), p64(gradient), n, loops.ABS64, loops.INF64, u64(1)
-            )
-            segment[G_UPDATABLE] += updatable
-            segment[G_UNMOVED] += unmoved
-        loops.add_block64(update, n, scratch, i64(2), moments + u64(32))
+            gradient = block_at(control, job, J_GRADIENT, at, n, wide + u64(2) * step)
+        moves = segment + u64(8 * G_UPDATABLE)
+        call7(table[C_COMPARE], before, after, gradient, update, u64(n), scratch, moves)
+        call5(add_block, after, u64(n), scratch, u64(0), moments)
+        if gradient != u64(0):
+            call5(add_block, gradient, u64(n), scratch, u64(1), moments + u64(16))
+        call5(add_block, update, u64(n), scratch, u64(2), moments + u64(32))
 
 
-def _make_work(count_part: Any, drain: Any, n_sets: int, wide: bool) -> Any:
-    """The loop of one thread, for one kind of work."""
-    if wide:
-        first_ratio, stop_ratio = 1, loops.N_RATIOS
-    else:
-        first_ratio, stop_ratio = loops.RATIO_ZERO - 300, loops.RATIO_ZERO + 300
+@nb.njit(**OPTIONS)
+def end_segment(control, scratch, slot, segment, extremes, used):
+    """Empty the histograms of a job into the arena; return how much of it is used now."""
+    table, wide = p64(control), p64(control)[C_ITEM] == u64(8)
+    keys, counts = arena_of(control, slot)
+    row, n_sets = pi64(segment), i64(table[C_SETS])
+    for which in range(n_sets):
+        row[G_SETS + 2 * which] = used
+        end = call5(table[C_DRAIN], scratch, u64(which), keys, counts, u64(used))
+        row[G_SETS + 2 * which + 1] = end - used
+        used = end
+        end_extremes(scratch, which, wide, p64(extremes))
+    if n_sets > 1:
+        first, stop = i64(loops.RATIO_ZERO - 300), i64(loops.RATIO_ZERO + 300)
+        if wide:
+            first, stop = i64(1), i64(loops.N_RATIOS)
+        row[G_RATIO_AT] = used
+        end = drain_ratios(scratch, first, stop, p16(keys), p32(counts), used)
+        row[G_RATIO_N] = end - used
+        used = end
+    return used
 
-    @nb.njit(**OPTIONS)
-    def end_segment(control, scratch, slot, segment, extremes, used):
-        """Empty the histograms of a job into the arena; return how much of it is used now."""
-        keys_at, counts_at = arena_of(control, slot)
-        keys, counts, row = p16(keys_at), p32(counts_at), pi64(segment)
-        for which in range(n_sets):
-            row[G_SETS + 2 * which] = used
-            end = drain(scratch, which, keys, counts, used)
-            row[G_SETS + 2 * which + 1] = end - used
-            used = end
-            end_extremes(scratch, which, wide, p64(extremes))
-        if n_sets > 1:
-            row[G_RATIO_AT] = used
-            end = drain_ratios(scratch, i64(first_ratio), i64(stop_ratio), keys, counts, used)
-            row[G_RATIO_N] = end - used
-            used = end
-        return used
 
-    @nb.njit(**OPTIONS)
-    def work(control):
-        """Claim parts until none is left; every thread of a call runs this once."""
-        slot, used, n_segments, current = fetch_add(control), i64(0), i64(0), i64(-1)
-        scratch = p64(control)[C_SCRATCH] + u64(loops.SLOT_BYTES) * u64(slot)
-        segment = extremes = u64(0)
+def work(control):
+    """Claim parts until none is left; every thread of a call runs this once."""
+    slot, used, n_segments, current = fetch_add(control), i64(0), i64(0), i64(-1)
+    scratch = p64(control)[C_SCRATCH] + u64(loops.SLOT_BYTES) * u64(slot)
+    segment = extremes = u64(0)
+    index = claim(control)
+    while index >= 0:
+        part = pi64(table_row(control, C_PART_TABLE, P_COLUMNS, index))
+        if part[P_JOB] != current:
+            if current >= 0:
+                used = end_segment(control, scratch, slot, segment, extremes, used)
+            current = part[P_JOB]
+            segment, extremes = begin_segment(control, slot, n_segments, current)
+            n_segments += 1
+        job = p64(table_row(control, C_JOBS, J_COLUMNS, current))
+        moments = table_row(control, C_MOMENTS, M_COLUMNS, index)
+        if p64(control)[C_SETS] == u64(1):
+            plain_part(control, job, part[P_START], part[P_STOP], scratch, slot, moments)
+        else:
+            update_part(control, job, part[P_START], part[P_STOP], scratch, moments, segment)
         index = claim(control)
-        while index >= 0:
-            part = pi64(table_row(control, C_PART_TABLE, P_COLUMNS, index))
-            if part[P_JOB] != current:
-                if current >= 0:
-                    used = end_segment(control, scratch, slot, segment, extremes, used)
-                current = part[P_JOB]
-                segment, extremes = begin_segment(control, slot, n_segments, current)
-                n_segments += 1
-            job = p64(table_row(control, C_JOBS, J_COLUMNS, current))
-            moments = table_row(control, C_MOMENTS, M_COLUMNS, index)
-            count_part(job, part[P_START], part[P_STOP], scratch, slot, moments, pi64(segment))
-            index = claim(control)
-        if current >= 0:
-            end_segment(control, scratch, slot, segment, extremes, used)
-
-    return work
-
-
-work_plain32 = _make_work(plain_part32, drain32, 1, False)
-work_plain64 = _make_work(plain_part64, drain64, 1, True)
-work_update32 = _make_work(update_part32, drain32, 3, False)
-work_update64 = _make_work(update_part64, drain64, 3, True)
-
-
-def _fingerprint() -> int:
-    """Checksum of the sources that make up the machine code."""
-    sources = sorted(Path(__file__).parent.glob("_cpu_*.py"))
-    return zlib.crc32(b"".join(path.read_bytes() for path in sources))
-
-
-def _entry_function(update: bool, wide: bool) -> Any:
-    """The uncompiled entry for one kind of work."""
-    fingerprint = _fingerprint()  # a free variable of the entries, so a part of the cache's key
-
-    def plain32(control):
-        if fingerprint >= 0:
-            work_plain32(control)
-
-    def plain64(control):
-        if fingerprint >= 0:
-            work_plain64(control)
-
-    def update32(control):
-        if fingerprint >= 0:
-            work_update32(control)
-
-    def update64(control):
-        if fingerprint >= 0:
-            work_update64(control)
-
-    return (update64 if wide else update32) if update else (plain64 if wide else plain32)
-
-
-@functools.cache
-def entry_address(update: bool, wide: bool) -> int:
-    """Address of ``void entry(uint64 control)``, compiled or loaded when first asked for.
-
-    Args:
-        update: For optimizer steps; else for single tensors.
-        wide: For binary64 elements; else for binary32 and all narrower types.
-    """
-    function, signature = _entry_function(update, wide), types.void(types.uint64)
-    options = {key: OPTIONS[key] for key in ("error_model", "fastmath")}
-    try:
-        compiled = nb.cfunc(signature, cache=True, **options)(function)
-    except RuntimeError:  # no folder that numba could write its cache to
-        compiled = nb.cfunc(signature, **options)(function)
-    _keep.append(compiled)
-    return compiled.address
-
-
-_keep: list[Any] = []
+    if current >= 0:
+        end_segment(control, scratch, slot, segment, extremes, used)
