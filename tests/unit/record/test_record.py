@@ -1,0 +1,267 @@
+"""Recording: what is in a run is what was in the training."""
+
+import warnings
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import deephochuli
+from deephochuli.errors import StoreError, TapError
+from deephochuli.kernels import key_of
+from deephochuli.record import record
+from deephochuli.store import open_run
+from deephochuli.taps import Selection
+
+
+def make_model(dtype=torch.float32):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3)).to(dtype)
+
+
+def train(model, optimizer, n=4, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(n):
+        optimizer.zero_grad()
+        model(torch.randn(6, 5, generator=generator).to(dtype)).square().mean().backward()
+        optimizer.step()
+
+
+def counted(tensor):
+    """Keys of all elements, by an independent route: Python's own floats."""
+    return Counter(key_of(value) for value in tensor.detach().double().flatten().tolist())
+
+
+def recorded(run, layer, quantity, step):
+    steps, pairs = run.history(layer, quantity)
+    keys, counts = pairs[steps.tolist().index(step)]
+    return Counter(dict(zip(keys.tolist(), counts.tolist(), strict=True)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_every_quantity_is_what_the_training_computed(tmp_path, dtype):
+    model, x = make_model(dtype), torch.randn(6, 5).to(dtype)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    chosen = Selection(quantities={"z", "dz", "da", "w", "g", "dw", "state"})
+    with record(model, optimizer, to=tmp_path / "run", select=chosen):
+        z = model[0](x)  # the same numbers that the forward below computes
+        before = [p.detach().clone() for p in model.parameters()]
+        model(x).sum().backward()
+        gradients = [p.grad.clone() for p in model.parameters()]
+        optimizer.step()
+    run = open_run(tmp_path / "run")
+    assert recorded(run, "1", "z", 0) == counted(z)
+    da = torch.ones(6, 3, dtype=dtype) @ before[2]
+    assert recorded(run, "1", "da", 0) == counted(da)
+    assert recorded(run, "1", "dz", 0) == counted(torch.where(z > 0, da, torch.zeros_like(da)))
+    for (name, p), old, g in zip(model.named_parameters(), before, gradients, strict=True):
+        assert recorded(run, name, "w", 0) == counted(p)
+        assert recorded(run, name, "g", 0) == counted(g)
+        update = p - old if dtype == torch.float64 else p.float() - old.float()
+        assert recorded(run, name, "dw", 0) == counted(update)
+        buffer = optimizer.state[p]["momentum_buffer"]
+        assert recorded(run, name, "state:momentum_buffer", 0) == counted(buffer)
+        row = run.scalars(name, "dw")
+        assert row["n_updatable"].tolist() == [int((g != 0).sum())]
+        assert row["n_unmoved"].tolist() == [int(((g != 0) & (p == old)).sum())]
+
+
+def test_channels_of_the_pre_activation(tmp_path):
+    model, x = make_model(), torch.randn(6, 5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    z = model[0](x)
+    with record(model, optimizer, to=tmp_path / "run"):
+        model(x).sum().backward()
+        optimizer.step()
+    channels = open_run(tmp_path / "run").channels("1", "z")
+    assert channels.positive[0].tolist() == (z > 0).sum(0).tolist()
+    assert channels.n_per_channel.tolist() == [6]
+
+
+@pytest.mark.parametrize(("every", "steps"), [(1, [0, 1, 2, 3]), (2, [0, 2]), ("1:3", [1, 2])])
+def test_schedule(tmp_path, every, steps):
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with record(model, optimizer, to=tmp_path / "run", every=every) as recording:
+        train(model, optimizer)
+    assert recording.n_steps == 4
+    run = open_run(tmp_path / "run")
+    assert run.steps["step"].tolist() == steps
+    assert run.finished
+
+
+def test_gradient_accumulation_is_one_step(tmp_path):
+    model, x = make_model(), torch.randn(6, 5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with record(model, optimizer, to=tmp_path / "run"):
+        for _ in range(3):
+            model(x).sum().backward()
+        optimizer.step()
+    run = open_run(tmp_path / "run")
+    assert run.steps["n_micro_batches"].tolist() == [3]
+    assert run.scalars("1", "z")["n"].tolist() == [3 * 6 * 7]
+    assert run.scalars("0.weight", "g")["n"].tolist() == [35]
+
+
+def test_evaluation_is_left_out(tmp_path):
+    model, x = make_model(), torch.randn(6, 5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with record(model, optimizer, to=tmp_path / "run"):
+        model(x).sum().backward()
+        with torch.no_grad():
+            model(x)
+        optimizer.step()
+        with torch.no_grad():
+            model(x)
+    run = open_run(tmp_path / "run")
+    assert run.steps["step"].tolist() == [0]
+    assert run.scalars("1", "z")["n"].tolist() == [42]
+
+
+def test_without_an_optimizer_each_forward_is_a_step(tmp_path):
+    model = make_model()
+    with record(model, to=tmp_path / "run"):
+        for _ in range(3):
+            model(torch.randn(6, 5)).sum().backward()
+    run = open_run(tmp_path / "run")
+    assert run.steps["step"].tolist() == [0, 1, 2]
+    assert run.scalars("1", "dz")["n"].tolist() == [42, 42, 42]
+
+
+def test_two_optimizers_share_a_step(tmp_path):
+    model = make_model()
+    first = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    second = torch.optim.Adam(model[2].parameters(), lr=0.1)
+    with record(model, [first, second], to=tmp_path / "run"):
+        for _ in range(2):
+            model(torch.randn(6, 5)).sum().backward()
+            first.step()
+            second.step()
+    run = open_run(tmp_path / "run")
+    assert run.steps["step"].tolist() == [0, 1]
+    assert run.scalars("2.weight", "state:exp_avg")["n"].tolist() == [21, 21]
+
+
+def test_learning_rate_zero_swamps_nothing(tmp_path):
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with record(model, optimizer, to=tmp_path / "run"):
+        train(model, optimizer, 1)
+    row = open_run(tmp_path / "run").scalars("0.weight", "dw")
+    assert row["n_updatable"].tolist() == [-1]  # not measured
+
+
+def test_skipped_step_names_the_gradient(tmp_path):
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    with record(model, optimizer, to=tmp_path / "run"):
+        for factor in (1.0, float("inf")):
+            optimizer.zero_grad()
+            scaler.scale(model(torch.randn(6, 5)).sum() * factor).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    run = open_run(tmp_path / "run")
+    assert run.steps["skipped"].tolist() == [False, True]
+    assert run.steps["loss_scale"].tolist() == [1024.0, 1024.0]
+    assert run.scalars("2.bias", "g")["n_inf"].tolist() == [0, 3]
+
+
+def test_loss_is_noted(tmp_path):
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with record(model, optimizer, to=tmp_path / "run", every=2) as recording:
+        for step in range(3):
+            loss = model(torch.randn(6, 5)).sum()
+            recording.log(loss=loss if step == 0 else float(step))
+            loss.backward()
+            optimizer.step()
+    assert open_run(tmp_path / "run").steps["loss"].tolist()[1:] == [2.0]
+
+
+def test_what_was_seen_before_an_exception_is_kept(tmp_path):
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with (
+        pytest.raises(RuntimeError, match="on purpose"),
+        record(model, optimizer, to=tmp_path / "run"),
+    ):
+        train(model, optimizer, 2)
+        model(torch.full((6, 5), float("nan")))
+        raise RuntimeError("on purpose")
+    run = open_run(tmp_path / "run")
+    assert run.finished
+    assert run.scalars("1", "z")["n_nan"].tolist() == [0, 0, 42]
+
+
+def test_refusals_leave_nothing_behind(tmp_path):
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").write_text("precious")
+    with pytest.raises(StoreError, match="thesis"):
+        record(model, optimizer, to=tmp_path / "foreign")
+    with pytest.raises(TapError):
+        record(model, optimizer, to=tmp_path / "none", select="no.such.layer")
+    with pytest.raises(TapError):
+        record(model, optimizer, to=tmp_path / "none", every="sometimes")
+    assert not (tmp_path / "none").exists()
+    assert not optimizer._optimizer_step_pre_hooks
+    train(model, optimizer, 1)
+
+
+def test_provenance(tmp_path):
+    model = make_model(torch.bfloat16)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    torch.manual_seed(1234)
+    with record(model, optimizer, to=tmp_path / "run", every=3):
+        pass
+    manifest = open_run(tmp_path / "run").manifest
+    assert manifest.seed == 1234
+    assert manifest.versions["torch"] == torch.__version__
+    assert manifest.versions["deephochuli"] == deephochuli.__version__
+    assert manifest.dtypes == {name: "bfloat16" for name, _ in model.named_parameters()}
+    assert manifest.model.n_parameters == sum(p.numel() for p in model.parameters())
+    assert manifest.optimizer.class_name == "SGD"
+    assert manifest.optimizer.groups[0]["momentum"] == 0.9
+    assert manifest.flags["flush_subnormals"] is False
+    assert manifest.schedule == "3"
+
+
+def test_flush_flag_is_seen(tmp_path):
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush subnormal numbers")
+    try:
+        with record(make_model(), to=tmp_path / "run"):
+            pass
+    finally:
+        torch.set_flush_denormal(False)
+    assert open_run(tmp_path / "run").manifest.flags["flush_subnormals"] is True
+
+
+def test_sparse_gradients_are_left_out_in_silence(tmp_path):
+    model = nn.Sequential(nn.Embedding(10, 4, sparse=True), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with warnings.catch_warnings(), record(model, optimizer, to=tmp_path / "run"):
+        warnings.simplefilter("error")
+        model(torch.tensor([1, 2])).sum().backward()
+        optimizer.step()
+    taps = {(t.layer, t.quantity) for t in open_run(tmp_path / "run").taps()}
+    assert ("0.weight", "w") in taps
+    assert ("0.weight", "g") not in taps
+
+
+def test_steps_of_many_threads_of_torch_are_the_same(tmp_path):
+    sums = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        model = make_model()
+        with record(model, to=tmp_path / f"run{threads}"), torch.no_grad():
+            model(torch.linspace(-1, 1, 5 * 200_000).reshape(-1, 5))
+        whole = open_run(tmp_path / f"run{threads}").whole("1", "z")
+        sums.append((whole.numbers["sum"], whole.key.tolist(), whole.count.tolist()))
+    torch.set_num_threads(1)
+    assert sums[0] == sums[1]
+    assert np.isfinite(sums[0][0])
