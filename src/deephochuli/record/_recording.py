@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -16,6 +16,7 @@ from deephochuli.record._recorder import Recorder
 from deephochuli.store import RunWriter
 from deephochuli.taps import Attachment, Pattern, Selection, attach, parse_schedule
 
+Patterns = Pattern | list[Pattern] | tuple[Pattern, ...]
 Schedule = int | str | Iterable[int] | Callable[[int], bool]
 
 
@@ -70,7 +71,7 @@ def record(
     *,
     to: str | os.PathLike[str],
     every: Schedule = 1,
-    select: Selection | Pattern | list[Pattern] | tuple[Pattern, ...] | None = None,
+    select: Selection | Patterns | None = None,
     max_bytes: int | None = None,
 ) -> Recording:
     """Record what floating-point arithmetic does in a model while it trains.
@@ -125,10 +126,12 @@ def record(
     return Recording(recorder, attachment, writer)
 
 
-def _selection_of(select: Pattern | list[Pattern] | tuple[Pattern, ...] | None) -> Selection:
+def _selection_of(select: Patterns | None) -> Selection:
     if select is None:
         return Selection()
-    return Selection(include=tuple(select) if isinstance(select, list | tuple) else (select,))
+    if isinstance(select, list | tuple):
+        return Selection(include=tuple(cast("Sequence[Pattern]", select)))
+    return Selection(include=(select,))
 
 
 def _as_tuple(optimizer: Optimizer | Iterable[Optimizer] | None) -> tuple[Optimizer, ...]:

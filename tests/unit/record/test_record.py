@@ -184,13 +184,15 @@ def test_loss_is_noted(tmp_path):
 def test_what_was_seen_before_an_exception_is_kept(tmp_path):
     model = make_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with (
-        pytest.raises(RuntimeError, match="on purpose"),
-        record(model, optimizer, to=tmp_path / "run"),
-    ):
-        train(model, optimizer, 2)
-        model(torch.full((6, 5), float("nan")))
-        raise RuntimeError("on purpose")
+
+    def crash():
+        with record(model, optimizer, to=tmp_path / "run"):
+            train(model, optimizer, 2)
+            model(torch.full((6, 5), float("nan")))
+            raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        crash()
     run = open_run(tmp_path / "run")
     assert run.finished
     assert run.scalars("1", "z")["n_nan"].tolist() == [0, 0, 42]
