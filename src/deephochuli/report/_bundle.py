@@ -1,7 +1,8 @@
 """One HTML file of many small sources: modules joined, styles joined, everything inlined.
 
 The modules stay plain ES modules, so that tests import them one by one. Joining turns each into a
-function of its own scope, in the order of their imports; nothing becomes global.
+function of its own scope, in the order of their imports; nothing becomes global. Comments, empty
+lines and indentation stay behind in the sources (no text of the page spans lines).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Final
 
 STYLES: Final = ("base.css", "controls.css", "panels.css", "print.css")
 _IMPORT: Final = re.compile(r'^import \{([^}]*)\} from "\./([a-z_]+)\.mjs";\n', re.MULTILINE)
+_COMMENT: Final = re.compile(r"^ *(?:/\*\*.*?\*/|)\n", re.MULTILINE | re.DOTALL)
+_INDENT: Final = re.compile(r"^ +", re.MULTILINE)
 _EXPORT: Final = re.compile(
     r"^export (?=(?:async function|function|class|const) (\w+))", re.MULTILINE
 )
@@ -50,7 +53,7 @@ def _as_function(name: str, source: str) -> str:
     """A module as a constant that holds its exports."""
     exports = [match[1] for match in _EXPORT.finditer(source)]
     body = _IMPORT.sub(lambda match: f"const {{{match[1]}}} = ${match[2]};\n", source)
-    body = _EXPORT.sub("", body)
+    body = _INDENT.sub("", _COMMENT.sub("", _EXPORT.sub("", body)))
     return f"const ${name} = (() => {{\n{body}\nreturn {{ {', '.join(exports)} }};\n}})();"
 
 

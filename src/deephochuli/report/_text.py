@@ -39,7 +39,8 @@ def number_text(number: Number) -> str:
 def _in_unit(value: float, unit: str) -> str:
     if unit == "share":
         return percent(value) if math.isfinite(value) else "–"
-    size = f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.3g}"
+    whole = abs(value) < 1e15 and value == int(value)
+    size = f"{value:,.0f}" if whole else f"{value:.3g}"
     return f"{size} {plain(unit)}".strip()
 
 
