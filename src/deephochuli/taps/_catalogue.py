@@ -151,9 +151,13 @@ class Catalogue:
         yield self.model
 
     def order_of(self, path: str) -> int:
-        """Return when a module was first executed, or else the nearest one around it."""
+        """Return when a module was first executed, or else the nearest one around it.
+
+        Before anything was executed it is the order in which the modules are listed.
+        """
         orders = (self.by_id[id(module)].order for module in self._around(path))
-        return next((order for order in orders if order >= 0), 0)
+        listed = list(self._modules).index(path) if path in self._modules else 0
+        return next((order for order in orders if order >= 0), listed)
 
     def module_slot(self, tapped: Tapped, index: int, dim: int | None) -> Slot:
         """Return the places around call number `index` of an activation module."""

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import nn
+from torch.jit._trace import is_tracing
 
 from deephochuli.taps._activations import activation_kind
 from deephochuli.taps._catalogue import Catalogue
@@ -23,6 +25,8 @@ from deephochuli.taps._outputs import first_of, is_real
 from deephochuli.taps._reader import Reader
 
 Result = TypeVar("Result")
+
+_functorch: Final[Any] = getattr(torch._C, "_functorch")  # noqa: B009 - torch's stubs lack it
 
 
 class ForwardWatch:
@@ -92,7 +96,7 @@ class ForwardWatch:
             self._return_to_region(state)
         else:
             self._announce(state, module)
-        state.is_recording = bool(self._reader.tell("is_recording"))
+        state.is_recording = holds_values() and bool(self._reader.tell("is_recording"))
         if state.is_recording:
             state.modes_below = mode_stack()
             push(self._mode)
@@ -100,10 +104,10 @@ class ForwardWatch:
     def _return_to_region(self, state: ThreadState) -> None:
         """Count the calls of a recomputation as they were counted on the first run."""
         region = region_being_recomputed()
-        if region is None or region is not state.region:
+        if region is None or state.region is None or state.region() is not region:
             state.ground = ground()
             state.ground.counts = dict(self._look.counts_at(region))
-        state.region = region
+        state.region = None if region is None else weakref.ref(region)
 
     def _announce(self, state: ThreadState, module: nn.Module) -> None:
         """Say that a forward begins; calls of parts of the model count as one forward."""
@@ -226,3 +230,12 @@ class ForwardWatch:
             except Exception as error:  # an instrument never stops the training
                 self._reader.faults.report(f"function {kind!r}", error)
         return result
+
+
+def holds_values() -> bool:
+    """Say whether the tensors of a call hold values, and no trace or transform is being made.
+
+    Under ``torch.jit.trace`` looking would be written into the trace; under ``torch.func`` a
+    tensor stands for a batch of them, or for one that must not be read.
+    """
+    return not is_tracing() and _functorch.peek_interpreter_stack() is None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections.abc import Hashable
 from types import FrameType
 
@@ -55,7 +56,7 @@ class ThreadState(threading.local):
         self.is_announced = False
         self.calls: list[Call] = []
         self.ground = ground()
-        self.region: object | None = None
+        self.region: weakref.ref[object] | None = None  # a node in a graph that must be freed
         self.channel_hint: int | None = None
         self.modes_below: list[TorchFunctionMode] = []
         self.loose_epoch: int | None = None

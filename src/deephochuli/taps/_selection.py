@@ -94,7 +94,7 @@ class Selection:
                 )
 
 
-def _as_patterns(field: str, given: Any) -> tuple[Pattern, ...]:  # noqa: ANN401 - user's word
+def _as_patterns(field: str, given: Any) -> tuple[Pattern, ...]:
     patterns: tuple[Any, ...] = (
         (given,) if isinstance(given, str) or callable(given) else tuple(given)
     )

@@ -21,7 +21,7 @@ def check_module(given: object) -> None:
         raise TapError(f"Cannot look at a {type(given).__name__}: expected a torch.nn.Module.")
 
 
-def listed(optimizers: Any) -> list[Any]:  # noqa: ANN401 - whatever the user hands over
+def listed(optimizers: Any) -> list[Any]:
     """Make a list of one optimizer, of several or of none."""
     if optimizers is None:
         return []
@@ -29,7 +29,7 @@ def listed(optimizers: Any) -> list[Any]:  # noqa: ANN401 - whatever the user ha
     return list(optimizers) if is_many else [optimizers]  # pyright: ignore[reportUnknownArgumentType]
 
 
-def plain_optimizer(given: Any) -> Optimizer:  # noqa: ANN401 - whatever the user hands over
+def plain_optimizer(given: Any) -> Optimizer:
     """Unwrap what libraries put around an optimizer."""
     inner = given
     while not isinstance(inner, Optimizer) and hasattr(inner, "optimizer"):

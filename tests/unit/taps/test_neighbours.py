@@ -159,12 +159,14 @@ def test_a_mode_entered_within_and_left_after_stays_in_order(watch):
 
 
 def test_the_sink_works_outside_the_modes_of_the_user(watch, collector):
-    made = []
-    collector.see = lambda place, tensor: made.append(torch.zeros(1).device.type)
+    made = {}
+    collector.see = lambda place, tensor: made.setdefault(place.quantity, torch.zeros(1).device)
     model = Net()
     with watch(model), torch.device("meta"):
-        model(torch.randn(2, 4, device="cpu"))
-    assert set(made) == {"cpu"}
+        out = model(torch.randn(2, 4, device="cpu"))
+        out.backward(torch.ones(2, 4, device="cpu"))
+    assert set(made) == {"z", "a", "dz", "da"}
+    assert {device.type for device in made.values()} == {"cpu"}
 
 
 def test_copies_are_not_watched(watch):
@@ -277,3 +279,30 @@ def test_a_model_trained_unseen_is_said_so_once(collector):
         optimizer.step()
     assert [w.category for w in caught] == [DeepHochuliWarning]
     assert "no call of the model" in str(caught[0].message)
+
+
+def test_a_trace_contains_nothing_of_the_tool(watch):
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.Tanh()), torch.randn(2, 4)
+    with warnings.catch_warnings(), watch(model) as seen:
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(model, x, check_trace=False)
+        seen.attachment.detach()
+        bare = torch.jit.trace(model, x, check_trace=False)
+    kinds = [[node.kind() for node in each.inlined_graph.nodes()] for each in (traced, bare)]
+    assert kinds[0] == kinds[1]
+    assert not seen.seen
+
+
+def test_functional_transforms_are_left_alone(watch):
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.randn(3, 4)
+
+    def loss(parameters, x):
+        return torch.func.functional_call(model, parameters, (x,)).sum()
+
+    per_example = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))
+    bare = per_example(dict(model.named_parameters()), x)
+    with watch(model) as seen:
+        watched = per_example(dict(model.named_parameters()), x)
+        model(x)
+    assert all(torch.equal(watched[name], bare[name]) for name in bare)
+    assert seen.counts("z") == {"1:z": 1}

@@ -137,6 +137,25 @@ def test_parameters_follow_the_order_of_execution(watch):
     assert (place.module, place.module_type, place.role) == ("first", "Linear", "weight")
 
 
+def test_an_optimizer_that_calls_the_model_itself_shows_parameters_in_their_order(watch):
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
+
+    def evaluate():
+        optimizer.zero_grad()
+        loss = model(torch.ones(2, 4)).square().sum()
+        loss.backward()
+        return loss
+
+    with watch(model, optimizer) as seen:
+        optimizer.step(evaluate)
+    names = ["0.weight:w", "2.weight:w"]
+    assert sorted(names, key=lambda name: seen.places[name].order) == names
+    assert seen.events[0] == "before"
+    assert seen.events[-1] == "after"
+    assert seen.seen["1:dz"]
+
+
 def test_a_tied_weight_is_one_place_and_a_frozen_one_has_only_its_value(watch):
     class Net(nn.Module):
         def __init__(self):

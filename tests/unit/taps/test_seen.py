@@ -5,6 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from deephochuli.taps._reader import BaseGradientHook
+
 
 def by_hand(x, weight, bias, activation=torch.relu):
     """z, a, and their gradients for loss = sum of squares of activation(x W^T + b)."""
@@ -116,8 +118,17 @@ def test_a_rectifying_clamp_is_an_activation_and_another_is_not(watch):
     assert seen.one("clamp:z").abs().max() <= 1
 
 
+RECTIFIERS = {
+    "module": lambda inplace: nn.ReLU(inplace),
+    "keyword": lambda inplace: lambda z: F.relu(z, inplace=inplace),
+    "position": lambda inplace: lambda z: F.relu(z, inplace),
+    "method": lambda inplace: torch.Tensor.relu_ if inplace else torch.Tensor.relu,
+}
+
+
+@pytest.mark.parametrize("rectifier", RECTIFIERS)
 @pytest.mark.parametrize("view", ["flatten", "slice", "permute"])
-def test_in_place_relu_on_a_view(watch, view):
+def test_in_place_relu_on_a_view(watch, view, rectifier):
     """Autograd reroutes the gradient around such a view; it must be seen all the same."""
     views = {
         "flatten": lambda h: h.flatten(1),
@@ -128,7 +139,7 @@ def test_in_place_relu_on_a_view(watch, view):
     class Net(nn.Module):
         def __init__(self, inplace):
             super().__init__()
-            self.conv, self.relu = nn.Conv1d(2, 4, 1), nn.ReLU(inplace)
+            self.conv, self.relu = nn.Conv1d(2, 4, 1), RECTIFIERS[rectifier](inplace)
 
         def forward(self, x):
             return self.relu(views[view](self.conv(x)))
@@ -144,6 +155,25 @@ def test_in_place_relu_on_a_view(watch, view):
         seen.forget()
     for mine, theirs in zip(*expected, strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_the_part_of_a_gradient_that_a_view_covers_does_not_depend_on_its_layout():
+    base, gradient, seen = torch.zeros(2, 6, 3, 4), torch.randn(2, 6, 3, 4), []
+    view = base[:, 1:5, :, ::2].transpose(1, 3)
+
+    class Shown:
+        epoch = 0
+
+        def see(self, place, tensor):
+            seen.append(tensor)
+
+    hook = BaseGradientHook(Shown(), None, view, base)
+    hook(gradient)
+    hook(gradient.contiguous(memory_format=torch.channels_last))
+    hook(gradient[:, :, :1, :1].expand(2, 6, 3, 4))
+    assert torch.equal(seen[0], gradient[:, 1:5, :, ::2].transpose(1, 3))
+    assert torch.equal(seen[1], seen[0])
+    assert torch.equal(seen[2][:, 0, 0], gradient[:, 1:5, 0, 0])
 
 
 def test_residual_addition_in_place(watch):
