@@ -32,6 +32,7 @@ Reading::
     run.history(layer, quantity)    -> steps, [(keys, counts), ...]
     run.whole(layer, quantity)      -> MergedTap, over the whole run
     run.rollups(lists=...)          -> Rollups: rows per tap and chunk, lists as Ragged
+    run.records(lists=...)          -> the same per tap and recorded step, for short runs
     run.channels(layer, quantity)   -> Channels, per chunk
 
 The folder holds manifest.json and chunk-000000/{taps,rollup,steps}.parquet, which pandas, polars,

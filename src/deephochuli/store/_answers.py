@@ -87,7 +87,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rollups:
-    """All rows of the rollups of a run: chunk after chunk, in each one row per tap seen.
+    """Rows of the rollups of a run, or its records: chunk after chunk, and in each tap after tap.
 
     Attributes:
         tap: Index of the tap of each row in ``RunReader.taps()``.

@@ -177,12 +177,18 @@ class RunReader:
         Args:
             lists: Of key, count, ratio, ratio_count, positive, zero, nonfinite.
         """
-        columns = self._answer(lambda: self._rollup_columns((*_SPAN, *SCALARS, *lists)))
-        return Rollups(
-            **{name: columns[name] for name in ("tap", "chunk", *_SPAN)},
-            numbers={name: columns[name] for name in SCALARS},
-            lists={name: columns[name] for name in lists},
-        )
+        columns = self._answer(lambda: self._columns("rollup", (*_SPAN, *SCALARS, *lists)))
+        return _rollups(columns, lists)
+
+    def records(self, lists: Sequence[str] = HISTOGRAM_LISTS) -> Rollups:
+        """Like `rollups`, at the finest resolution: each row is a tap in one recorded step.
+
+        This reads all of a run, some kilobytes of memory per tap and step: for short runs.
+        """
+        columns = self._answer(lambda: self._columns("taps", ("step", *SCALARS, *lists)))
+        step = columns["step"]
+        span = {"step_first": step, "step_last": step, "n_steps": np.ones_like(step)}
+        return _rollups(columns | span, lists)
 
     def channels(self, layer: str, quantity: str) -> Channels:
         """Counts per channel of one tap, chunk by chunk."""
@@ -264,22 +270,21 @@ class RunReader:
         if missing:
             parts = self._each(lambda c: c.columns("taps", missing))
             cache |= {name: _join(parts, name)[cache["sort"]] for name in missing}
-            self._cache["scalars"] = cache
         return {name: cache[name] for name in ("tap", *names)}
 
-    def _rollup_columns(self, names: Sequence[str]) -> dict[str, Any]:
-        cache: dict[str, Any] = self._cache.setdefault("rollup", {})
+    def _columns(self, file: str, names: Sequence[str]) -> dict[str, Any]:
+        """Columns of all rows of a file of each chunk, chunk after chunk."""
+        cache: dict[str, Any] = self._cache.setdefault(f"columns of {file}", {})
         index = self._index()
         if "tap" not in cache:
-            taps = self._each(lambda c: c.tap_of_row("rollup", index))
+            taps = self._each(lambda c: c.tap_of_row(file, index))
             cache["tap"] = np.concatenate([np.empty(0, np.int64), *taps])
             numbers = [chunk.number for chunk in self._chunks]
             cache["chunk"] = np.repeat(np.array(numbers, np.int64), [len(tap) for tap in taps])
         missing = [name for name in names if name not in cache]
         if missing:
-            parts = self._each(lambda c: c.columns("rollup", missing))
+            parts = self._each(lambda c: c.columns(file, missing))
             cache |= {name: _join(parts, name) for name in missing}
-            self._cache["rollup"] = cache
         return {name: cache[name] for name in ("tap", "chunk", *names)}
 
     def _tap_columns(
@@ -301,6 +306,14 @@ class RunReader:
         lists: dict[str, Any] = {name: merged.lists[name][0] for name in LIST_TYPES}
         span = {name: int(merged.numbers[name][0]) for name in _SPAN}
         return MergedTap(info=info, numbers=numbers, **span, **lists)
+
+
+def _rollups(columns: dict[str, Any], lists: Sequence[str]) -> Rollups:
+    return Rollups(
+        **{name: columns[name] for name in ("tap", "chunk", *_SPAN)},
+        numbers={name: columns[name] for name in SCALARS},
+        lists={name: columns[name] for name in lists},
+    )
 
 
 def _join(parts: Sequence[dict[str, Any]], name: str) -> Values:

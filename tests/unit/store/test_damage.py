@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from deephochuli.errors import DeepHochuliWarning, SchemaVersionError, StoreError
-from deephochuli.store import RunReader, open_run
+from deephochuli.store import RunReader, StepRow, open_run
 from deephochuli.store._tables import open_writer
-from tests.unit.store.drawn import draw_run, write_run
+from tests.unit.store.drawn import draw_run, tap_row, write_run
 
 FILES = ("taps", "rollup", "steps")
 CHUNK = "chunk-000001"
@@ -143,9 +143,7 @@ class TestNoRun:
 
     def test_a_tap_that_is_not_there(self, run):
         reader = open_run(run)
-        with pytest.raises(
-            StoreError, match=r"no tap .stem., quantity .q.\. This layer has: dw"
-        ):
+        with pytest.raises(StoreError, match=r"no tap .stem., quantity .q.\. This layer has: dw"):
             reader.whole("stem", "q")
         with pytest.raises(StoreError, match=r"no tap 'x', quantity 'z'. See taps\(\)"):
             reader.history("x", "z")
@@ -251,6 +249,26 @@ class TestDamagedChunks:
         shutil.copytree(run / CHUNK, run / "chunk-7")
         (run / "report.html").touch()
         assert answers(run) == said
+
+
+def test_taps_are_numbered_anew_when_a_chunk_is_dropped(tmp_path):
+    """Only the damaged chunk has the first tap: all others move up."""
+    values = np.ones((1, 1))
+    later = [tap_row(values * i, layer=f"layer{i}", order=i) for i in (1, 2)]
+    first = tap_row(values, layer="layer0", order=0)
+    run = [(StepRow(step=i, wall_s=0.0), [*later, first][: 2 + (i == 1)]) for i in range(3)]
+    path = write_run(tmp_path / "run", run, chunk_steps=1)
+    rewrite(path / CHUNK / "taps.parquet", replace_column("n", lambda rows: [9 for _ in rows]))
+    reader = open_run(path)
+    assert [tap.layer for tap in reader.taps()] == ["layer0", "layer1", "layer2"]
+    assert reader.scalars("layer2", "z")["max_abs"].tolist() == [2.0, 2.0, 2.0]
+    with pytest.warns(DeepHochuliWarning, match="does not add up to 'n'"):
+        steps, pairs = reader.history("layer2", "z")
+    assert steps.tolist() == [0, 2]
+    assert [key.tolist() for key, _ in pairs] == [later[1].key.tolist()] * 2
+    assert [tap.layer for tap in reader.taps()] == ["layer1", "layer2"]
+    with pytest.raises(StoreError, match="has no tap 'layer0'"):
+        reader.history("layer0", "z")
 
 
 def flip(path: Path, position: int) -> None:

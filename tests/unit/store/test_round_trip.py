@@ -159,6 +159,21 @@ def test_rollups_are_what_counting_again_says(written):
             assert rollups.lists["positive"][i] is None
 
 
+def test_records_are_the_history_of_each_tap(written):
+    _, reader = written
+    records = reader.records(["key", "count", "zero"])
+    for index, tap in enumerate(reader.taps()):
+        rows = np.flatnonzero(records.tap == index)
+        steps, pairs = reader.history(tap.layer, tap.quantity)
+        assert records.step_first[rows].tolist() == steps.tolist()
+        assert records.step_last[rows].tolist() == steps.tolist()
+        for row, (key, count) in zip(rows, pairs, strict=True):
+            assert records.n_steps[row] == 1
+            np.testing.assert_array_equal(records.lists["key"][row], key)
+            np.testing.assert_array_equal(records.lists["count"][row], count)
+            assert (records.lists["zero"][row] is None) == (tap.quantity != "z")
+
+
 def test_channels_come_back_by_chunk(written):
     run, reader = written
     for name, pairs in rows_by_tap(run).items():
@@ -211,6 +226,23 @@ def test_counts_beyond_binary64_integers_are_exact(tmp_path):
     whole = open_run(tmp_path / "run").whole("stem", "z")
     assert whole.count.tolist() == [5 * 2**60 + 10]
     assert whole.numbers["n"] == 5 * 2**60 + 10
+
+
+def test_sums_of_a_chunk_round_once_also_over_blocks(tmp_path):
+    values = [1.0, 1e100, 1.0, -1e100]
+    rows = [tap_row(np.ones((1, 1)), sum=value, sum_sq=2 * value) for value in values]
+    run = [(StepRow(step=i, wall_s=0.0), [row]) for i, row in enumerate(rows)]
+    for name, size in (("one block", 1 << 20), ("two blocks", 1200)):
+        rollups = open_run(write_run(tmp_path / name, run, buffer_bytes=size)).rollups()
+        assert rollups.numbers["sum"].tolist() == [2.0]
+        assert rollups.numbers["sum_sq"].tolist() == [4.0]
+
+
+def test_extremes_leave_out_steps_that_have_none(tmp_path):
+    rows = [tap_row(np.full((1, 2), value)) for value in (np.nan, 3.0, np.inf, 0.5, 0.0)]
+    run = [(StepRow(step=i, wall_s=0.0), [row]) for i, row in enumerate(rows)]
+    whole = open_run(write_run(tmp_path / "run", run, chunk_steps=2)).whole("stem", "z")
+    assert (whole.numbers["min_abs"], whole.numbers["max_abs"]) == (0.5, 3.0)
 
 
 def test_an_empty_tensor_and_a_tensor_of_no_channels(tmp_path):

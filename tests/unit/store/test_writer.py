@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deephochuli.errors import DeepHochuliWarning, StoreError
-from deephochuli.store import Manifest, RunWriter, StepRow, _files, _writer, open_run
+from deephochuli.store import Manifest, RunWriter, StepRow, _chunk, _files, _writer, open_run
 from tests.unit.store.drawn import draw_run, tap_row, write_run
 
 STEP = StepRow(step=0, wall_s=0.0)
@@ -272,13 +272,17 @@ class TestNothingReachesTheTraining:
         run[5] = (run[3][0], run[5][1])
         self.check(path, writer, run, "Step 3 came after step 4")
 
-    def test_interruption_by_the_user_leaves_nothing_half(self, begun, monkeypatch):
+    @pytest.mark.parametrize(
+        ("place", "name"),
+        [(_files, "make_durable"), (_chunk, "merge_by_tap"), (_chunk, "step_table")],
+    )
+    def test_interruption_by_the_user_leaves_nothing_half(self, begun, monkeypatch, place, name):
         def interrupt(*args):
             raise KeyboardInterrupt
 
         path, writer, run = begun
         with monkeypatch.context() as patch:
-            patch.setattr(_files, "make_durable", interrupt)
+            patch.setattr(place, name, interrupt)
             with pytest.raises(KeyboardInterrupt):
                 append_all(writer, run[4:8])
         assert folders(path) == ["chunk-000000"]
@@ -286,6 +290,23 @@ class TestNothingReachesTheTraining:
         reader = open_run(path)
         assert reader.finished
         assert reader.steps["step"].tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
+
+
+def test_files_are_on_the_disk_before_the_chunk_gets_its_name(tmp_path, monkeypatch):
+    done: list[str] = []
+    rename, make_durable = pathlib.Path.rename, _files.make_durable
+    writer = RunWriter(tmp_path / "run", Manifest())
+    monkeypatch.setattr(
+        _files, "make_durable", lambda path: (done.append(path.name), make_durable(path))
+    )
+    monkeypatch.setattr(
+        pathlib.Path, "rename", lambda old, new: (done.append("rename"), rename(old, new))
+    )
+    append_all(writer, small_run(1))
+    writer.flush()
+    files = ["rollup.parquet", "steps.parquet", "taps.parquet"]
+    assert sorted(done[:3]) == files
+    assert done[3:] == [".draft-chunk-000000", "rename", "run"]
 
 
 def test_the_cap_is_kept(tmp_path):
