@@ -188,18 +188,18 @@ class Recorder:
     # --- parameters ------------------------------------------------------------------------------
 
     def _keep(self, parameters: list[Tensor]) -> None:
-        """Copy parameters into buffers that live as long as the recording, in one call each."""
-        sources = [p.detach() for p in parameters if is_supported(p)]
-        copies = [self._buffer(parameter) for parameter in sources]
-        if sources:
-            _copy_all(copies, sources)
-        self._before = dict(zip(map(Tensor.data_ptr, sources), copies, strict=True))
+        """Copy parameters into buffers that live as long as the recording, all in one call."""
+        kept = [parameter for parameter in parameters if is_supported(parameter)]
+        copies = [self._buffer(parameter) for parameter in kept]
+        if kept:
+            _copy_all(copies, [parameter.detach() for parameter in kept])
+        self._before = dict(zip(map(id, kept), copies, strict=True))
 
     def _buffer(self, parameter: Tensor) -> Tensor:
-        key = parameter.data_ptr()
-        copy = self._copies.get(key)
-        if copy is None or copy.shape != parameter.shape or copy.dtype != parameter.dtype:
-            copy = self._copies[key] = torch.empty_like(parameter)
+        """A buffer like a parameter, made anew only when the parameter changes its form."""
+        copy = self._copies.get(id(parameter))
+        if copy is None or not _same_form(copy, parameter):
+            copy = self._copies[id(parameter)] = torch.empty_like(parameter.detach())
         return copy
 
     def _read_update(self, optimizer: Optimizer) -> None:
@@ -210,7 +210,7 @@ class Recorder:
         tensors: list[tuple[Place, Tensor]] = []
         for tap in self._parameters(optimizer):
             tensors.extend(tap.state)
-            before = self._before.get(tap.parameter.data_ptr())
+            before = self._before.get(id(tap.parameter))
             gradient = _dense(tap.parameter.grad)
             if before is None or gradient is None:
                 if tap.w is not None:
@@ -242,6 +242,11 @@ class Recorder:
             summaries = backend_for(device).summarise([TensorJob(tensor) for _, tensor in group])
             for (place, tensor), summary in zip(group, summaries, strict=True):
                 self._step.taps.append(_row(place, _name(tensor.dtype), 1, summary))
+
+
+def _same_form(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors have the same shape, strides, type and device."""
+    return (a.shape, a.stride(), a.dtype, a.device) == (b.shape, b.stride(), b.dtype, b.device)
 
 
 def _copy_all(into: list[Tensor], sources: list[Tensor]) -> None:
