@@ -268,6 +268,16 @@ def test_a_compiled_model_is_said_not_to_be_seen(collector):
     assert collector.events == ["before", "after"]
 
 
+def test_a_model_compiled_while_attached_compiles_as_a_whole(watch):
+    model, x = Net(), torch.randn(2, 4)
+    expected = model(x)
+    with watch(model) as seen, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using `torch.compile.module.`")
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        assert torch.equal(compiled(x), expected)
+    assert not seen.seen
+
+
 def test_a_model_trained_unseen_is_said_so_once(collector):
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)

@@ -294,10 +294,10 @@ def test_a_model_that_calls_itself_is_one_forward(watch):
 
         def forward(self, x, depth=2):
             x = F.relu(self.linear(x))
-            return self(x, depth - 1) if depth else x
+            return F.gelu(self(x, depth - 1) if depth else x)
 
     model = Recursive()
     with watch(model) as seen:
         model(torch.randn(2, 4)).sum().backward()
     assert seen.events == ["train", "end"]
-    assert seen.counts("z", "dz") == {"relu:z": 3, "relu:dz": 3}
+    assert seen.counts("z", "dz") == {"relu:z": 3, "gelu:z": 3, "gelu:dz": 3, "relu:dz": 3}
