@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,10 +19,16 @@ import numpy.typing as npt
 from deephochuli.errors import FormatError, MissingExtraError, StoreError
 from deephochuli.formats import Format, format_of_dtype
 from deephochuli.report._build import Source, open_sources
-from deephochuli.report._gather import entries_of, finite_nonzero, folded, merged_over_time
+from deephochuli.report._gather import (
+    INFINITY_KEY,
+    KEYS_PER_BINADE_LOG2,
+    Histogram,
+    entries_by_tap,
+    exact_sums,
+    magnitudes,
+)
 from deephochuli.report._read import RunTables, read_run
 from deephochuli.report._rows import Ints
-from deephochuli.report._series import exact_sums
 from deephochuli.report._text import shortened
 from deephochuli.store import TapInfo
 
@@ -142,18 +149,27 @@ def _exponents_figure(run: RunTables, quantity: str, figure_class: type[Figure])
 def _binade_shares(run: RunTables, chosen: Ints) -> tuple[npt.NDArray[np.float64], int]:
     """Shares by tap and binade, and the exponent of the first binade."""
     lists = run.histograms.lists
-    entries = entries_of(run.histograms, lists["key"], lists["count"], run.bins)
-    sparse = merged_over_time(finite_nonzero(folded(entries)), len(run.taps))
-    tap = np.repeat(np.arange(len(run.taps)), np.diff(sparse.offsets))
-    wanted = np.isin(tap, chosen)
-    if not wanted.any():
+    by_tap = list(
+        entries_by_tap(run.histograms, lists["key"], lists["count"], run.bins, len(run.taps))
+    )
+    counts = [_binades(magnitudes(by_tap[tap], len(run.bins))) for tap in chosen]
+    used = sorted({exponent for one in counts for exponent in one})
+    if not used:
         return np.zeros((0, 0)), 0
-    binade = (sparse.keys[wanted] >> 4) - EXPONENT_BIAS
-    low, width = int(binade.min()), int(np.ptp(binade)) + 1
-    row = np.searchsorted(chosen, tap[wanted])
-    counts = exact_sums(row * width + binade - low, sparse.counts[wanted], chosen.size * width)
-    grid = counts.reshape(chosen.size, width)
-    return grid / np.maximum(grid.sum(1, keepdims=True), 1), low
+    grid = np.zeros((chosen.size, used[-1] - used[0] + 1))
+    for row, one in enumerate(counts):
+        for exponent, count in one.items():
+            grid[row, exponent - used[0]] = count
+    return grid / np.maximum(grid.sum(1, keepdims=True), 1), used[0]
+
+
+def _binades(histogram: Histogram) -> Counter[int]:
+    """Nonzero finite elements by exponent."""
+    found: Counter[int] = Counter()
+    for key, count in zip(histogram.keys.tolist(), histogram.counts.tolist(), strict=True):
+        if 0 < key < INFINITY_KEY:
+            found[(key >> KEYS_PER_BINADE_LOG2) - EXPONENT_BIAS] += count
+    return found
 
 
 def _common_format(taps: Sequence[TapInfo]) -> Format | None:

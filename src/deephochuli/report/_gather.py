@@ -1,11 +1,13 @@
-"""From the histograms of a run to the arrays of a page: merged over time, signs folded."""
+"""From the histograms of a run to the arrays of a page: one tap at a time, merged over time."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from deephochuli.report._rows import Floats, Ints, Rows
 from deephochuli.report._timeline import Timeline
@@ -17,104 +19,123 @@ INFINITY_KEY: Final = 0x7FF0
 NAN_KEY: Final = 0x7FF8
 KEYS_PER_BINADE_LOG2: Final = 4
 
+Keys = npt.NDArray[np.integer[Any]]
+
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Histogram entries of many rows side by side: `count` elements of `key` in one tap and bin."""
+    """Histogram entries of one tap: `counts` elements of `keys` in time bin `bins`."""
 
-    tap: Ints
-    bin: Ints
-    key: Ints
-    count: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class Sparse:
-    """One sparse histogram a tap: entries of tap t are ``offsets[t]:offsets[t + 1]``."""
-
-    offsets: Ints
     keys: Ints
     counts: Ints
+    bins: Ints
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
-    """Counts by tap, slot and time bin; only the slots between the first and last that a tap uses.
+class Histogram:
+    """What a page holds of one tap's histogram.
 
     Attributes:
-        low: First slot of each tap.
-        width: Number of slots of each tap; 0 where it has no entry.
-        counts: Flat: tap, then slot, then time bin fastest.
+        keys: Keys over the whole run, increasing.
+        counts: Exact number of elements of each key.
+        low: First slot of `slots`.
+        slots: Counts by slot and time bin.
+        classes: Elements, zeros, infinities and NaN by time bin (not for ratios).
     """
 
-    low: Ints
-    width: Ints
+    keys: Ints
     counts: Ints
+    low: int
+    slots: Ints
+    classes: dict[str, Ints]
 
 
-def entries_of(rows: Rows, keys: Ragged, counts: Ragged, timeline: Timeline) -> Entries:
-    """Spread the list columns of rows into entries."""
-    lengths = keys.lengths
-    return Entries(
-        np.repeat(rows.tap, lengths),
-        np.repeat(timeline.place(rows.first), lengths),
-        keys.values,
-        counts.values,
+def entries_by_tap(
+    rows: Rows, keys: Ragged, counts: Ragged, timeline: Timeline, n_taps: int
+) -> Iterator[Entries]:
+    """Entries of each tap in turn, without copying the tables more than once."""
+    order = np.argsort(rows.tap, kind="stable")
+    keys, counts = keys.take(order), counts.take(order)
+    bins = np.repeat(timeline.place(rows.first[order]), keys.lengths)
+    borders = keys.offsets[np.searchsorted(rows.tap[order], np.arange(n_taps + 1))]
+    for start, stop in zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True):
+        yield Entries(
+            keys.values[start:stop].astype(np.int64), counts.values[start:stop], bins[start:stop]
+        )
+
+
+def rectified(entries: Entries) -> Entries:
+    """Entries of a = relu(z), exact: negative keys become zeros, NaN stays."""
+    return Entries(np.where(entries.keys & SIGN, 0, entries.keys), entries.counts, entries.bins)
+
+
+def magnitudes(entries: Entries, n_bins: int) -> Histogram:
+    """Histogram of the magnitudes of one tap by leading-bit key, signs folded."""
+    keys = entries.keys & MAGNITUDE
+    classes = {
+        name: exact_sums(entries.bins[chosen], entries.counts[chosen], n_bins)
+        for name, chosen in (
+            ("n", slice(None)),
+            ("zero", keys == 0),
+            ("inf", keys == INFINITY_KEY),
+            ("nan", keys == NAN_KEY),
+        )
+    }
+    usual = (keys > 0) & (keys < INFINITY_KEY)
+    grid, low = _dense(keys[usual], entries.counts[usual], entries.bins[usual], n_bins)
+    whole_keys, whole_counts = _whole(grid, low)
+    first_slot, slots = _by_slot(grid, low)
+    special = {0: "zero", INFINITY_KEY: "inf", NAN_KEY: "nan"}
+    totals = {key: int(classes[name].sum()) for key, name in special.items()}
+    above = [key for key in (INFINITY_KEY, NAN_KEY) if totals[key]]
+    below = [0] if totals[0] else []
+    return Histogram(
+        np.concatenate([np.array(below, np.int64), whole_keys, np.array(above, np.int64)]),
+        np.concatenate(
+            [_of(totals, below), whole_counts, _of(totals, above)],
+        ),
+        first_slot,
+        slots,
+        classes,
     )
 
 
-def rectified(entries: Entries, tap_of: Ints) -> Entries:
-    """Entries of a = relu(z), exact: negative keys become zeros, NaN stays.
-
-    Args:
-        entries: Entries of every tap.
-        tap_of: For each tap the tap of its activation, -1 where it feeds no ReLU.
-    """
-    chosen = tap_of[entries.tap] >= 0
-    keys = entries.key[chosen]
-    return Entries(
-        tap_of[entries.tap[chosen]],
-        entries.bin[chosen],
-        np.where(keys & SIGN, 0, keys),
-        entries.count[chosen],
-    )
+def ratios(entries: Entries, n_bins: int) -> Histogram:
+    """Histogram of whole numbers, one slot each: floor(log2|dw|) - floor(log2|w|)."""
+    grid, low = _dense(entries.keys, entries.counts, entries.bins, n_bins)
+    keys, counts = _whole(grid, low)
+    return Histogram(keys, counts, low, grid, {})
 
 
-def joined(first: Entries, second: Entries) -> Entries:
-    """Entries of both."""
-    return Entries(
-        np.concatenate([first.tap, second.tap]),
-        np.concatenate([first.bin, second.bin]),
-        np.concatenate([first.key, second.key]),
-        np.concatenate([first.count, second.count]),
-    )
+def _of(totals: dict[int, int], keys: Sequence[int]) -> Ints:
+    """Totals of some keys."""
+    return np.array([totals[key] for key in keys], dtype=np.int64)
 
 
-def folded(entries: Entries) -> Entries:
-    """Entries by magnitude: the sign bit of every key is dropped."""
-    return Entries(entries.tap, entries.bin, entries.key & MAGNITUDE, entries.count)
+def _dense(keys: Ints, counts: Ints, bins: Ints, n_bins: int) -> tuple[Ints, int]:
+    """Counts by key and time bin, from the lowest key to the highest."""
+    if keys.size == 0:
+        return np.zeros((0, n_bins), dtype=np.int64), 0
+    low, width = int(keys.min()), int(np.ptp(keys)) + 1
+    sums = exact_sums((keys - low) * n_bins + bins, counts, width * n_bins)
+    return sums.reshape(width, n_bins), low
 
 
-def merged_over_time(entries: Entries, n_taps: int, *, lowest: int = 0) -> Sparse:
-    """One exact sparse histogram a tap over the whole run.
-
-    Args:
-        entries: Any entries.
-        n_taps: Number of taps.
-        lowest: A key that no entry falls below (negative for exponent differences).
-    """
-    used, place = np.unique(entries.key - lowest, return_inverse=True)
-    total = exact_sums(entries.tap * used.size + place, entries.count, n_taps * used.size)
-    grid = total.reshape(n_taps, used.size)
-    taps, slots = np.nonzero(grid)
-    per_tap = np.bincount(taps, minlength=n_taps)
-    offsets = np.concatenate([[0], np.cumsum(per_tap)]).astype(np.int64)
-    return Sparse(offsets, used[slots] + lowest, grid[taps, slots])
+def _whole(grid: Ints, low: int) -> tuple[Ints, Ints]:
+    """Keys that occur at any time, and how often."""
+    totals = grid.sum(1)
+    used = np.flatnonzero(totals)
+    return used + low, totals[used]
 
 
-def exact_sums(where: Ints, weights: Ints, size: int) -> Ints:
-    """Integer sums of weights by cell, exact below 2**53 a cell."""
-    return np.bincount(where, weights=weights, minlength=size).astype(np.int64)
+def _by_slot(grid: Ints, low: int) -> tuple[int, Ints]:
+    """First slot, and counts by half binade and time bin."""
+    if grid.shape[0] == 0:
+        return 0, grid
+    keys: Ints = np.arange(low, low + int(grid.shape[0]), dtype=np.int64)
+    slots = half_binades(keys)
+    starts = np.flatnonzero(np.diff(slots, prepend=slots[0] - 1))
+    return int(slots[0]), np.add.reduceat(grid, starts, axis=0)
 
 
 def half_binades(keys: Ints) -> Ints:
@@ -127,48 +148,23 @@ def half_binades(keys: Ints) -> Ints:
     return (keys >> KEYS_PER_BINADE_LOG2) * 2 + ~exact
 
 
-def finite_nonzero(entries: Entries) -> Entries:
-    """Entries of magnitudes that are neither zero, infinite nor NaN."""
-    good = (entries.key > 0) & (entries.key < INFINITY_KEY)
-    return Entries(entries.tap[good], entries.bin[good], entries.key[good], entries.count[good])
-
-
-def cells_of(entries: Entries, slots: Ints, n_taps: int, n_bins: int) -> Cells:
-    """Counts by tap, slot and time bin."""
-    low, width = _extents(entries.tap, slots, n_taps)
-    start = np.concatenate([[0], np.cumsum(width * n_bins)]).astype(np.int64)
-    where = start[entries.tap] + (slots - low[entries.tap]) * n_bins + entries.bin
-    return Cells(low, width, exact_sums(where, entries.count, int(start[-1])))
-
-
-def _extents(tap: Ints, slots: Ints, n_taps: int) -> tuple[Ints, Ints]:
-    """First slot and number of slots of each tap."""
-    low = np.full(n_taps, np.iinfo(np.int64).max)
-    high = np.full(n_taps, np.iinfo(np.int64).min)
-    np.minimum.at(low, tap, slots)
-    np.maximum.at(high, tap, slots)
-    empty = high < low
-    return np.where(empty, 0, low), np.where(empty, 0, high - low + 1)
-
-
-def class_counts(entries: Entries, n_taps: int, n_bins: int) -> dict[str, Ints]:
-    """Elements, zeros, infinities and NaN by tap and time bin, from folded entries."""
-    where = entries.tap * n_bins + entries.bin
-    classes = {
-        "n": np.ones(entries.key.size, dtype=bool),
-        "zero": entries.key == 0,
-        "inf": entries.key == INFINITY_KEY,
-        "nan": entries.key == NAN_KEY,
-    }
-    return {
-        name: exact_sums(where[chosen], entries.count[chosen], n_taps * n_bins)
-        for name, chosen in classes.items()
-    }
+def exact_sums(where: Ints, weights: Ints, size: int) -> Ints:
+    """Integer sums of weights by cell, exact below 2**53 a cell."""
+    return np.bincount(where, weights=weights, minlength=size).astype(np.int64)
 
 
 def extremes(column: Floats, cell: Ints, size: int, *, largest: bool) -> Floats:
     """Largest or smallest value by cell, nan where there is none."""
-    out = np.full(size, -np.inf if largest else np.inf)
-    known = np.isfinite(column)
-    (np.maximum if largest else np.minimum).at(out, cell[known], column[known])
-    return np.where(np.isfinite(out), out, np.nan)
+    known = np.flatnonzero(np.isfinite(column))
+    order = known[np.argsort(cell[known], kind="stable")]
+    found, start = np.unique(cell[order], return_index=True)
+    out = np.full(size, np.nan)
+    if found.size:
+        reduce = np.maximum.reduceat if largest else np.minimum.reduceat
+        out[found] = reduce(column[order], start)
+    return out
+
+
+def stacked(parts: Iterable[Ints]) -> Ints:
+    """Arrays one after the other, flat; empty when there is none."""
+    return np.concatenate([np.zeros(0, np.int64), *(part.reshape(-1) for part in parts)])

@@ -57,8 +57,9 @@ class Rows:
 
 def read_curves(reader: RunReader) -> Rows:
     """One row per tap and recorded step, without lists."""
-    table = reader.all_scalars((*COUNTS, *FLOATS))
-    numbers = {name: table[name] for name in (*COUNTS, *FLOATS)}
+    names = [name for name in (*COUNTS, *FLOATS) if name not in ("n_per_channel", "sum")]
+    table = reader.all_scalars(names)
+    numbers = {name: table[name] for name in names}
     return Rows(table["tap"], table["step"], table["step"], numbers, {})
 
 

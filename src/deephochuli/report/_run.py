@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -12,20 +13,14 @@ from deephochuli.formats import format_of_dtype
 from deephochuli.report._codes import Blob, encode_counts, encode_magnitudes
 from deephochuli.report._gather import (
     INFINITY_KEY,
-    Cells,
-    Entries,
-    Sparse,
-    cells_of,
-    class_counts,
-    entries_of,
+    Histogram,
+    entries_by_tap,
     exact_sums,
     extremes,
-    finite_nonzero,
-    folded,
-    half_binades,
-    joined,
-    merged_over_time,
+    magnitudes,
+    ratios,
     rectified,
+    stacked,
 )
 from deephochuli.report._read import RunTables
 from deephochuli.report._rows import Floats, Ints
@@ -33,33 +28,28 @@ from deephochuli.report._series import add_series
 from deephochuli.report._units import add_units
 from deephochuli.store import TapInfo
 
-LOWEST_RATIO: Final = -(1 << 15)
 
-
-def with_activations(taps: list[TapInfo]) -> tuple[list[TapInfo], Ints]:
-    """Add the taps a = relu(z) that a run does not store, and say which z each comes from."""
+def rectified_taps(taps: Sequence[TapInfo]) -> list[int]:
+    """Taps of z whose activation a = relu(z) a run does not store, because it follows exactly."""
     known = {(tap.layer, tap.quantity) for tap in taps}
-    tap_of = np.full(len(taps), -1, dtype=np.int64)
-    out = list(taps)
-    for number, tap in enumerate(taps):
-        if tap.quantity == "z" and tap.role == "relu" and (tap.layer, "a") not in known:
-            tap_of[number] = len(out)
-            out.append(replace(tap, quantity="a"))
-    return out, tap_of
+    return [
+        number
+        for number, tap in enumerate(taps)
+        if tap.quantity == "z" and tap.role == "relu" and (tap.layer, "a") not in known
+    ]
 
 
 def add_run(blob: Blob, prefix: str, run: RunTables) -> dict[str, Any]:
     """Pack the arrays of one run and return its JSON part (see `_payload` for the layout)."""
-    taps, tap_of = with_activations(run.taps)
-    entries = _entries(run, tap_of)
+    sources = rectified_taps(run.taps)
+    taps = [*run.taps, *(replace(run.taps[source], quantity="a") for source in sources)]
+    histograms = _histograms(run, sources)
     add_series(blob, prefix, run.curves, run.columns, len(run.taps))
-    sparse = merged_over_time(entries, len(taps))
-    _add_totals(blob, prefix, run, sparse)
-    _add_sparse(blob, f"{prefix}sketch.", sparse, "u2")
-    _add_bins(blob, prefix, run, entries, len(taps))
+    _add_totals(blob, prefix, run, histograms)
+    _add_sparse(blob, f"{prefix}sketch.", histograms, "u2")
+    _add_bins(blob, prefix, run, histograms)
     _add_ratios(blob, prefix, run)
     _add_steps(blob, prefix, run)
-    units = add_units(blob, prefix, run.histograms, run.bins, len(run.taps))
     return {
         "name": run.name,
         "taps": [_tap_payload(tap) for tap in taps],
@@ -67,8 +57,23 @@ def add_run(blob: Blob, prefix: str, run: RunTables) -> dict[str, Any]:
         "bins": run.bins.as_payload(),
         "n_recorded": int(run.columns.n.sum()),
         "n_stored_curves": len(run.taps),
-        "units": units,
+        "units": add_units(blob, prefix, run.histograms, run.bins, len(run.taps)),
     }
+
+
+def _histograms(run: RunTables, sources: Sequence[int]) -> list[Histogram]:
+    """Histograms of every tap, then of the activations that follow from those in `sources`."""
+    lists, n_bins = run.histograms.lists, len(run.bins)
+    found: list[Histogram] = []
+    derived: list[Histogram] = []
+    wanted = set(sources)
+    for number, entries in enumerate(
+        entries_by_tap(run.histograms, lists["key"], lists["count"], run.bins, len(run.taps))
+    ):
+        found.append(magnitudes(entries, n_bins))
+        if number in wanted:
+            derived.append(magnitudes(rectified(entries), n_bins))
+    return found + derived
 
 
 def _tap_payload(tap: TapInfo) -> dict[str, Any]:
@@ -93,90 +98,91 @@ def _format_name(dtype: str) -> str | None:
         return None
 
 
-def _entries(run: RunTables, tap_of: Ints) -> Entries:
-    """Histogram entries of every tap, derived activations included, signs folded."""
-    lists = run.histograms.lists
-    signed = entries_of(run.histograms, lists["key"], lists["count"], run.bins)
-    return folded(joined(signed, rectified(signed, tap_of)))
-
-
-def _add_totals(blob: Blob, prefix: str, run: RunTables, sparse: Sparse) -> None:
+def _add_totals(blob: Blob, prefix: str, run: RunTables, histograms: Sequence[Histogram]) -> None:
     """Exact whole-run numbers that a histogram does not hold; of derived taps, from its edges."""
     rows, tap = run.histograms, run.histograms.tap
-    n_taps = sparse.offsets.size - 1
-    derived = np.arange(n_taps) >= len(run.taps)
-    edges = _edge_totals(sparse)
+    n_taps = len(histograms)
     recorded = {
         "min_abs": extremes(rows.numbers["min_abs"], tap, n_taps, largest=False),
         "max_abs": extremes(rows.numbers["max_abs"], tap, n_taps, largest=True),
         "sum": np.bincount(tap, weights=rows.numbers["sum"], minlength=n_taps),
         "sum_sq": np.bincount(tap, weights=rows.numbers["sum_sq"], minlength=n_taps),
     }
+    for number in range(len(run.taps), n_taps):
+        for name, value in _edge_totals(histograms[number]).items():
+            recorded[name][number] = value
     for name, values in recorded.items():
-        blob.add(f"{prefix}total.{name}", "f8", np.where(derived, edges[name], values))
+        blob.add(f"{prefix}total.{name}", "f8", values)
     for name in ("n_subnormal", "n_updatable", "n_unmoved"):
         known = rows.numbers[name] >= 0
         sums = exact_sums(tap[known], rows.numbers[name][known], n_taps)
         blob.add(f"{prefix}total.{name}", "i8", sums)
 
 
-def _edge_totals(sparse: Sparse) -> dict[str, Floats]:
-    """Extremes and sums of folded histograms with every magnitude at the lower edge of its key."""
-    n_taps = sparse.offsets.size - 1
-    tap = np.repeat(np.arange(n_taps), np.diff(sparse.offsets))
-    edge = ((sparse.keys >> 1) << 49).astype(np.uint64).view(np.float64)
-    finite = sparse.keys < INFINITY_KEY
-    nonzero = finite & (sparse.keys > 0)
+def _edge_totals(histogram: Histogram) -> dict[str, float]:
+    """Extremes and sums of a histogram with every magnitude at the lower edge of its key."""
+    finite = histogram.keys < INFINITY_KEY
+    edges = edges_of(histogram.keys[finite])
+    counts = histogram.counts[finite]
+    nonzero = edges[edges > 0]
     with np.errstate(over="ignore"):
-        square = np.where(finite, edge, 0.0) ** 2 * sparse.counts
+        sum_sq = float(edges**2 @ counts)
     return {
-        "min_abs": extremes(edge[nonzero], tap[nonzero], n_taps, largest=False),
-        "max_abs": extremes(edge[finite], tap[finite], n_taps, largest=True),
-        "sum": np.bincount(tap, np.where(finite, edge, 0.0) * sparse.counts, n_taps).astype(
-            np.float64
-        ),
-        "sum_sq": np.bincount(tap, square, n_taps).astype(np.float64),
+        "min_abs": float(nonzero[0]) if nonzero.size else float("nan"),
+        "max_abs": float(edges[-1]) if edges.size else float("nan"),
+        "sum": float(edges @ counts),
+        "sum_sq": sum_sq,
     }
 
 
-def _add_sparse(blob: Blob, prefix: str, sparse: Sparse, kind: str) -> None:
-    """Pack one sparse histogram a tap."""
-    blob.add(f"{prefix}offsets", "u4", sparse.offsets, delta=True)
-    blob.add(f"{prefix}keys", kind, sparse.keys, delta=True)
-    blob.add(f"{prefix}counts", "i8", sparse.counts)
+def edges_of(keys: Ints) -> Floats:
+    """Lower edges of magnitude keys."""
+    return ((keys >> 1) << 49).astype(np.uint64).view(np.float64)
 
 
-def _add_bins(blob: Blob, prefix: str, run: RunTables, entries: Entries, n_taps: int) -> None:
+def _add_sparse(blob: Blob, prefix: str, histograms: Sequence[Histogram], kind: str) -> None:
+    """Pack the whole-run part of histograms."""
+    offsets = np.cumsum([0, *(histogram.keys.size for histogram in histograms)])
+    blob.add(f"{prefix}offsets", "u4", offsets, delta=True)
+    blob.add(f"{prefix}keys", kind, stacked(h.keys for h in histograms), delta=True)
+    blob.add(f"{prefix}counts", "i8", stacked(h.counts for h in histograms))
+
+
+def _add_cells(blob: Blob, prefix: str, histograms: Sequence[Histogram]) -> None:
+    """Pack the part over time of histograms."""
+    blob.add(f"{prefix}low", "i2", np.array([h.low for h in histograms], np.int64))
+    blob.add(f"{prefix}width", "u2", np.array([h.slots.shape[0] for h in histograms], np.int64))
+    counts = stacked(h.slots for h in histograms)
+    blob.add(f"{prefix}counts", "u2", encode_counts(counts), delta=True)
+
+
+def _add_bins(blob: Blob, prefix: str, run: RunTables, histograms: Sequence[Histogram]) -> None:
     """Pack the histograms over time, and what a histogram over time leaves out."""
-    n_bins = len(run.bins)
-    usual = finite_nonzero(entries)
-    _add_cells(blob, f"{prefix}bins.", cells_of(usual, half_binades(usual.key), n_taps, n_bins))
-    for name, counts in class_counts(entries, n_taps, n_bins).items():
+    _add_cells(blob, f"{prefix}bins.", histograms)
+    for name in ("n", "zero", "inf", "nan"):
+        counts = stacked(h.classes[name] for h in histograms)
         blob.add(f"{prefix}bins.{name}", "u2", encode_counts(counts), delta=True)
-    rows = run.histograms
+    rows, n_bins = run.histograms, len(run.bins)
     cell = rows.tap * n_bins + run.bins.place(rows.first)
     for name, largest in (("min", False), ("max", True)):
-        values = extremes(rows.numbers[f"{name}_abs"], cell, n_taps * n_bins, largest=largest)
+        column = rows.numbers[f"{name}_abs"]
+        values = extremes(column, cell, len(histograms) * n_bins, largest=largest)
         blob.add(f"{prefix}bins.{name}", "i4", encode_magnitudes(values), delta=True)
-
-
-def _add_cells(blob: Blob, prefix: str, cells: Cells) -> None:
-    """Pack counts by tap, slot and time bin."""
-    blob.add(f"{prefix}low", "i2", cells.low)
-    blob.add(f"{prefix}width", "u2", cells.width)
-    blob.add(f"{prefix}counts", "u2", encode_counts(cells.counts), delta=True)
 
 
 def _add_ratios(blob: Blob, prefix: str, run: RunTables) -> None:
     """Pack the histograms of floor(log2|dw|) - floor(log2|w|), over the run and over time."""
-    lists = run.histograms.lists
-    if "ratio" not in lists or lists["ratio"].values.size == 0:
+    lists, n_bins = run.histograms.lists, len(run.bins)
+    if lists["ratio"].values.size == 0:
         return
-    entries = entries_of(run.histograms, lists["ratio"], lists["ratio_count"], run.bins)
-    n_taps = len(run.taps)
-    sparse = merged_over_time(entries, n_taps, lowest=LOWEST_RATIO)
-    _add_sparse(blob, f"{prefix}ratio.", sparse, "i2")
-    _add_cells(blob, f"{prefix}ratio.bins.", cells_of(entries, entries.key, n_taps, len(run.bins)))
+    found = [
+        ratios(entries, n_bins)
+        for entries in entries_by_tap(
+            run.histograms, lists["ratio"], lists["ratio_count"], run.bins, len(run.taps)
+        )
+    ]
+    _add_sparse(blob, f"{prefix}ratio.", found, "i2")
+    _add_cells(blob, f"{prefix}ratio.bins.", found)
 
 
 def _add_steps(blob: Blob, prefix: str, run: RunTables) -> None:

@@ -7,18 +7,17 @@ import pytest
 
 from deephochuli.report._gather import (
     INFINITY_KEY,
-    Entries,
-    cells_of,
-    class_counts,
-    finite_nonzero,
-    folded,
-    half_binades,
-    merged_over_time,
+    Histogram,
+    entries_by_tap,
+    magnitudes,
+    ratios,
     rectified,
 )
+from deephochuli.report._rows import Rows
 from deephochuli.report._timeline import divide
 from deephochuli.report._units import ALWAYS, SILENT, UNKNOWN, activity_codes
 from deephochuli.sketch import Sketch
+from deephochuli.store import Ragged
 from tests.e2e.synthetic import keys_of
 
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 2.0**-25, -(2.0**-25), 5e-324]
@@ -38,79 +37,111 @@ def tensors() -> dict[tuple[int, int], np.ndarray]:
     return out
 
 
+N_BINS = 4
+EDGES = np.arange(N_BINS)
+TIMELINE = divide(EDGES, EDGES, EDGES, N_BINS)
+
+
+def rows_of(lists: list[tuple[int, int, np.ndarray, np.ndarray]]) -> tuple[Rows, Ragged, Ragged]:
+    """Rows of (tap, step, keys, counts), in the order given."""
+    steps = np.array([step for _, step, *_ in lists])
+    rows = Rows(np.array([tap for tap, *_ in lists]), steps, steps, {}, {})
+    keys = Ragged.of([keys for *_, keys, _ in lists], np.int64)
+    return rows, keys, Ragged.of([counts for *_, counts in lists], np.int64)
+
+
 @pytest.fixture
-def entries(tensors) -> Entries:
+def entries(tensors):
+    """Entries of three taps, whose rows come in the order of the steps."""
     parts = [
-        (tap, step, *np.unique(keys_of(values), return_counts=True))
-        for (tap, step), values in tensors.items()
+        (
+            tap,
+            step,
+            *(part.astype(np.int64) for part in np.unique(keys_of(values), return_counts=True)),
+        )
+        for (tap, step), values in sorted(tensors.items(), key=lambda item: item[0][1])
     ]
-    return Entries(
-        np.concatenate([np.full(len(keys), tap) for tap, _, keys, _ in parts]),
-        np.concatenate([np.full(len(keys), step) for _, step, keys, _ in parts]),
-        np.concatenate([keys for *_, keys, _ in parts]).astype(np.int64),
-        np.concatenate([counts for *_, counts in parts]),
-    )
+    return list(entries_by_tap(*rows_of(parts), TIMELINE, 3))
 
 
 def of_tap(tensors, tap: int) -> np.ndarray:
     return np.concatenate([values for (number, _), values in tensors.items() if number == tap])
 
 
+def is_histogram_of(histogram: Histogram, values: np.ndarray) -> bool:
+    keys, counts = np.unique(keys_of(values), return_counts=True)
+    return histogram.keys.tolist() == keys.tolist() and histogram.counts.tolist() == counts.tolist()
+
+
 def test_a_whole_run_is_the_histogram_of_all_its_numbers(entries, tensors):
-    sparse = merged_over_time(folded(entries), 3)
-    for tap in range(3):
-        keys, counts = np.unique(keys_of(np.abs(of_tap(tensors, tap))), return_counts=True)
-        part = slice(sparse.offsets[tap], sparse.offsets[tap + 1])
-        assert sparse.keys[part].tolist() == keys.tolist()
-        assert sparse.counts[part].tolist() == counts.tolist()
+    assert len(entries) == 3
+    for tap, one in enumerate(entries):
+        assert is_histogram_of(magnitudes(one, N_BINS), np.abs(of_tap(tensors, tap)))
 
 
 def test_rectifying_entries_is_the_relu_of_a_sketch(entries, tensors):
-    tap_of = np.array([3, -1, 4])
-    sparse = merged_over_time(rectified(entries, tap_of), 5)
-    for tap, target in ((0, 3), (2, 4)):
+    for tap, one in enumerate(entries):
         keys, counts = np.unique(keys_of(of_tap(tensors, tap)), return_counts=True)
         relu = Sketch.from_counts(keys, counts, 0.0, 0.0, 0.0, 0.0).relu()
-        part = slice(sparse.offsets[target], sparse.offsets[target + 1])
-        assert sparse.keys[part].tolist() == relu.keys.tolist()
-        assert sparse.counts[part].tolist() == relu.counts.tolist()
-    assert sparse.offsets[1] == sparse.offsets[3] == 0
+        histogram = magnitudes(rectified(one), N_BINS)
+        assert histogram.keys.tolist() == relu.keys.tolist()
+        assert histogram.counts.tolist() == relu.counts.tolist()
 
 
-def test_cells_count_powers_of_two_apart_from_the_binade_above_them(entries, tensors):
-    usual = finite_nonzero(folded(entries))
-    cells = cells_of(usual, half_binades(usual.key), 3, 4)
-    start = np.concatenate([[0], np.cumsum(cells.width * 4)])
-    for tap in range(3):
-        grid = cells.counts[start[tap] : start[tap + 1]].reshape(int(cells.width[tap]), 4)
-        for step in range(4):
+def test_slots_count_powers_of_two_apart_from_the_binade_above_them(entries, tensors):
+    for tap, one in enumerate(entries):
+        histogram = magnitudes(one, N_BINS)
+        total = 0
+        for step in range(N_BINS):
             values = np.abs(tensors.get((tap, step), np.zeros(0)))
             values = values[(values > 0) & np.isfinite(values)]
-            for slot in range(int(cells.width[tap])):
-                number = int(cells.low[tap]) + slot
+            for row in range(histogram.slots.shape[0]):
+                number = histogram.low + row
                 low = 2.0 ** (number // 2 - 1023) if number >= 2 else 0.0
                 inside = (values == low) if number % 2 == 0 else (values > low) & (values < 2 * low)
                 if number == 1:  # subnormal in binary64
                     inside = (values > 0) & (values < 2.0**-1022)
-                assert grid[slot, step] == inside.sum(), (tap, step, number)
+                assert histogram.slots[row, step] == inside.sum(), (tap, step, number)
+                total += int(inside.sum())
+        values = of_tap(tensors, tap)
+        assert total == (np.isfinite(values) & (values != 0)).sum()
 
 
-def test_classes_are_counted_by_time(entries, tensors):
-    counts = class_counts(folded(entries), 3, 4)
-    assert counts["n"].reshape(3, 4)[1, 2] == 0
-    assert counts["n"].reshape(3, 4)[0, 1] == 200 + len(SPECIAL)
-    assert counts["zero"].reshape(3, 4)[0].tolist() == [0, 2, 0, 0]
-    assert counts["inf"].reshape(3, 4)[0].tolist() == [0, 2, 0, 0]
-    assert counts["nan"].reshape(3, 4)[0].tolist() == [0, 1, 0, 0]
+def test_classes_are_counted_by_time(entries):
+    special, gap, _ = (magnitudes(one, N_BINS).classes for one in entries)
+    assert gap["n"].tolist() == [200, 200, 0, 200]
+    assert special["n"].tolist() == [200, 200 + len(SPECIAL), 200, 200]
+    assert special["zero"].tolist() == [0, 2, 0, 0]
+    assert special["inf"].tolist() == [0, 2, 0, 0]
+    assert special["nan"].tolist() == [0, 1, 0, 0]
     assert INFINITY_KEY == keys_of(np.array([np.inf]))[0]
+
+
+def test_a_tap_without_numbers_has_an_empty_histogram():
+    none = np.zeros(0, np.int64)
+    (one,) = entries_by_tap(*rows_of([(0, 0, none, none)]), TIMELINE, 1)
+    histogram = magnitudes(one, N_BINS)
+    assert histogram.keys.size == histogram.counts.size == histogram.slots.size == 0
+    assert histogram.classes["n"].tolist() == [0] * N_BINS
+
+
+def test_ratios_keep_their_sign_and_their_time():
+    first = (0, 0, np.array([-12, -3, 4]), np.array([5, 1, 2]))
+    second = (0, 2, np.array([-12]), np.array([7]))
+    (one,) = entries_by_tap(*rows_of([first, second]), TIMELINE, 1)
+    histogram = ratios(one, N_BINS)
+    assert histogram.keys.tolist() == [-12, -3, 4]
+    assert histogram.counts.tolist() == [12, 1, 2]
+    assert histogram.low == -12
+    assert histogram.slots[0].tolist() == [5, 0, 7, 0]
+    assert histogram.slots.sum() == 15
 
 
 def test_counts_beyond_single_precision_are_exact():
     big = 2**31 + 1
-    entries = Entries(
-        np.zeros(2, np.int64), np.array([0, 1]), np.array([0x3FF0, 0x3FF0]), np.array([big, 1])
-    )
-    assert merged_over_time(entries, 1).counts.tolist() == [big + 1]
+    parts = [(0, 0, np.array([0x3FF0]), np.array([big])), (0, 1, np.array([0x3FF0]), np.array([1]))]
+    (one,) = entries_by_tap(*rows_of(parts), TIMELINE, 1)
+    assert magnitudes(one, N_BINS).counts.tolist() == [big + 1]
 
 
 @pytest.mark.parametrize(("n_spans", "most"), [(1, 5), (5, 5), (6, 5), (1000, 48), (49, 48)])
