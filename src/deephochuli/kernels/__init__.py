@@ -12,29 +12,57 @@ import warnings
 from typing import TYPE_CHECKING
 
 from deephochuli.errors import DeepHochuliWarning
-from deephochuli.kernels._contract import Backend as Backend
-from deephochuli.kernels._contract import ChannelCounts as ChannelCounts
-from deephochuli.kernels._contract import Rows as Rows
-from deephochuli.kernels._contract import Summary as Summary
-from deephochuli.kernels._contract import TensorJob as TensorJob
-from deephochuli.kernels._contract import UpdateJob as UpdateJob
-from deephochuli.kernels._contract import UpdateSummary as UpdateSummary
-from deephochuli.kernels._key import INFINITY as INFINITY
-from deephochuli.kernels._key import MAGNITUDE as MAGNITUDE
-from deephochuli.kernels._key import N_KEYS as N_KEYS
-from deephochuli.kernels._key import NAN as NAN
-from deephochuli.kernels._key import SIGN as SIGN
-from deephochuli.kernels._key import binades_of as binades_of
-from deephochuli.kernels._key import edge_of as edge_of
-from deephochuli.kernels._key import edges_of as edges_of
-from deephochuli.kernels._key import key_of as key_of
-from deephochuli.kernels._merge import largest as largest
-from deephochuli.kernels._merge import merge_counts as merge_counts
-from deephochuli.kernels._merge import merge_summaries as merge_summaries
-from deephochuli.kernels._merge import smallest as smallest
+from deephochuli.kernels._contract import (
+    Backend,
+    ChannelCounts,
+    Rows,
+    Summary,
+    TensorJob,
+    UpdateJob,
+    UpdateSummary,
+)
+from deephochuli.kernels._key import (
+    INFINITY,
+    MAGNITUDE,
+    N_KEYS,
+    NAN,
+    SIGN,
+    binades_of,
+    edge_of,
+    edges_of,
+    key_of,
+)
+from deephochuli.kernels._merge import largest, merge_counts, merge_summaries, smallest
 
 if TYPE_CHECKING:
     import torch
+
+__all__ = [
+    "INFINITY",
+    "MAGNITUDE",
+    "NAN",
+    "N_KEYS",
+    "SIGN",
+    "Backend",
+    "ChannelCounts",
+    "Rows",
+    "Summary",
+    "TensorJob",
+    "UpdateJob",
+    "UpdateSummary",
+    "backend_for",
+    "binades_of",
+    "cpu_backend",
+    "edge_of",
+    "edges_of",
+    "is_supported",
+    "key_of",
+    "largest",
+    "merge_counts",
+    "merge_summaries",
+    "reference_backend",
+    "smallest",
+]
 
 
 def reference_backend() -> Backend:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from deephochuli.kernels import _cpu_loops as loops
 from deephochuli.kernels import _cpu_work as work
-from deephochuli.kernels._cpu_entries import address_of
 from deephochuli.kernels._contract import (
     ChannelCounts,
     Rows,
@@ -26,6 +25,7 @@ from deephochuli.kernels._contract import (
     UpdateJob,
     UpdateSummary,
 )
+from deephochuli.kernels._cpu_entries import address_of
 from deephochuli.kernels._layout import FLOAT8_TYPES, ChannelMap, channel_map, dense, update_tensors
 from deephochuli.kernels._merge import EagerRows, largest, merge_counts, smallest
 from deephochuli.kernels._pool import run_everywhere
@@ -268,7 +268,13 @@ class _Call:
         )
 
 
-_SIZES = {loops.BINARY32: 4, loops.BINARY64: 8, loops.BFLOAT16: 2, loops.BINARY16: 2, loops.TABLE8: 1}
+_SIZES = {
+    loops.BINARY32: 4,
+    loops.BINARY64: 8,
+    loops.BFLOAT16: 2,
+    loops.BINARY16: 2,
+    loops.TABLE8: 1,
+}
 
 
 def _arena_end(row: list[int]) -> int:

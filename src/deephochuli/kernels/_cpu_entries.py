@@ -2,8 +2,8 @@
 
 Each function here is compiled by itself and called by its address, so that none is compiled before
 somebody needs it. Numba's cache looks at the time stamp of one source file only; therefore a
-checksum of all sources is bound to every function as a free variable and so becomes a part of the key
-of the cache: a new version of the package never meets old machine code.
+checksum of all sources is bound to every function as a free variable, and so becomes a part of the
+cache's key: a new version of the package never meets old machine code.
 """
 
 # Compiled functions carry no types.
@@ -62,7 +62,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
 
 @functools.cache
 def address_of(name: str) -> int:
-    """Address of a compiled C function; compiled, or loaded from the cache, when first asked for."""
+    """Address of a C function, compiled or loaded from the cache when first asked for."""
     function, signature = _FUNCTIONS[name]
     stamped = _stamped(function)
     options = {key: loops.OPTIONS[key] for key in ("error_model", "fastmath")}

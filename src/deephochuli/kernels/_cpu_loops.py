@@ -8,7 +8,6 @@ patterns first. Every address is an integer; ``p32(address)`` makes an array wit
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
 # pyright: basic
-# ruff: noqa: ANN001, ANN201
 
 from __future__ import annotations
 
@@ -225,7 +224,9 @@ def widened_binary16(half):
     unit = u32(113 << 23)  # the exponent of subnormal numbers: subtracting it normalises them
     subnormal = f32(u32(magnitude + unit).view(f32) - unit.view(f32)).view(u32)
     finite = subnormal if exponent == u32(0) else normal
-    return u32((special if exponent == u32(0x0F800000) else finite) | (half & u32(0x8000)) << u32(16))
+    return u32(
+        (special if exponent == u32(0x0F800000) else finite) | (half & u32(0x8000)) << u32(16)
+    )
 
 
 @nb.njit(**OPTIONS)
@@ -273,35 +274,32 @@ def channel_rows(bits, origin, n, n_channels, out, zero, absolute, infinite, one
             out[channel + j] += u32((bits[i + j] - one) < infinite - one)
         if zero:
             for j in range(run):
-                out[n_channels + channel + j] += u32((bits[i + j] & absolute) == absolute - absolute)
+                out[n_channels + channel + j] += u32(
+                    (bits[i + j] & absolute) == absolute - absolute
+                )
         i, channel = i + run, i64(0)
-
-
-@nb.njit(**OPTIONS)
-def count_channels(
-    bits, slot, origin, n, inner, n_channels, out, flags, absolute, infinite, one
-):
-    """Channel counts of a block that was just counted."""
-    if inner == 1:
-        channel_rows(bits, origin, n, n_channels, out, flags & ZERO, absolute, infinite, one)
-    else:
-        channel_planes(slot, origin, n, inner, n_channels, out, flags & ZERO)
-    if flags & SPECIAL:
-        channel_specials(bits, origin, n, inner, n_channels, out, absolute, infinite)
 
 
 def channels32(bits, slot, origin, n, inner, n_channels, out, flags):
     """Add a block of binary32 patterns to the counts per channel (positive, zero, not finite)."""
-    count_channels(
-        p32(bits), slot, origin, n, inner, n_channels, p32(out), flags, ABS32, INF32, u32(1)
-    )
+    block, counts, zero = p32(bits), p32(out), flags & ZERO
+    if inner == 1:
+        channel_rows(block, origin, n, n_channels, counts, zero, ABS32, INF32, u32(1))
+    else:
+        channel_planes(slot, origin, n, inner, n_channels, counts, zero)
+    if flags & SPECIAL:
+        channel_specials(block, origin, n, inner, n_channels, counts, ABS32, INF32)
 
 
 def channels64(bits, slot, origin, n, inner, n_channels, out, flags):
     """The same for a block of binary64 patterns."""
-    count_channels(
-        p64(bits), slot, origin, n, inner, n_channels, p32(out), flags, ABS64, INF64, u64(1)
-    )
+    block, counts, zero = p64(bits), p32(out), flags & ZERO
+    if inner == 1:
+        channel_rows(block, origin, n, n_channels, counts, zero, ABS64, INF64, u64(1))
+    else:
+        channel_planes(slot, origin, n, inner, n_channels, counts, zero)
+    if flags & SPECIAL:
+        channel_specials(block, origin, n, inner, n_channels, counts, ABS64, INF64)
 
 
 @nb.njit(**OPTIONS)

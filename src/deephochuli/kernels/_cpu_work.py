@@ -3,13 +3,12 @@
 The work of a call is a table of *jobs* (tensors, or pieces of very large ones) cut into *parts* of
 a fixed size. Each thread claims parts with an atomic counter and counts into histograms of its own;
 whenever the job changes it moves the counts that occur, in the order of the keys, into an arena of
-its own and notes a *segment*. Sums are kept part by part and added in order afterwards. The cut does
-not depend on the number of threads: so neither does any result.
+its own and notes a *segment*. Sums are kept part by part and added in order afterwards. The cut
+does not depend on the number of threads: so neither does any result.
 """
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
 # pyright: basic
-# ruff: noqa: ANN001, ANN201
 
 from __future__ import annotations
 
@@ -135,7 +134,13 @@ def drain32(slot, which, keys_at, counts_at, at):
             at = sweep(tiny, start, start + loops.TINY_HALF, shift, keys, counts, at)
         at = sweep(counters, sign + first, sign + stop, key_sign - sign + offset, keys, counts, at)
         if special:
-            at = emit(keys, counts, at, key_sign | INFINITY, take_all(counters, sign + top, sign + top + 1))
+            at = emit(
+                keys,
+                counts,
+                at,
+                key_sign | INFINITY,
+                take_all(counters, sign + top, sign + top + 1),
+            )
         if sign == 0:
             at = emit(keys, counts, at, NAN, specials)
     return at
@@ -206,12 +211,6 @@ def drain_ratios(slot, first, stop, keys, counts, at):
 
 
 @nb.njit(**OPTIONS)
-def table_row(control, column, n_columns, row):
-    """Address of a row of a table of eight-byte entries."""
-    return p64(control)[column] + u64(8 * n_columns * row)
-
-
-@nb.njit(**OPTIONS)
 def claim(control):
     """Index of the next part; -1 when none is left."""
     index = fetch_add(control + u64(8 * C_NEXT))
@@ -231,19 +230,19 @@ def begin_segment(control, slot, n_segments, job):
     """Note a new segment; return the addresses of its two rows."""
     row = i64(p64(control)[C_MOST_SEGMENTS]) * slot + n_segments
     pi64(p64(control)[C_N_SEGMENTS])[slot] = n_segments + 1
-    segment = table_row(control, C_SEGMENTS, G_COLUMNS, row)
+    segment = p64(control)[C_SEGMENTS] + u64(8 * G_COLUMNS * row)
     pi64(segment)[G_JOB] = job
-    return segment, table_row(control, C_EXTREMES, X_COLUMNS, row)
+    return segment, p64(control)[C_EXTREMES] + u64(8 * X_COLUMNS * row)
 
 
 @nb.njit(**OPTIONS)
-def block_at(control, job, column, at, n, wide):
+def block_at(control, job, data, at, n, wide):
     """Address of a block's patterns, in place or widened."""
     if p64(control)[C_WIDEN] == u64(0):
-        return job[column] + p64(control)[C_ITEM] * u64(at)
+        return data + p64(control)[C_ITEM] * u64(at)
     if job[J_TYPE] == u64(loops.BINARY32):
-        return job[column] + u64(4 * at)
-    call6(p64(control)[C_WIDEN], job[J_TYPE], job[column], job[J_TABLE], u64(at), u64(n), wide)
+        return data + u64(4 * at)
+    call6(p64(control)[C_WIDEN], job[J_TYPE], data, job[J_TABLE], u64(at), u64(n), wide)
     return wide
 
 
@@ -254,7 +253,7 @@ def plain_part(control, job, start, stop, scratch, slot, moments):
     out = job[J_COUNTS] + u64(12) * n_channels * u64(slot)
     for at in range(start, stop, block):
         n = min(block, stop - at)
-        bits = block_at(control, job, J_DATA, at, n, scratch + u64(loops.S_WIDE))
+        bits = block_at(control, job, job[J_DATA], at, n, scratch + u64(loops.S_WIDE))
         flags = call5(table[C_ADD_BLOCK], bits, u64(n), scratch, u64(0), moments)
         if n_channels:
             call8(
@@ -278,11 +277,11 @@ def update_part(control, job, start, stop, scratch, moments, segment):
     update, add_block = wide + u64(3) * step, table[C_ADD_BLOCK]
     for at in range(start, stop, block):
         n = min(block, stop - at)
-        after = block_at(control, job, J_DATA, at, n, wide)
-        before = block_at(control, job, J_BEFORE, at, n, wide + step)
+        after = block_at(control, job, job[J_DATA], at, n, wide)
+        before = block_at(control, job, job[J_BEFORE], at, n, wide + step)
         gradient = u64(0)
         if job[J_GRADIENT] != u64(0):
-            gradient = block_at(control, job, J_GRADIENT, at, n, wide + u64(2) * step)
+            gradient = block_at(control, job, job[J_GRADIENT], at, n, wide + u64(2) * step)
         moves = segment + u64(8 * G_UPDATABLE)
         call7(table[C_COMPARE], before, after, gradient, update, u64(n), scratch, moves)
         call5(add_block, after, u64(n), scratch, u64(0), moments)
@@ -317,20 +316,21 @@ def end_segment(control, scratch, slot, segment, extremes, used):
 def work(control):
     """Claim parts until none is left; every thread of a call runs this once."""
     slot, used, n_segments, current = fetch_add(control), i64(0), i64(0), i64(-1)
-    scratch = p64(control)[C_SCRATCH] + u64(loops.SLOT_BYTES) * u64(slot)
+    table = p64(control)
+    scratch = table[C_SCRATCH] + u64(loops.SLOT_BYTES) * u64(slot)
     segment = extremes = u64(0)
     index = claim(control)
     while index >= 0:
-        part = pi64(table_row(control, C_PART_TABLE, P_COLUMNS, index))
+        part = pi64(table[C_PART_TABLE] + u64(8 * P_COLUMNS * index))
         if part[P_JOB] != current:
             if current >= 0:
                 used = end_segment(control, scratch, slot, segment, extremes, used)
             current = part[P_JOB]
             segment, extremes = begin_segment(control, slot, n_segments, current)
             n_segments += 1
-        job = p64(table_row(control, C_JOBS, J_COLUMNS, current))
-        moments = table_row(control, C_MOMENTS, M_COLUMNS, index)
-        if p64(control)[C_SETS] == u64(1):
+        job = p64(table[C_JOBS] + u64(8 * J_COLUMNS * current))
+        moments = table[C_MOMENTS] + u64(8 * M_COLUMNS * index)
+        if table[C_SETS] == u64(1):
             plain_part(control, job, part[P_START], part[P_STOP], scratch, slot, moments)
         else:
             update_part(control, job, part[P_START], part[P_STOP], scratch, moments, segment)

@@ -50,8 +50,10 @@ def merge_summaries(parts: Sequence[Summary]) -> Summary:
     keys, counts = merge_counts([(part.keys, part.counts) for part in parts])
     channels = parts[0].channels
     for part in parts[1:]:
-        if channels is None or part.channels is None or len(channels.zero) != len(
-            part.channels.zero
+        if (
+            channels is None
+            or part.channels is None
+            or len(channels.zero) != len(part.channels.zero)
         ):
             channels = None
             break

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deephochuli.errors import SketchError
 from deephochuli.formats import Format, Overflow, get_format
-from deephochuli.kernels import edges_of
-from deephochuli.sketch._sketch import Sketch
+from deephochuli.sketch._sketch import Sketch, middles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def ask(
     policy = fmt.overflow if overflow is None else Overflow(overflow)
     factor = Fraction(scale)
     n = sketch.n_finite - sketch.n_zero
-    to_zero = _below(sketch, Fraction(fmt.zero_threshold) / factor, inclusive=True)
+    to_zero = _below(sketch, _zero_limit(fmt) / factor, inclusive=True)
     limit = fmt.overflow_limit
     within = _below(sketch, limit.value / factor, inclusive=limit.inclusive)
     exact_source = source is not None and get_format(source).precision <= fmt.precision
@@ -145,8 +145,8 @@ def ask(
         to_zero=Share(*to_zero, n),
         subnormal=_subnormal(sketch, fmt, factor, to_zero, n),
         out_of_range=out_of_range,
-        headroom_binades=_binades(fmt.max_finite, sketch.max_abs * scale),
-        footroom_binades=_binades(sketch.min_abs * scale, fmt.smallest_subnormal),
+        headroom_binades=_binades(fmt.max_finite, sketch.max_abs) - math.log2(scale),
+        footroom_binades=_binades(sketch.min_abs, fmt.smallest_subnormal) + math.log2(scale),
         rel_error_rms=_error(sketch, fmt, scale, policy, exact_source, out_of_range),
     )
 
@@ -190,11 +190,19 @@ def best_scale(sketch: Sketch, fmt: Format | str, *, margin_binades: int = 0) ->
         return ScaleChoice(math.nan, math.nan, math.nan, None)
     limit = fmt.overflow_limit
     top = _power_below(limit.value / Fraction(sketch.max_abs), inclusive=limit.inclusive)
-    bottom = _power_above(Fraction(fmt.zero_threshold) / Fraction(sketch.min_abs))
+    bottom = _power_above(_zero_limit(fmt) / Fraction(sketch.min_abs))
     best = math.ldexp(1.0, _clamp(top - margin_binades))
     return ScaleChoice(
-        best, math.ldexp(1.0, _clamp(bottom)), math.ldexp(1.0, _clamp(top)), ask(sketch, fmt, scale=best)
+        best,
+        math.ldexp(1.0, _clamp(bottom)),
+        math.ldexp(1.0, _clamp(top)),
+        ask(sketch, fmt, scale=best),
     )
+
+
+def _zero_limit(fmt: Format) -> Fraction:
+    """Largest magnitude that rounds to zero, also where it is below binary64; 0 without a zero."""
+    return Fraction(fmt.smallest_subnormal) / 2 if fmt.has_zero else Fraction(0)
 
 
 def _below(sketch: Sketch, bound: Fraction, *, inclusive: bool) -> tuple[int, int]:
@@ -222,19 +230,32 @@ def _error(
         return math.inf
     keys, counts = sketch.magnitudes()
     keys, counts = keys[keys > 0], counts[keys > 0].astype(np.float64)
-    upper = np.where(keys % 2 == 0, keys, np.minimum(keys + 1, 0x7FEF))
-    x = 0.5 * (edges_of(keys) + edges_of(upper.astype(np.uint16))) * scale
-    step = np.exp2(np.maximum(np.floor(np.log2(x)), fmt.emin) - (fmt.precision - 1))
-    if not fmt.has_subnormals:
-        step = np.where(x < fmt.smallest_normal, np.inf, step)
+    with np.errstate(all="ignore"):  # what leaves binary64 at either end is caught by the limits
+        square = _squared_errors(keys, fmt, scale, exact_source)
+        return math.sqrt(float((square / sketch.sum_sq) @ counts))
+
+
+def _squared_errors(
+    keys: NDArray[np.uint16], fmt: Format, scale: float, exact_source: bool
+) -> NDArray[np.float64]:
+    """Estimated squared error of each key's numbers, divided by the scale again."""
+    factor, shift = math.frexp(scale)  # all in units of 2**shift, so that no scale overflows
+    x = middles_of(keys) * factor
+    exponents = np.maximum(np.frexp(x)[1] - 1 + shift, fmt.emin)
+    step = np.ldexp(1.0, exponents - (fmt.precision - 1) - shift)
+    smallest_normal, smallest, largest = (
+        float(np.ldexp(limit, -shift))
+        for limit in (fmt.smallest_normal, fmt.smallest_subnormal, fmt.max_finite)
+    )
+    if not fmt.has_subnormals:  # between zero and the smallest normal number
+        step = np.where(x < smallest_normal, smallest_normal, step)
     square = step * step / 12
-    on_grid = (keys % 2 == 0) & (np.remainder(x, step) == 0)
-    square[on_grid | (exact_source & (x >= fmt.smallest_normal))] = 0.0
-    low = x <= fmt.smallest_subnormal / 2
+    on_grid = (keys % 2 == 0) & (factor == 0.5) & (np.remainder(x, step) == 0)
+    square[on_grid | (exact_source & (x >= smallest_normal))] = 0.0
+    low, high = x <= smallest / 2, x > largest
     square[low] = (x * x)[low]
-    high = x > fmt.max_finite
-    square[high] = ((x - fmt.max_finite) ** 2)[high]
-    return math.sqrt(float(square @ counts) / (sketch.sum_sq * scale * scale))
+    square[high] = ((x - largest) ** 2)[high]
+    return square / (factor * factor)
 
 
 def _binades(numerator: float, denominator: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from deephochuli.kernels import (
     SIGN,
     Summary,
     binades_of,
+    edge_of,
     edges_of,
     key_of,
     largest,
@@ -28,6 +29,12 @@ from deephochuli.kernels import (
 
 if TYPE_CHECKING:
     import torch
+
+    from deephochuli.formats import Format, Overflow
+    from deephochuli.sketch._ask import Answer, ScaleChoice
+
+# The largest even key of finite magnitudes.
+_TOP = INFINITY - 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,7 +202,9 @@ class Sketch:
         finite = (self.keys & MAGNITUDE) < INFINITY
         keys, counts = self.keys[finite], self.counts[finite]
         split = int(np.searchsorted(keys, SIGN))
-        return merge_counts([(keys[:split], counts[:split]), (keys[split:] & MAGNITUDE, counts[split:])])
+        return merge_counts(
+            [(keys[:split], counts[:split]), (keys[split:] & MAGNITUDE, counts[split:])]
+        )
 
     def binades(self) -> dict[int, int]:
         """How many nonzero finite magnitudes lie in each binade [2**e, 2**(e+1)), by e."""
@@ -246,22 +255,47 @@ class Sketch:
         return merge_sketches((self, other))
 
     def relu(self) -> Sketch:
-        """The sketch of max(x, 0) for all numbers x of this one: exact, except for the moments.
+        """The sketch of max(x, 0) for all numbers x of this one.
 
-        Negative numbers and both zeros become +0, NaN stays NaN. Sums cannot be split by sign
-        after the fact, so they are those of the key intervals' lower edges (at most 1/8 too small
-        for every element); the largest magnitude is the largest positive edge where the largest
-        magnitude of this sketch may have been negative.
+        Negative numbers and both zeros become +0, NaN stays NaN. The counts are exact. Moments and
+        extremes cannot be split by sign afterwards: where any number was negative, the sums take
+        every number in the middle of its key's interval (at most 1/16 off, each), ``min_abs`` is
+        a lower bound and ``max_abs`` an upper bound (at most 1/8 off), so that all answers about
+        thresholds hold.
         """
         positive = self.keys < SIGN
         keys, counts = self.keys[positive], self.counts[positive]
-        n_zero = int(self.counts[~positive].sum()) + self.count_key(0)
+        n_below = int(self.counts[~positive].sum())
+        n_zero = n_below + self.count_key(0)
         nonzero = keys > 0
         keys, counts = keys[nonzero], counts[nonzero]
         if n_zero:
             keys = np.concatenate([np.zeros(1, np.uint16), keys])
             counts = np.concatenate([np.array([n_zero], np.int64), counts])
+        if n_below == self.count_key(SIGN):
+            return replace(self, keys=keys, counts=counts)
         return _from_keys(keys, counts, self.min_abs, self.max_abs)
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        fmt: Format | str,
+        *,
+        scale: float = 1.0,
+        overflow: Overflow | str | None = None,
+        source: Format | str | None = None,
+    ) -> Answer:
+        """Say what a format would do to these numbers; see :func:`deephochuli.sketch.ask`."""
+        from deephochuli.sketch._ask import ask
+
+        return ask(self, fmt, scale=scale, overflow=overflow, source=source)
+
+    def best_scale(self, fmt: Format | str, *, margin_binades: int = 0) -> ScaleChoice:
+        """Find the power of two that fits; see :func:`deephochuli.sketch.best_scale`."""
+        from deephochuli.sketch._ask import best_scale
+
+        return best_scale(self, fmt, margin_binades=margin_binades)
 
     def __eq__(self, other: object) -> bool:
         """Whether two sketches hold the same counts, sums and extremes."""
@@ -300,26 +334,30 @@ def merge_sketches(sketches: Iterable[Sketch]) -> Sketch:
 def _from_keys(
     keys: NDArray[np.uint16], counts: NDArray[np.int64], min_abs: float, max_abs: float
 ) -> Sketch:
-    finite = (keys & MAGNITUDE) < INFINITY
-    edges = edges_of(keys[finite])
-    nonzero = keys[finite] > 0
+    """A sketch of nonnegative numbers whose magnitudes lie within the two given."""
+    is_finite = (keys & MAGNITUDE) < INFINITY
+    finite, weights = keys[is_finite], counts[is_finite].astype(np.float64)
     low = high = math.nan
+    if len(finite):
+        high = min(_upper_end(int(finite[-1])), max_abs)
     if finite.any():
-        high = float(edges[-1])
-        if key_of(max_abs) == int(keys[finite][-1]):
-            high = max_abs
-    if nonzero.any():
-        first = keys[finite][nonzero][0]
-        low = min_abs if key_of(min_abs) == int(first) else float(edges[nonzero][0])
-    weights = counts[finite].astype(np.float64)
-    return Sketch(
-        keys,
-        counts,
-        _exact(float(edges @ weights)),
-        _exact(float((edges * edges) @ weights)),
-        low,
-        high,
-    )
+        low = max(edge_of(int(finite[finite > 0][0])), min_abs)
+    middle = middles_of(finite)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        total, total_sq = float(middle @ weights), float((middle * middle) @ weights)
+    return Sketch(keys, counts, _exact(total), _exact(total_sq), low, high)
+
+
+def middles_of(keys: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """The magnitude of each even finite key; the middle of each odd one's interval."""
+    lower = edges_of(keys)
+    upper = edges_of(np.where(keys % 2 == 0, keys, np.minimum(keys + 1, _TOP)).astype(np.uint16))
+    return lower + 0.5 * (upper - lower)
+
+
+def _upper_end(key: int) -> float:
+    """The largest magnitude that a finite key may stand for."""
+    return edge_of(key) if key % 2 == 0 else math.nextafter(edge_of(key + 1), 0.0)
 
 
 def _locate(bound: Fraction) -> tuple[int, bool]:

@@ -101,7 +101,9 @@ def test_any_pair_of_patterns(backend, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_flags_that_flush_to_zero_hide_no_update(backend, dtype):
     job = UpdateJob(
-        sample(dtype, 2000, 1, "tiny"), sample(dtype, 2000, 2, "tiny"), sample(dtype, 2000, 3, "tiny")
+        sample(dtype, 2000, 1, "tiny"),
+        sample(dtype, 2000, 2, "tiny"),
+        sample(dtype, 2000, 3, "tiny"),
     )
     plain = backend.summarise_updates([job])[0]
     check_update(plain, job)
