@@ -5,7 +5,7 @@ import { css, diverging, ink, runColor } from "./colors.mjs";
 import { layersWith, meaningOf, quantityLabel, shownRuns, stepWindow, stepsLabel } from "./context.mjs";
 import { html, nameElement, replace, shortened, svg, visible } from "./dom.mjs";
 import { dot } from "./header.mjs";
-import { cellText, matricesOf } from "./heatmap.mjs";
+import { cellText, layout, matricesOf } from "./heatmap.mjs";
 import { metricOf } from "./metrics.mjs";
 import { decimal, points } from "./numbers.mjs";
 import { createPanel, dropDown } from "./panel.mjs";
@@ -37,8 +37,7 @@ function draw(context, panel, view) {
   const baseMatrix = all.find(({ run }) => run === base);
   const differences = all.filter(({ run }) => run !== base).map((matrix) => differenceOf(matrix, baseMatrix, metric));
   const reach = reachOf(differences, metric);
-  const each = width >= 900 && differences.length ? (width - 190 - 18 * (differences.length - 1)) / differences.length : width - Math.min(190, width * 0.3) - 8;
-  const charts = [lossChart(context, view, width), ...differences.map((difference, i) => differenceMap(context, view, difference, layers, reach, each, width >= 900 && i > 0 ? 0 : Math.min(190, width * 0.3)))];
+  const charts = [lossChart(context, view, width), ...differences.map((difference, i) => differenceMap(context, view, difference, layers, reach, layout(width, differences.length, i, layers.length)))];
   replace(panel.body, charts[0], parting(context, view, base, others), differences.length > 0 && legendOf(metric, reach),
     html("div", { class: "maps" }, charts.slice(1)), ranking(context, view, differences, layers, metric));
   panel.offer(() => charts.filter(Boolean), () => rowsOf(differences, layers, metric, base));
@@ -57,7 +56,7 @@ function lossChart(context, view, width) {
   const chart = canvas(width, bottom + 28, "Loss of each run over steps");
   const window = stepWindow(context, view);
   const finite = curves.flatMap(({ loss }) => Array.from(loss).filter(Number.isFinite));
-  if (!finite.length) return html("p", { class: "empty" }, "No loss was told to the recorder: pass it with recording.loss(value).");
+  if (!finite.length) return html("p", { class: "empty" }, "No loss was told to the recorder: pass it with recording.log(loss=value).");
   const [x, y] = [linear(window, [left, width - 8]), linear([Math.min(0, ...finite), Math.max(...finite)], [bottom, top])];
   chart.append(axisLeft(y, left, ticks(y.domain, 4), (value) => decimal(value), width - 8), axisBelow(x, bottom, ticks(window, width / 100), String));
   chart.append(text(left, 12, "loss", { fill: ink("ink"), "font-weight": 600 }));
@@ -141,12 +140,11 @@ function legendOf(metric, reach) {
 }
 
 /** One map of differences. */
-function differenceMap(context, view, difference, layers, reach, plot, labels) {
+function differenceMap(context, view, difference, layers, reach, { labels, plot, rim, names, row }) {
   const { run, timeline, places, rows } = difference;
   const metric = metricOf(view.metric);
-  const row = Math.max(6, Math.min(18, 420 / Math.max(1, layers.length)));
   const top = 24;
-  const chart = canvas(labels + plot + 2, top + row * layers.length + 28, `${run.name} minus ${difference.base.run.name}: ${metric.label}`);
+  const chart = canvas(labels + plot + rim, top + row * layers.length + 28, `${run.name} minus ${difference.base.run.name}: ${metric.label}`);
   const window = stepWindow(context, view);
   const x = linear(window, [labels, labels + plot]);
   const id = `hatch-compare-${run.index}`;
@@ -154,12 +152,13 @@ function differenceMap(context, view, difference, layers, reach, plot, labels) {
     svg("rect", { x: labels, y: top, width: plot, height: row * layers.length, fill: `url(#${id})` }));
   const inside = (step) => Math.min(x.range[1], Math.max(x.range[0], x(step)));
   rows.forEach((cells, r) => {
-    if (labels) chart.append(text(labels - 10, top + (r + 0.5) * row + 4, shortened(layers[r], Math.floor((labels - 16) / 6.4)), { "text-anchor": "end", class: "row-label", "font-size": Math.min(11.5, row + 2) }));
+    if (names) chart.append(text(labels - 10, top + (r + 0.5) * row + 4, shortened(layers[r], Math.floor((labels - 16) / 6.4)), { "text-anchor": "end", class: "row-label", "font-size": Math.min(11.5, row + 2) }));
     for (const place of cells ? places : []) {
       if (Number.isNaN(cells[place])) continue;
       const [from, to] = [inside(timeline.first[place]), inside(timeline.first[place + 1] ?? window[1])];
-      chart.append(svg("rect", { x: from, y: top + r * row, width: Math.max(0.5, to - from + 0.4), height: row - 1, fill: css(diverging(cells[place] / reach)) }));
+      chart.append(svg("rect", { x: from, y: top + r * row, width: Math.max(0.5, to - from + 0.4), height: row, fill: css(diverging(cells[place] / reach)) }));
     }
+    if (row > 9) chart.append(line(labels, top + (r + 1) * row - 0.5, labels + plot, top + (r + 1) * row - 0.5, { stroke: ink("card") }));
   });
   chart.append(axisBelow(x, top + row * layers.length, ticks(window, plot / 80), String));
   if (view.at !== null && view.at >= window[0] && view.at <= window[1]) chart.append(line(x(view.at), top, x(view.at), top + row * layers.length, { stroke: ink("critical") }));

@@ -83,7 +83,7 @@ function draw(context, panel, choice, view) {
 function tapsOf(run, choice, view) {
   const matches = matcher(view.filter);
   return run.taps.filter((tap) => (!choice.quantity || tap.quantity === choice.quantity) && matches(tap.layer))
-    .sort((a, b) => a.order - b.order || flowRank(a.quantity) - flowRank(b.quantity) || a.layer.localeCompare(b.layer));
+    .sort((a, b) => a.order - b.order || a.layer.localeCompare(b.layer) || flowRank(a.quantity) - flowRank(b.quantity));
 }
 
 /** Drop-downs of the panel. */

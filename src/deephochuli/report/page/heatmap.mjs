@@ -10,7 +10,8 @@ import { neighbourWith } from "./blocks.mjs";
 import { createPanel, dropDown } from "./panel.mjs";
 
 const LABELS = 190;
-const RIM = 8;
+const RIM = 10;
+const GAP = 16;
 const RARE_FLOOR = -5;
 
 /**
@@ -123,13 +124,20 @@ function grouping(matrices) {
   return most > 1 ? `, or up to ${most} of them merged` : "";
 }
 
-/** Width of the maps: side by side where there is room, layer names on the first only. */
-function layout(width, count, index, nRows) {
+/**
+ * Sizes of one of several maps: side by side where there is room, layer names on the first only.
+ * @param {number} width
+ * @param {number} count
+ * @param {number} index
+ * @param {number} nRows
+ */
+export function layout(width, count, index, nRows) {
   const sideBySide = width >= 900;
-  const labels = !sideBySide || index === 0 ? Math.min(LABELS, width * 0.3) : RIM;
-  const gap = 16;
-  const plot = sideBySide ? Math.floor((width - LABELS - (gap + 2 * RIM) * count) / count) : width - labels - RIM;
-  return { labels, plot, row: Math.max(7, Math.min(22, 560 / Math.max(1, nRows))) };
+  const names = !sideBySide || index === 0;
+  const left = Math.min(LABELS, width * 0.3);
+  const others = count * RIM + (count - 1) * (RIM + GAP);
+  const plot = sideBySide ? Math.floor((width - left - others) / count) : width - left - RIM;
+  return { labels: names ? left : RIM, plot, rim: RIM, names, row: Math.max(7, Math.min(22, 560 / Math.max(1, nRows))) };
 }
 
 /** Drop-downs of the panel. */
@@ -166,11 +174,11 @@ function legendEnds(metric, range) {
 }
 
 /** One map as an SVG element. */
-function mapOf(context, view, matrix, layers, range, { labels, plot, row }) {
+function mapOf(context, view, matrix, layers, range, { labels, plot, rim, names, row }) {
   const metric = metricOf(view.metric);
   const top = 26;
   const height = top + row * layers.length + 24;
-  const chart = canvas(labels + plot + RIM, height, `${matrix.run.name}: ${metric.label} of ${meaningOf(view.quantity)} by layer and step`);
+  const chart = canvas(labels + plot + rim, height, `${matrix.run.name}: ${metric.label} of ${meaningOf(view.quantity)} by layer and step`);
   const window = stepWindow(context, view);
   const x = linear(window, [labels, labels + plot]);
   const hatchId = `hatch-map-${matrix.run.index}`;
@@ -178,7 +186,7 @@ function mapOf(context, view, matrix, layers, range, { labels, plot, row }) {
   chart.append(text(labels, 14, matrix.run.name, { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }));
   chart.append(svg("rect", { x: labels, y: top, width: plot, height: row * layers.length, fill: `url(#${hatchId})` }));
   chart.append(picture(matrix, layers.length, metric, range, x, top, row, plot));
-  if (labels > 0) layers.forEach((layer, i) => chart.append(rowLabel(context, view, layer, labels, top + (i + 0.5) * row, row)));
+  if (names) layers.forEach((layer, i) => chart.append(rowLabel(context, view, layer, labels, top + (i + 0.5) * row, row)));
   chart.append(axisBelow(x, top + row * layers.length, ticks(window, plot / 80), String));
   chart.append(...selection(view, layers, x, labels, plot, top, row));
   listen(context, view, chart, matrix, layers, metric, { x, top, row });

@@ -112,12 +112,17 @@ function quantityRow(context, view, row, chart, format) {
 /** Numbers of one run. */
 function numbersRow(run, sketch, format) {
   const answer = ask(sketch, format);
-  const share = ({ low, high, of }) => (of ? percentBetween(low / of, high / of) : "–");
+  const share = ({ low, high, of }) => (of ? briefly(low / of, high / of) : "–");
   const zeros = Array.from(sketch.keys).reduce((sum, key, i) => (key === 0 ? sum + sketch.counts[i] : sum), 0);
   const cell = (content, bad) => html("td", { class: bad ? "bad" : null }, content);
   return html("tr", {}, html("th", { scope: "row", title: visible(run.name) }, dot(run)),
-    cell(percent(zeros / Math.max(1, total(sketch)))), cell(share(answer.toZero), answer.toZero.low > 0), cell(share(answer.subnormal)),
+    cell(briefly(zeros / Math.max(1, total(sketch)), zeros / Math.max(1, total(sketch)))), cell(share(answer.toZero), answer.toZero.low > 0), cell(share(answer.subnormal)),
     cell(share(answer.outOfRange), answer.outOfRange.low > 0), cell(decimal(answer.headroomBinades), answer.headroomBinades < 1), cell(decimal(sketch.maxAbs, 2)));
+}
+
+/** A share in a narrow column; the table twin has the counts. @param {number} low @param {number} high */
+function briefly(low, high) {
+  return high > 0 && high < 1e-4 ? `<${percent(1e-4)}` : percentBetween(low, high);
 }
 
 /** The numbers of the column. */

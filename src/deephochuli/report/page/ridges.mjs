@@ -5,7 +5,7 @@ import { axisBelow, axisLeft, binadeAxis, binadeTicks, canvas, hideTooltip, line
 import { formatOf, layersWith, meaningOf, placesInside, quantitiesOf, quantityLabel, shownRuns, stepWindow, stepsLabel } from "./context.mjs";
 import { exponentOf } from "./data.mjs";
 import { html, nameElement, replace, shortened, svg } from "./dom.mjs";
-import { percent, powerOfTwo } from "./numbers.mjs";
+import { percent, percentBetween, powerOfTwo } from "./numbers.mjs";
 import { neighbourWith } from "./blocks.mjs";
 import { createPanel, dropDown, segmented } from "./panel.mjs";
 
@@ -167,7 +167,7 @@ function ridgeChart(context, view, { run, ridges }, format, domain, width) {
   const chart = canvas(width, bottom + 28, `${run.name}: exponent histograms of ${view.layer} ${view.quantity} over time`);
   const x = linear(domain, [left, width - 10]);
   const peak = Math.max(1e-9, ...ridges.flatMap(({ shares }) => [...shares.values()]));
-  chart.append(text(0, 14, run.name, { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }), ...limitMarks(format, x, top, bottom));
+  chart.append(...chartTitle(run.name, ridges, width), ...limitMarks(format, x, top, bottom));
   chart.append(binadeAxis(x, bottom, top));
   ridges.forEach((ridge, i) => {
     const base = overlay ? bottom : top + rise + gap * (i + 1);
@@ -179,6 +179,16 @@ function ridgeChart(context, view, { run, ridges }, format, domain, width) {
   });
   if (!overlay) chart.append(text(left - 6, top - 4, "step", { "text-anchor": "end", "font-size": 10, fill: ink("faint") }));
   return chart;
+}
+
+/** Name of the run, and what has no binade. */
+function chartTitle(name, ridges, width) {
+  const range = (values) => (values.length ? percentBetween(Math.min(...values), Math.max(...values)) : "–");
+  const outside = `zeros ${range(ridges.map(({ zero }) => zero))} · inf, NaN ${range(ridges.map(({ nonfinite }) => nonfinite))}`;
+  return [
+    text(0, 14, name, { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }),
+    text(width - 10, 14, outside, { "text-anchor": "end", "font-size": 11 }),
+  ];
 }
 
 /** One ridge. */
@@ -237,7 +247,7 @@ function bandChart(context, view, { run, ridges }, format, domain, width) {
   const [x, y] = [linear(window, [left, width - 96]), linear(domain, [bottom, top])];
   const at = ridges.map(({ place }) => x((Math.max(window[0], run.bins.first[place]) + Math.min(window[1], run.bins.last[place])) / 2));
   const lines = ridges.map((ridge) => quantilesOf(ridge, QUANTILES).map((value) => y(value)));
-  chart.append(text(0, 14, run.name, { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }));
+  chart.append(...chartTitle(run.name, ridges, width));
   chart.append(axisLeft(y, left, binadeTicks(domain, 9), powerOfTwo, width - 96), axisBelow(x, bottom, ticks(window, width / 110), String));
   [[0, 6, 0.14], [1, 5, 0.2], [2, 4, 0.28]].forEach(([low, high, opacity]) => {
     const upper = at.map((place, i) => [place, lines[i][high]]);
