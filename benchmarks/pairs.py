@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+class ContenderError(Exception):
+    """A contender could not be measured."""
+
+
 class Trainer:
     """The other end of a measured process."""
 
@@ -92,21 +97,26 @@ class Trainer:
         """Start the process; it waits until it is asked to train."""
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, key, setting))
+        self._process = context.Process(target=serve, args=(theirs, key, setting), daemon=True)
         self._process.start()
         theirs.close()
 
     def train(self, n_steps: int) -> Timing:
         """Train some steps and wait for their timing."""
-        self._connection.send(n_steps)
-        return self._connection.recv()
+        return self._ask(n_steps)
 
     def close(self) -> tuple[float, int]:
         """End the process; bytes it wrote per step, and its peak memory."""
-        self._connection.send(0)
-        left = self._connection.recv()
+        left = self._ask(0)
         self._process.join()
         return left
+
+    def _ask(self, n_steps: int) -> Any:
+        try:
+            self._connection.send(n_steps)
+            return self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise ContenderError("its process ended early; what it said is above") from error
 
 
 def measure(key: str, block: int, setting: Setting, n_pairs: int) -> Outcome:
