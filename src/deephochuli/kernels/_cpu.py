@@ -64,17 +64,28 @@ class _Workspace(threading.local):
     """
 
     def __init__(self) -> None:
-        self.scratch = np.zeros((0, loops.SLOT_BYTES), np.uint8)
-        self.keys = np.empty((0, 0), np.uint16)
-        self.counts = np.empty((0, 0), np.uint32)
+        self.n_slots = self.arena = self.scratch_at = self.keys_at = self.counts_at = 0
+        self._tables: dict[str, tuple[NDArray[np.int64], int]] = {}
 
     def prepare(self, n_slots: int, arena: int) -> None:
         """Make room for some threads, each with an arena of some entries."""
-        if n_slots > len(self.scratch):
+        if n_slots <= self.n_slots and arena <= self.arena:
+            return
+        if n_slots > self.n_slots:
             self.scratch = np.zeros((n_slots, loops.SLOT_BYTES), np.uint8)
-        if n_slots > self.keys.shape[0] or arena > self.keys.shape[1]:
-            shape = max(n_slots, self.keys.shape[0]), max(arena, self.keys.shape[1])
-            self.keys, self.counts = np.empty(shape, np.uint16), np.empty(shape, np.uint32)
+            self.scratch_at = self.scratch.ctypes.data
+        self.n_slots, self.arena = max(n_slots, self.n_slots), max(arena, self.arena)
+        self.keys = np.empty((self.n_slots, self.arena), np.uint16)
+        self.counts = np.empty((self.n_slots, self.arena), np.uint32)
+        self.keys_at, self.counts_at = self.keys.ctypes.data, self.counts.ctypes.data
+
+    def table(self, name: str, size: int) -> tuple[NDArray[np.int64], int]:
+        """An array of at least some size, and its address, which takes a while to ask for."""
+        found = self._tables.get(name)
+        if found is None or len(found[0]) < size:
+            array = np.zeros(2 * size, np.int64)
+            found = self._tables[name] = (array, array.ctypes.data)
+        return found
 
 
 _workspace = _Workspace()
@@ -90,122 +101,124 @@ class _Source(NamedTuple):
     table: int = 0
 
 
-class _Piece(NamedTuple):
-    """Counts of one set of one job, from one thread."""
-
-    keys: NDArray[np.uint16]
-    counts: NDArray[np.int64]
-    low: float
-    high: float
-
-
-_NOTHING = _Piece(np.zeros(0, np.uint16), np.zeros(0, np.int64), math.nan, math.nan)
-
-
 class _Call:
-    """One call of a compiled entry: the tables going in and the results coming out."""
+    """One call of the compiled code: the tables going in and the results coming out."""
 
     def __init__(self, *, update: bool, wide: bool) -> None:
         self._update, self._wide = update, wide
-        self._jobs: list[tuple[int, ...]] = []
-        self._parts: list[tuple[int, int, int]] = []
+        self._jobs: list[int] = []
+        self._parts: list[int] = []
+        self._n_jobs = self._n_parts = self._arena = self._n_elements = 0
         self._first_part: list[int] = [0]
         self._first_job: list[int] = [0]
-        self._arena = 0
-        self._n_elements = 0
+        self._counted: dict[int, int] = {}
+        self._slabs: dict[int, NDArray[np.uint32]] = {}
         self._keep: list[Any] = []
-        self.n_threads = 1
+        self._narrow = False
 
     def add(self, source: _Source, n: int, keep: Any, channels: ChannelMap = _NO_CHANNELS) -> int:
         """Add the work on one tensor; return by which index to ask for its results.
 
         A tensor is one job, or several if it is very large.
         """
-        size, most = (8, _MOST_KEYS_64) if self._wide else (_SIZES[source.kind], _MOST_KEYS)
+        self._narrow |= source.kind > loops.BINARY64
+        if channels.n_channels:
+            for job in range(self._n_jobs, self._n_jobs - (-n // PIECE)):
+                self._counted[job] = channels.n_channels
         for origin in range(0, n, PIECE):
-            length, skip = min(n - origin, PIECE), origin * size
-            moved = [address + skip if address else 0 for address in source[1:4]]
-            row = (source.kind, *moved, source.table, origin, *channels, 0)
-            for start in range(0, length, PART):
-                self._parts.append((len(self._jobs), start, min(length, start + PART)))
-            self._jobs.append(row)
-            n_sets = 3 if self._update else 1
-            self._arena += n_sets * min(length, most)
-            self._arena += min(length, loops.N_RATIOS) if self._update else 0
-        self._first_part.append(len(self._parts))
-        self._first_job.append(len(self._jobs))
+            self._add_piece(source, origin, min(n - origin, PIECE), channels)
+        self._first_part.append(self._n_parts)
+        self._first_job.append(self._n_jobs)
         self._n_elements += n
         self._keep.append(keep)
         return len(self._first_part) - 2
 
+    def _add_piece(self, source: _Source, origin: int, n: int, channels: ChannelMap) -> None:
+        kind, data, before, gradient, table = source
+        if origin:
+            skip = origin * _SIZES[kind]
+            data, before, gradient = (at + skip if at else 0 for at in (data, before, gradient))
+        self._jobs += (kind, data, before, gradient, table, origin, *channels, 0)
+        for start in range(0, n, PART):
+            self._parts += (self._n_jobs, start, min(n, start + PART))
+            self._n_parts += 1
+        self._n_jobs += 1
+        most = min(n, _MOST_KEYS_64 if self._wide else _MOST_KEYS)
+        self._arena += 3 * most + min(n, loops.N_RATIOS) if self._update else most
+
     def run(self) -> None:
-        """Do the work on torch's threads."""
-        n_parts, n_jobs = len(self._parts), len(self._jobs)
-        small = self._n_elements < _SMALL or n_parts < 2
-        self.n_threads = n_slots = 1 if small else min(torch.get_num_threads(), n_parts)
+        """Do the work on torch's threads.
+
+        All tables lie in two arrays, in and out: most tensors are small, and what is done for each
+        call counts.
+        """
+        self._moments: list[float] = []
+        self._segments: list[list[tuple[int, list[int], list[float]]]] = []
+        if not self._n_parts:
+            return
+        small = self._n_elements < _SMALL or self._n_parts < 2
+        n_slots = 1 if small else min(torch.get_num_threads(), self._n_parts)
         space = _workspace
         space.prepare(n_slots, self._arena)
-        jobs = np.array(self._jobs, np.uint64).reshape(n_jobs, work.J_COLUMNS)
-        self._slabs = self._attach_slabs(jobs, n_slots)
-        parts = np.array(self._parts, np.int64)
-        moments = np.zeros((n_parts, work.M_COLUMNS))
-        segments = np.zeros((n_slots, n_jobs, work.G_COLUMNS), np.int64)
-        extremes = np.empty((n_slots, n_jobs, work.X_COLUMNS))
-        n_segments = np.zeros(n_slots, np.int64)
-        tables = (jobs, parts, moments, space.scratch, space.keys, space.counts)
-        addresses = [table.ctypes.data for table in tables]
-        results = [table.ctypes.data for table in (segments, extremes, n_segments)]
-        head = [0, 0, n_parts, *addresses, space.keys.shape[1], *results, n_jobs]
-        control = np.array(head + self._functions(), np.uint64)
-        if n_parts:
-            run_everywhere(address_of("work"), control.ctypes.data, n_slots)
+        self._attach_slabs(n_slots)
+        rows = n_slots * self._n_jobs
+        sizes = (work.M_COLUMNS * self._n_parts, work.X_COLUMNS * rows, work.G_COLUMNS * rows)
+        out, moments_at = space.table("out", sum(sizes) + n_slots)
+        out = out[: sum(sizes) + n_slots]
+        out[:] = 0
+        extremes_at = moments_at + 8 * sizes[0]
+        segments_at = extremes_at + 8 * sizes[1]
+        head = [0, 0, self._n_parts, 0, 0, moments_at, space.scratch_at]
+        head += [space.keys_at, space.counts_at, space.arena, segments_at, extremes_at]
+        head += [segments_at + 8 * sizes[2], self._n_jobs, *self._functions()]
+        table, control = space.table("in", len(head) + len(self._jobs) + len(self._parts))
+        head[work.C_JOBS] = control + 8 * len(head)
+        head[work.C_PART_TABLE] = head[work.C_JOBS] + 8 * len(self._jobs)
+        table[: len(head) + len(self._jobs) + len(self._parts)] = head + self._jobs + self._parts
+        run_everywhere(address_of("work"), control, n_slots)
         self._keep.clear()
-        self._moments = moments.tolist()
-        self._collect(n_segments.tolist(), segments, extremes)
+        self._collect(out, sizes, n_slots)
 
     def _functions(self) -> list[int]:
         """Sizes and addresses of the functions that this call needs, and of no other."""
-        width = 64 if self._wide else 32
-        narrow = any(row[work.J_TYPE] not in (loops.BINARY32, loops.BINARY64) for row in self._jobs)
-        channels = any(row[work.J_CHANNELS] for row in self._jobs)
+        width = "64" if self._wide else "32"
         return [
             3 if self._update else 1,
-            width // 8,
-            loops.BLOCK * 32 // width,
-            address_of(f"add_block{width}"),
-            address_of(f"drain{width}"),
-            address_of("widen") if narrow else 0,
-            address_of(f"channels{width}") if channels else 0,
-            address_of(f"compare{width}") if self._update else 0,
+            8 if self._wide else 4,
+            loops.BLOCK // 2 if self._wide else loops.BLOCK,
+            address_of("add_block" + width),
+            address_of("drain" + width),
+            address_of("widen") if self._narrow else 0,
+            address_of("channels" + width) if self._counted else 0,
+            address_of("compare" + width) if self._update else 0,
         ]
 
-    def _attach_slabs(self, jobs: NDArray[np.uint64], n_slots: int) -> list[Any]:
+    def _attach_slabs(self, n_slots: int) -> None:
         """Give each thread its own channel counters for each job that counts channels."""
-        slabs: list[Any] = []
-        for index, row in enumerate(self._jobs):
-            n_channels = row[work.J_CHANNELS]
-            slab = np.zeros((n_slots, 3, n_channels), np.uint32) if n_channels else None
-            slabs.append(slab)
-            if slab is not None:
-                jobs[index, work.J_COUNTS] = slab.ctypes.data
-        return slabs
+        for job, n_channels in self._counted.items():
+            slab = self._slabs[job] = np.zeros((n_slots, 3, n_channels), np.uint32)
+            self._jobs[job * work.J_COLUMNS + work.J_COUNTS] = slab.ctypes.data
 
-    def _collect(
-        self,
-        n_segments: list[int],
-        segments: NDArray[np.int64],
-        extremes: NDArray[np.float64],
-    ) -> None:
+    def _collect(self, out: NDArray[np.int64], sizes: tuple[int, int, int], n_slots: int) -> None:
         """Take the results out of memory that the next call uses again."""
-        self._segments: list[list[tuple[int, list[int], list[float]]]] = [[] for _ in self._jobs]
+        numbers = out[: sizes[0] + sizes[1]].view(np.float64).tolist()
+        self._moments, extremes = numbers[: sizes[0]], numbers[sizes[0] :]
+        segments = out[sizes[0] + sizes[1] : -n_slots]
+        self._segments = [[] for _ in range(self._n_jobs)]
         self._keys: list[NDArray[np.uint16]] = []
         self._counts: list[NDArray[np.int64]] = []
-        for slot, n in enumerate(n_segments):
-            rows = segments[slot, :n].tolist()
-            edges = extremes[slot, :n].tolist()
-            for row, edge in zip(rows, edges, strict=True):
-                self._segments[row[0]].append((slot, row, edge))
-            used = max((_arena_end(row) for row in rows), default=0)
+        for slot, n in enumerate(out[-n_slots:].tolist()):
+            start = slot * self._n_jobs
+            first = start * work.G_COLUMNS
+            rows = segments[first : first + n * work.G_COLUMNS].tolist()
+            row: list[int] = []
+            for number in range(n):
+                row = rows[number * work.G_COLUMNS : (number + 1) * work.G_COLUMNS]
+                edge = (start + number) * work.X_COLUMNS
+                piece = slot, row, extremes[edge : edge + work.X_COLUMNS]
+                self._segments[row[work.G_JOB]].append(piece)
+            last = work.G_RATIO_AT if self._update else work.G_SETS  # what a segment ends with
+            used = row[last] + row[last + 1] if row else 0
             self._keys.append(_workspace.keys[slot, :used].copy())
             self._counts.append(_workspace.counts[slot, :used].astype(np.int64))
 
@@ -226,18 +239,20 @@ class _Call:
         """Combine what the threads found in one set of one tensor."""
         pieces = self._pieces(index)
         if not pieces:
-            return Summary(_NOTHING.keys, _NOTHING.counts, 0.0, 0.0, math.nan, math.nan, channels)
+            return _nothing(channels)
         column = work.G_SETS + 2 * which
-        first, stop = self._first_part[index : index + 2]
-        if stop - first == 1:
-            total, squares = self._moments[first][2 * which : 2 * which + 2]
+        first = self._first_part[index] * work.M_COLUMNS
+        stop = self._first_part[index + 1] * work.M_COLUMNS
+        first += 2 * which
+        if stop - first <= work.M_COLUMNS:
+            total, squares = self._moments[first], self._moments[first + 1]
         else:
-            rows = self._moments[first:stop]
-            total, squares = (_total([row[2 * which + k] for row in rows]) for k in (0, 1))
+            total = _total(self._moments[first : stop : work.M_COLUMNS])
+            squares = _total(self._moments[first + 1 : stop : work.M_COLUMNS])
         if len(pieces) == 1:
-            slot, row, (*extremes,) = pieces[0]
+            slot, row, extremes = pieces[0]
             keys, counts = self._slice(slot, row, column)
-            low, high = extremes[2 * which : 2 * which + 2]
+            low, high = extremes[2 * which], extremes[2 * which + 1]
         else:
             keys, counts = merge_counts([self._slice(slot, row, column) for slot, row, _ in pieces])
             low = smallest(extremes[2 * which] for _, _, extremes in pieces)
@@ -277,9 +292,9 @@ _SIZES = {
 }
 
 
-def _arena_end(row: list[int]) -> int:
-    last = row[work.G_RATIO_AT] + row[work.G_RATIO_N]
-    return max(last, *(row[c] + row[c + 1] for c in range(work.G_SETS, work.G_COLUMNS, 2)))
+def _nothing(channels: ChannelCounts | None) -> Summary:
+    keys, counts = np.zeros(0, np.uint16), np.zeros(0, np.int64)
+    return Summary(keys, counts, 0.0, 0.0, math.nan, math.nan, channels)
 
 
 def _total(parts: list[float]) -> float:
@@ -290,8 +305,10 @@ def _source(tensors: list[torch.Tensor]) -> _Source:
     """Addresses of tensors (data; or after, before, gradient) of one type."""
     dtype = tensors[0].dtype
     kind = _KINDS[dtype]
-    addresses = [tensor.data_ptr() for tensor in tensors] + [0] * (3 - len(tensors))
-    return _Source(kind, *addresses, _table_of(dtype).ctypes.data if kind == loops.TABLE8 else 0)
+    addresses = [tensor.data_ptr() for tensor in tensors]
+    after, before, gradient = addresses + [0] * (3 - len(addresses))
+    table = _table_of(dtype).ctypes.data if kind == loops.TABLE8 else 0
+    return _Source(kind, after, before, gradient, table)
 
 
 class CpuBackend:

@@ -89,10 +89,19 @@ def tiny_index(magnitude):
 
 
 @nb.njit(**OPTIONS)
-def review32(bits, n, tiny, stats):
-    """Redo the moments over finite elements; count subnormal ones, which share few counters."""
+def count_tiny32(bits, n, tiny):
+    """Count the keys of subnormal elements, which share few counters of the histogram."""
+    for i in range(n):
+        magnitude = u32(bits[i] & ABS32)
+        if u32(magnitude - u32(1)) < TINY32 - u32(1):
+            tiny[tiny_index(magnitude) + TINY_HALF * i64(bits[i] >> u32(31))] += u32(1)
+
+
+@nb.njit(**OPTIONS)
+def review32(bits, n, stats):
+    """Redo the moments over finite elements, from the bits."""
     total = squares = 0.0
-    low, high, n_tiny = u32(0xFFFFFFFF), u32(0), i64(0)
+    low, high = u32(0xFFFFFFFF), u32(0)
     for i in range(n):
         magnitude = u32(bits[i] & ABS32)
         is_finite = magnitude < INF32
@@ -101,12 +110,6 @@ def review32(bits, n, tiny, stats):
         squares += value * value
         low = min(low, u32(magnitude - u32(1)) if is_finite else u32(0xFFFFFFFF))
         high = max(high, u32(magnitude + u32(1)) if is_finite else u32(0))
-        n_tiny += i64(u32(magnitude - u32(1)) < TINY32 - u32(1))
-    if n_tiny:
-        for i in range(n):
-            magnitude = u32(bits[i] & ABS32)
-            if u32(magnitude - u32(1)) < TINY32 - u32(1):
-                tiny[tiny_index(magnitude) + TINY_HALF * i64(bits[i] >> u32(31))] += u32(1)
     pf64(stats)[T_SUM], pf64(stats)[T_SUM_SQ] = total, squares
     return u64(low), u64(high)
 
@@ -163,10 +166,12 @@ def add_block32(bits, n, slot, which, moments):
         count32(slot + u64(S_TAIL), 1, indices, counters, positive + bit, zero + bit, stats)
         p32(counters)[0] -= u32(LANES - rest)
     low, high = p64(stats)[T_LOW], p64(stats)[T_HIGH] + u64(1)
-    special = high > u64(INF32)
-    if special or u64(low + u64(1)) < u64(TINY32):
-        tiny = p32(slot + u64(S_TINY + which * TINY_BYTES))
-        low, high = review32(p32(bits), n, tiny, stats)
+    special, has_tiny = high > u64(INF32), u64(low + u64(1)) < u64(TINY32)
+    if has_tiny or special:
+        count_tiny32(p32(bits), n, p32(slot + u64(S_TINY + which * TINY_BYTES)))
+    # Flushed operands matter to the sums only where nothing is larger than 2^-60.
+    if special or (has_tiny and high < u64(67 << 23)):
+        low, high = review32(p32(bits), n, stats)
     if low == u64(0xFFFFFFFF):
         low = NONE
     end_stats(stats, low, high, special, moments, slot + u64(S_EXTREMES + 24 * which))

@@ -97,8 +97,9 @@ def _double_of(pattern: int) -> float:
 def _summarise(tensor: torch.Tensor) -> Summary:
     counts = np.zeros(N_KEYS, np.int64)
     sums, squares, lows, highs = [0.0], [0.0], [math.nan], [math.nan]
-    for chunk in tensor.flatten().split(_CHUNK):
-        wide = exact_double(chunk)
+    flat = tensor.flatten()
+    for start in range(0, len(flat), _CHUNK):
+        wide = exact_double(flat[start : start + _CHUNK])
         counts += torch.bincount(keys_of(wide), minlength=N_KEYS).cpu().numpy()
         finite = wide[_is_finite(wide)]
         sums.append(finite.sum().item())
