@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self, cast
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from deephochuli.kernels import cpu_backend
+from deephochuli.kernels import TensorJob, UpdateJob, cpu_backend, is_supported
 from deephochuli.record._provenance import describe_run
 from deephochuli.record._recorder import Recorder
 from deephochuli.store import RunWriter
@@ -114,7 +115,7 @@ def record(
     is_chosen = parse_schedule(every)
     selection = select if isinstance(select, Selection) else _selection_of(select)
     manifest = describe_run(model, optimizers, schedule=str(every), selection=str(select or "all"))
-    cpu_backend()  # compile, or load what was compiled before, ahead of the first step
+    _warm_up(model)
     recorder = Recorder(optimizers, is_chosen)
     attachment = attach(model, optimizers, recorder, selection)
     try:
@@ -124,6 +125,16 @@ def record(
         raise
     recorder.connect(attachment, writer.append)
     return Recording(recorder, attachment, writer)
+
+
+def _warm_up(model: nn.Module) -> None:
+    """Compile, or load, the loops that the first step will need, ahead of it."""
+    backend = cpu_backend()
+    for dtype in {p.dtype for p in model.parameters() if p.device.type == "cpu"}:
+        ones = torch.ones(2, 2, dtype=dtype)
+        if is_supported(ones):
+            backend.summarise([TensorJob(ones, 1)])
+            backend.summarise_updates([UpdateJob(ones, ones, ones)])
 
 
 def _selection_of(select: Patterns | None) -> Selection:
