@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import deephochuli as dh
+from deephochuli.report import print_findings
 
 FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -103,16 +104,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--every", type=int, default=2, help="record every n-th step")
     options = parser.parse_args()
-    if (options.folder / "fp32" / "manifest.json").exists():
-        shutil.rmtree(options.folder)  # an earlier demonstration
+    for name in FORMATS:
+        if (options.folder / name / "manifest.json").exists():
+            shutil.rmtree(options.folder / name)  # of an earlier demonstration
     runs: list[Path] = []
     for name, dtype in FORMATS.items():
         run = options.folder / name
         loss, accuracy = train(run, dtype, options.epochs, options.every)
         print(f"{name}: last loss {loss:.4g}, test accuracy {accuracy:.3f}", flush=True)
         runs.append(run)
-    for run in runs:
-        dh.print_findings(run)
+    print_findings(runs)
     path = dh.report(runs, options.folder / "report.html", title="Digits in FP32, BF16 and FP16")
     print(path.resolve())
 
