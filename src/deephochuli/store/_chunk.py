@@ -25,7 +25,7 @@ DRAFT_PREFIX = ".draft-"
 """The shell, pyarrow and polars pass over names that begin with a dot."""
 
 # Few enough to read one tap without all others, enough that footers stay below 2 %.
-_ROWS_PER_GROUP = 1 << 9
+_ROWS_PER_GROUP = 1 << 10
 _FLOAT_SUMS = ("sum", "sum_sq")
 
 

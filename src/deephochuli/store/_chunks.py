@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deephochuli.errors import StoreError
 from deephochuli.store._checks import list_faults, total_faults
-from deephochuli.store._listing import join_names
+from deephochuli.store._listing import LISTED, Names, join_names
 from deephochuli.store._parquet import Texts, Values, open_file
 from deephochuli.store._ragged import Array, Ragged
 from deephochuli.store._schema import FILES
@@ -39,27 +39,31 @@ class ChunkReader:
         self.number = number
         self.name = folder.name
         self._files = {file: open_file(folder, file, identity) for file in FILES}
-        self._tap_of_row: dict[str, NDArray[np.int64]] = {}
+        self._names: dict[str, Names] = {}
 
     def steps(self) -> dict[str, Array]:
         """Columns of steps.parquet, and where a loss was told."""
         file = self._files["steps"]
-        columns = file.read(file.columns)
-        columns["has_loss"] = file.has_value("loss")
+        columns = file.read(file.columns, told=["loss"])
         if np.any(np.diff(columns["step"]) <= 0):
             raise StoreError(f"{file.path} is damaged: its steps do not increase.")
         return columns
 
+    def listed(self) -> tuple[Names, dict[str, Values]]:
+        """What a list of the taps of a run is made of."""
+        columns = self.columns("rollup", LISTED)
+        self._names["rollup"] = join_names(columns["layer"], columns["quantity"])
+        return self._names["rollup"], columns
+
     def tap_of_row(self, file: str, index: TapIndex) -> NDArray[np.int64]:
         """Index of the tap of each row of a file."""
-        if file not in self._tap_of_row:
-            texts = self._files[file].read(("layer", "quantity"))
-            self._tap_of_row[file] = self._index_rows(file, **texts, index=index)
-        return self._tap_of_row[file]
-
-    def forget(self) -> None:
-        """Drop what was kept: the numbers of the taps have changed."""
-        self._tap_of_row.clear()
+        if file not in self._names:
+            self._names[file] = join_names(**self._files[file].read(("layer", "quantity")))
+        names = self._names[file]
+        lost = [name for name in names.pairs if name not in index]
+        if lost:
+            raise StoreError(f"{self._files[file].path} is damaged: {lost[0]} is in no rollup.")
+        return np.array([index[name] for name in names.pairs], np.int64)[names.place]
 
     def columns(
         self, file: str, names: Iterable[str], groups: list[int] | None = None
@@ -88,16 +92,6 @@ class ChunkReader:
         columns = self.columns(file, names, groups.tolist())
         local = _local(rows, groups, starts)
         return {name: _pick(columns[name], local) for name in names}
-
-    def _index_rows(
-        self, file: str, layer: Texts, quantity: Texts, index: TapIndex
-    ) -> NDArray[np.int64]:
-        """Index of the tap with the given layer and quantity, row by row."""
-        names, _, place = join_names(layer, quantity)
-        lost = [name for name in names if name not in index]
-        if lost:
-            raise StoreError(f"{self._files[file].path} is damaged: {lost[0]} is in no rollup.")
-        return np.array([index[name] for name in names], np.int64)[place]
 
 
 def _faults(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,45 +24,53 @@ LISTED = (
 )
 """Columns of rollup.parquet that `list_taps` needs."""
 
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The different pairs of layer and quantity in some rows.
+
+    Attributes:
+        pairs: The pairs.
+        first: The first row of each.
+        place: Which pair each row has.
+    """
+
+    pairs: list[tuple[str, str]]
+    first: list[int]
+    place: NDArray[np.int64]
+
+
 Part = dict[str, Values]
 
 
-def join_names(
-    layer: Texts, quantity: Texts
-) -> tuple[list[tuple[str, str]], NDArray[np.int64], NDArray[np.int64]]:
-    """The different pairs of layer and quantity in some rows.
-
-    Returns:
-        The pairs, the first row of each, and which of them each row has.
-    """
+def join_names(layer: Texts, quantity: Texts) -> Names:
+    """Find the different pairs of layer and quantity in some rows."""
     width = max(1, len(quantity.names))
-    pairs: NDArray[np.int64]
-    first: NDArray[np.int64]
-    place: NDArray[np.int64]
     codes = layer.codes * width + quantity.codes
+    pairs: NDArray[np.int64]
     pairs, first, place = np.unique(codes, return_index=True, return_inverse=True)
     known: list[int] = pairs.tolist()
     names = [(layer.names[pair // width], quantity.names[pair % width]) for pair in known]
-    return names, first, place
+    return Names(names, first.tolist(), place)
 
 
-def list_taps(parts: Sequence[Part]) -> list[TapInfo]:
+def list_taps(chunks: Sequence[tuple[Names, Part]]) -> list[TapInfo]:
     """Taps by order, layer and quantity. The first row of a tap settles its texts and order.
 
     Args:
-        parts: The columns `LISTED` of each chunk.
+        chunks: The names and the columns `LISTED` of the rollup of each chunk.
     """
     numbers: dict[tuple[str, str], int] = {}
     origins: list[tuple[Part, int]] = []
-    taps: list[NDArray[np.int64]] = []
-    for part in parts:
-        names, first, place = join_names(part["layer"], part["quantity"])
-        for name, row in zip(names, first.tolist(), strict=True):
-            if name not in numbers:
-                numbers[name] = len(origins)
+    taps = [np.empty(0, np.int64)]
+    for names, part in chunks:
+        for pair, row in zip(names.pairs, names.first, strict=True):
+            if pair not in numbers:
+                numbers[pair] = len(origins)
                 origins.append((part, row))
-        taps.append(np.array([numbers[name] for name in names], np.int64)[place])
-    tap = np.concatenate([np.empty(0, np.int64), *taps])
+        taps.append(np.array([numbers[pair] for pair in names.pairs], np.int64)[names.place])
+    tap = np.concatenate(taps)
+    parts = [part for _, part in chunks]
     n_records, n_channels = _count(parts, tap, len(origins))
     dtypes = _name_dtypes(parts, tap, len(origins))
     infos = [

@@ -56,11 +56,19 @@ class ColumnFile:
         """Rows in the file."""
         return int(self.starts[-1])
 
-    def read(self, names: Iterable[str], groups: Sequence[int] | None = None) -> dict[str, Values]:
+    def read(
+        self, names: Iterable[str], groups: Sequence[int] | None = None, *, told: Sequence[str] = ()
+    ) -> dict[str, Values]:
         """Some columns, of all rows or of some row groups.
 
+        Args:
+            names: Which columns.
+            groups: Which row groups; all by default.
+            told: Columns among them for which null and nan differ.
+
         Returns:
-            By name: an array of numbers (-1 or nan for null), `Texts`, or `Ragged` lists.
+            By name: an array of numbers (-1 or nan for null), `Texts`, or `Ragged` lists; and
+            ``has_NAME`` for each column of `told`, where it is not null.
 
         Raises:
             StoreError: The file is damaged.
@@ -68,13 +76,10 @@ class ColumnFile:
         names = list(names)
         rows = self._table(names, groups)
         try:
-            return {name: _column(rows.column(name), self.columns[name]) for name in names}
+            found = {name: _column(rows.column(name), self.columns[name]) for name in names}
+            return found | {f"has_{name}": rows.column(name).is_valid().to_numpy() for name in told}
         except _READ_FAULTS as error:
             raise _damaged(self.path, error) from error
-
-    def has_value(self, name: str) -> NDArray[np.bool_]:
-        """Rows in which a column is not null."""
-        return self._table([name]).column(name).is_valid().to_numpy()
 
     def _table(self, names: list[str], groups: Sequence[int] | None = None) -> pa.Table:
         chosen = np.arange(len(self.starts) - 1) if groups is None else np.array(groups, np.int64)

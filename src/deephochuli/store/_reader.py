@@ -16,7 +16,7 @@ from deephochuli.errors import DeepHochuliWarning, StoreError
 from deephochuli.store._answers import Channels, Damage, MergedTap, Rollups, TapInfo
 from deephochuli.store._chunk import chunk_name
 from deephochuli.store._chunks import ChunkReader
-from deephochuli.store._listing import LISTED, list_taps
+from deephochuli.store._listing import list_taps
 from deephochuli.store._manifest import MANIFEST_NAME, Manifest, read_manifest
 from deephochuli.store._merge import merge_by_tap
 from deephochuli.store._parquet import Values
@@ -224,8 +224,6 @@ class RunReader:
                 return compute()
             except _ChunkDroppedError:
                 self._cache.clear()
-                for chunk in self._chunks:
-                    chunk.forget()
 
     def _each(self, read: Callable[[ChunkReader], _T]) -> list[_T]:
         """Answers of all chunks. A damaged one is dropped, and the whole question asked again."""
@@ -248,7 +246,7 @@ class RunReader:
 
     def _taps(self) -> list[TapInfo]:
         if "taps" not in self._cache:
-            self._cache["taps"] = list_taps(self._each(lambda c: c.columns("rollup", LISTED)))
+            self._cache["taps"] = list_taps(self._each(lambda c: c.listed()))
         return self._cache["taps"]
 
     def _index(self) -> dict[tuple[str, str], int]:
@@ -263,8 +261,10 @@ class RunReader:
         if "tap" not in cache:
             taps = self._each(lambda c: c.tap_of_row("taps", index))
             tap = np.concatenate([np.empty(0, np.int64), *taps])
-            # Rows of a tap come in the order of steps: the sort must not change that.
-            cache["sort"] = np.argsort(tap, kind="stable")
+            # Rows of a tap come in the order of steps: the sort must not change that. Integers of
+            # 16 bits are sorted by radix, ten times as fast.
+            narrow = tap.astype(np.uint16) if len(index) <= 1 << 16 else tap
+            cache["sort"] = np.argsort(narrow, kind="stable")
             cache["tap"] = tap[cache["sort"]]
         missing = [name for name in names if name not in cache]
         if missing:
