@@ -202,9 +202,8 @@ class Sketch:
         finite = (self.keys & MAGNITUDE) < INFINITY
         keys, counts = self.keys[finite], self.counts[finite]
         split = int(np.searchsorted(keys, SIGN))
-        return merge_counts(
-            [(keys[:split], counts[:split]), (keys[split:] & MAGNITUDE, counts[split:])]
-        )
+        negative = (keys[split:] & MAGNITUDE).astype(np.uint16)
+        return merge_counts([(keys[:split], counts[:split]), (negative, counts[split:])])
 
     def binades(self) -> dict[int, int]:
         """How many nonzero finite magnitudes lie in each binade [2**e, 2**(e+1)), by e."""
