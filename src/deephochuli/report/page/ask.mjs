@@ -150,39 +150,56 @@ function subnormalShare(sketch, format, normal, scale, toZero, n) {
 function relErrorRms(sketch, format, scale, sourcePrecision, outOfRange) {
   if (!(sketch.sumSq > 0)) return NaN;
   if (outOfRange.low && format.overflow !== "saturate") return Infinity;
-  const exactSource = sourcePrecision <= format.precision;
+  const unscaled = {
+    precision: format.precision,
+    emin: format.emin - Math.log2(scale),
+    smallestNormal: format.smallest_normal / scale,
+    smallest: format.smallest_subnormal / scale,
+    largest: format.max_finite / scale,
+    hasSubnormals: format.has_subnormals,
+    exactSource: sourcePrecision <= format.precision,
+  };
   let total = 0;
   eachMagnitude(sketch, (key, count) => {
-    const middle = middleOf(key) * scale;
-    total += count * squaredError(key, middle, format, exactSource);
+    total += (squaredError(key, middleOf(key), unscaled) / sketch.sumSq) * count;
   });
-  return Math.sqrt(total / (sketch.sumSq * scale * scale));
+  return Math.sqrt(total);
 }
 
 /** Middle of the interval of a key; an even key is its own middle. @param {number} key */
 function middleOf(key) {
   const upper = key % 2 === 0 ? key : Math.min(key + 1, LARGEST_FINITE_KEY);
-  return 0.5 * (edgeOf(key) + edgeOf(upper));
+  return 0.5 * edgeOf(key) + 0.5 * edgeOf(upper);
 }
+
+/**
+ * @typedef {object} Limits limits of a format divided by the scale
+ * @property {number} precision
+ * @property {number} emin
+ * @property {number} smallestNormal
+ * @property {number} smallest
+ * @property {number} largest
+ * @property {boolean} hasSubnormals
+ * @property {boolean} exactSource whether the numbers had no more bits than the format
+ */
 
 /**
  * @param {number} key
  * @param {number} x
- * @param {Format} format
- * @param {boolean} exactSource
+ * @param {Limits} limits
  */
-function squaredError(key, x, format, exactSource) {
-  if (x > format.max_finite) return (x - format.max_finite) ** 2;
-  if (x <= format.smallest_subnormal / 2) return x * x;
-  if (exactSource && x >= format.smallest_normal) return 0;
-  const flushed = !format.has_subnormals && x < format.smallest_normal;
-  const step = flushed ? Infinity : stepAt(x, format);
+function squaredError(key, x, limits) {
+  if (x > limits.largest) return (x - limits.largest) ** 2;
+  if (x <= limits.smallest / 2) return x * x;
+  if (limits.exactSource && x >= limits.smallestNormal) return 0;
+  const step = stepAt(x, limits);
   return key % 2 === 0 && x % step === 0 ? 0 : (step * step) / 12;
 }
 
-/** Unit in the last place of a format at x. @param {number} x @param {Format} format */
-function stepAt(x, format) {
-  return 2 ** (Math.max(Math.floor(Math.log2(x)), format.emin) - (format.precision - 1));
+/** Gap between the numbers of a format at x. @param {number} x @param {Limits} limits */
+function stepAt(x, { precision, emin, smallestNormal, hasSubnormals }) {
+  if (!hasSubnormals && x < smallestNormal) return smallestNormal;
+  return 2 ** (Math.max(Math.floor(Math.log2(x)), emin) - (precision - 1));
 }
 
 /** @param {number} numerator @param {number} denominator */
