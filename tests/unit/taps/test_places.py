@@ -182,6 +182,19 @@ def test_a_tied_weight_is_one_place_and_a_frozen_one_has_only_its_value(watch):
     }
 
 
+def test_a_weight_that_is_tied_and_frozen_is_one_place(watch):
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    model[0].weight.requires_grad_(False)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with watch(model, optimizer) as seen:
+        optimizer.zero_grad()
+        model(torch.randn(2, 4)).sum().backward()
+        optimizer.step()
+    assert seen.counts("w")["0.weight:w"] == 1
+    assert "2.weight:w" not in seen.seen
+
+
 def test_two_optimizers_show_each_parameter_once(watch):
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     loss_weight = nn.Parameter(torch.ones(2))
@@ -275,15 +288,16 @@ def test_another_model_inside_is_ignored(watch):
     assert seen.events == ["train", "end"]
 
 
-def test_a_model_called_through_forward_is_still_one_forward_a_step(watch):
+@pytest.mark.parametrize("quantities", [{"z", "dz"}, {"z"}])
+def test_a_model_called_through_forward_is_still_one_forward_a_step(watch, quantities):
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU())
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with watch(model, optimizer) as seen:
+    with watch(model, optimizer, selection=Selection(quantities=quantities)) as seen:
         for _ in range(2):
             model.forward(torch.randn(2, 4)).sum().backward()
             optimizer.step()
     assert seen.events == ["train", "end", "before", "after"] * 2
-    assert seen.counts("z", "dz") == {"1:z": 2, "3:z": 2, "1:dz": 2, "3:dz": 2}
+    assert seen.counts("z", "dz") == {f"{i}:{q}": 2 for i in (1, 3) for q in quantities}
 
 
 def test_a_model_that_calls_itself_is_one_forward(watch):

@@ -108,6 +108,18 @@ def test_other_activations_are_read_at_both_ends(watch, module, function):
         seen.forget()
 
 
+def test_a_relu_of_ones_own_is_read_at_both_ends(watch):
+    class ShiftedReLU(nn.ReLU):
+        def forward(self, x):
+            return super().forward(x) + 1
+
+    model, x = nn.Sequential(nn.Linear(4, 3), ShiftedReLU()), torch.randn(5, 4)
+    with watch(model) as seen:
+        out = model(x)
+    assert torch.equal(seen.one("1:a"), out)
+    assert seen.places["1:a"].role == "shiftedrelu"
+
+
 def test_a_rectifying_clamp_is_an_activation_and_another_is_not(watch):
     torch.manual_seed(0)
     model = Layer(lambda z: z.clamp(-1, 1).clamp(min=0) + z.clamp_min(0))

@@ -75,15 +75,15 @@ def test_the_second_call_is_selected_with_the_first(watch):
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
-            self.relu, self.gelu = nn.ReLU(), nn.GELU()
+            self.relu, self.tanh = nn.ReLU(), nn.Tanh()
 
         def forward(self, x):
-            return self.gelu(self.relu(self.relu(x)))
+            return F.gelu(F.gelu(self.tanh(self.relu(self.relu(x)))))
 
     model = Twice()
-    with watch(model, selection=Selection("relu", quantities="z")) as seen:
+    with watch(model, selection=Selection(["relu", "gelu"], quantities="z")) as seen:
         model(torch.randn(2, 4))
-    assert set(seen.seen) == {"relu:z", "relu#2:z"}
+    assert set(seen.seen) == {"relu:z", "relu#2:z", "gelu:z", "gelu#2:z"}
 
 
 MESSAGES = {

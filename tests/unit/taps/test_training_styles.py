@@ -6,6 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from deephochuli.taps import attach
+
 
 class Checkpointed(nn.Module):
     """Two blocks and a shared ReLU, the blocks run under checkpoints of one kind."""
@@ -138,6 +140,17 @@ def test_the_scale_in_the_gradients_is_known(watch, collector):
         assert found == [(expected, 4.0)]
         assert torch.equal(seen.one("weight:g"), torch.full((1, 4), expected))
         seen.forget()
+
+
+def test_a_scaler_is_listened_to_until_the_last_one_leaves(watch, collector):
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scaler = torch.amp.GradScaler("cpu")
+    with watch(model, optimizer) as seen:
+        attach(model, optimizer, type(seen)()).detach()
+        scaler.scale(model(torch.full((1, 4), float("inf"))).sum()).backward()
+        scaler.step(optimizer)
+    assert seen.events == ["train", "end", "skipped"]
 
 
 def test_a_disabled_scaler_and_none_have_no_scale(watch):
