@@ -113,7 +113,6 @@ class Attachment:
             )
 
     def _after_update(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
-        self._reader.epoch += 1
         self._n_updates[id(optimizer)] = self._n_updates.get(id(optimizer), 0) + 1
         self._reader.tell("after_update", optimizer)
 
@@ -132,7 +131,6 @@ class Attachment:
             is_skipped = _scaler.found_nonfinite(scaler, optimizer)  # skipped inside the kernel
         if is_skipped:
             self._forward.end_loose_forward()
-            self._reader.epoch += 1
             self._reader.tell("update_skipped", scaler, optimizer)
 
     # ---- what a sink may ask

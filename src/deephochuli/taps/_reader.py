@@ -20,8 +20,8 @@ class Reader:
 
     Attributes:
         faults: What has failed.
-        epoch: Changes whenever a gradient was seen or an optimizer has run, so that whoever
-            sees the same epoch twice knows that he is still in the same forward.
+        epoch: Changes whenever a gradient was seen, so that whoever sees the same epoch twice
+            knows that no backward pass has come in between.
     """
 
     def __init__(self, sink: Sink, faults: Faults) -> None:
@@ -35,13 +35,16 @@ class Reader:
         self._sink = None
 
     def see(self, place: Place, tensor: Tensor) -> None:
-        """Show one tensor, outside autograd and outside the user's function modes."""
+        """Show one tensor, outside autograd.
+
+        It is called where no function mode of the user's is active: from hooks that have turned
+        them off, or from within autograd, where torch has.
+        """
         sink, faults = self._sink, self.faults
         if sink is None or (len(faults) and place in faults):
             return
         try:
-            with torch._C.DisableTorchFunction():
-                sink.see(place, tensor.detach())
+            sink.see(place, tensor.detach())
         except Exception as error:  # an instrument never stops the training
             faults.report(place, error)
 

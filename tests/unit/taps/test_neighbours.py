@@ -161,11 +161,15 @@ def test_a_mode_entered_within_and_left_after_stays_in_order(watch):
 def test_the_sink_works_outside_the_modes_of_the_user(watch, collector):
     made = {}
     collector.see = lambda place, tensor: made.setdefault(place.quantity, torch.zeros(1).device)
+    collector.before_update = lambda optimizer: made.update(update=torch.zeros(1).device)
+    collector.after_update = lambda optimizer: None
     model = Net()
-    with watch(model), torch.device("meta"):
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with watch(model, optimizer), torch.device("meta"):
         out = model(torch.randn(2, 4, device="cpu"))
         out.backward(torch.ones(2, 4, device="cpu"))
-    assert set(made) == {"z", "a", "dz", "da"}
+        optimizer.step()
+    assert set(made) == {"z", "a", "dz", "da", "update"}
     assert {device.type for device in made.values()} == {"cpu"}
 
 

@@ -150,7 +150,7 @@ def test_an_optimizer_that_calls_the_model_itself_shows_parameters_in_their_orde
     with watch(model, optimizer) as seen:
         optimizer.step(evaluate)
     names = ["0.weight:w", "2.weight:w"]
-    assert sorted(names, key=lambda name: seen.places[name].order) == names
+    assert seen.places[names[0]].order < seen.places[names[1]].order
     assert seen.events[0] == "before"
     assert seen.events[-1] == "after"
     assert seen.seen["1:dz"]
