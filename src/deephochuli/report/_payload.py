@@ -23,8 +23,8 @@ Arrays of run r are named ``r.`` and
                  whole-run histogram of each tap by leading-bit key of the magnitude: exact
     total.*      exact whole-run numbers of each tap: min_abs, max_abs, sum, sum_sq, n_subnormal,
                  n_updatable, n_unmoved
-    series.*     taps x columns: count codes (n, zero, subnormal, inf, nan, silent, channels,
-                 updatable, unmoved) and magnitude codes (rms, max, min)
+    series.*     taps x columns: count codes (silent, channels, updatable, unmoved) and magnitude
+                 codes (rms, max)
     bins.low i2, bins.width u2, bins.counts u2
                  histogram of each tap over time: slots x bins count codes, slot 2e holds exactly
                  2**(e-1023), slot 2e+1 the open binade above it

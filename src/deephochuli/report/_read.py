@@ -17,6 +17,7 @@ from deephochuli.report._rows import (
     read_every_step,
     read_rollups,
 )
+from deephochuli.report._series import CURVE_COLUMNS
 from deephochuli.report._timeline import Timeline, divide
 from deephochuli.store import Manifest, RunReader, TapInfo
 
@@ -63,7 +64,7 @@ def read_run(reader: RunReader, name: str, *, most_cells: int) -> RunTables:
     Raises:
         StoreError: The run holds no recorded step.
     """
-    curves = read_curves(reader)
+    curves = read_curves(reader, CURVE_COLUMNS)
     if len(curves) == 0:
         raise StoreError(
             f"{reader.path} holds no recorded step, so there is nothing to report. Was training "

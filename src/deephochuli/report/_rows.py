@@ -10,7 +10,7 @@ loop over rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,11 +55,10 @@ class Rows:
         return int(self.tap.size)
 
 
-def read_curves(reader: RunReader) -> Rows:
-    """One row per tap and recorded step, without lists."""
-    names = [name for name in (*COUNTS, *FLOATS) if name not in ("n_per_channel", "sum")]
-    table = reader.all_scalars(names)
-    numbers = {name: table[name] for name in names}
+def read_curves(reader: RunReader, columns: Sequence[str]) -> Rows:
+    """One row per tap and recorded step, some columns of numbers, no lists."""
+    table = reader.all_scalars(columns)
+    numbers = {name: table[name] for name in columns}
     return Rows(table["tap"], table["step"], table["step"], numbers, {})
 
 

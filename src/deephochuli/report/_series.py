@@ -13,16 +13,12 @@ from deephochuli.report._rows import Floats, Ints, Rows
 from deephochuli.report._timeline import Timeline
 
 COUNT_SERIES: Final = {
-    "n": "n",
-    "zero": "n_zero",
-    "subnormal": "n_subnormal",
-    "inf": "n_inf",
-    "nan": "n_nan",
     "silent": "n_silent_channels",
     "channels": "n_channels",
     "updatable": "n_updatable",
     "unmoved": "n_unmoved",
 }
+CURVE_COLUMNS: Final = (*COUNT_SERIES.values(), "n", "n_inf", "n_nan", "sum_sq", "max_abs")
 
 
 def add_series(blob: Blob, prefix: str, rows: Rows, timeline: Timeline, n_taps: int) -> None:
@@ -45,7 +41,7 @@ def _sums(column: Ints, cell: Ints, size: int) -> tuple[Ints, npt.NDArray[np.boo
 
 
 def _magnitudes(rows: Rows, cell: Ints, size: int) -> dict[str, Floats]:
-    """Root mean square of the finite elements, largest and smallest magnitude, by cell."""
+    """Root mean square of the finite elements and largest magnitude, by cell."""
     finite = rows.numbers["n"] - rows.numbers["n_inf"] - rows.numbers["n_nan"]
     n_finite = exact_sums(cell, finite, size)
     sum_sq = np.bincount(cell, weights=rows.numbers["sum_sq"], minlength=size)
@@ -54,5 +50,4 @@ def _magnitudes(rows: Rows, cell: Ints, size: int) -> dict[str, Floats]:
     return {
         "rms": rms,
         "max": extremes(rows.numbers["max_abs"], cell, size, largest=True),
-        "min": extremes(rows.numbers["min_abs"], cell, size, largest=False),
     }

@@ -120,7 +120,7 @@ export class Run {
   curve(tap, name) {
     const codes = this.array(`series.${name}`);
     if (!codes || tap.index >= this.nCurves) return null;
-    const decode = ["rms", "max", "min"].includes(name) ? magnitudeOf : countOf;
+    const decode = ["rms", "max"].includes(name) ? magnitudeOf : countOf;
     return this.decoded(`series.${name}`, tap.index, this.columns.first.length, decode);
   }
 
