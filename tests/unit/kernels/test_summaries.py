@@ -180,6 +180,8 @@ def test_a_tensor_that_needs_gradients_and_one_with_a_lazy_sign(backend):
     lazy = torch.randn(100, dtype=torch.complex64).conj().imag
     assert lazy.is_neg()
     check(one(backend, lazy), lazy.resolve_neg())
+    dense = torch._neg_view(torch.randn(100))
+    check(one(backend, dense), dense.resolve_neg())
 
 
 def test_several_python_threads_at_once(compiled, threads):
