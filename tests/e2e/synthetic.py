@@ -129,7 +129,7 @@ def _statistics(values: np.ndarray, *, channels: bool) -> dict[str, Any]:
     finite = values[np.isfinite(values)]
     magnitudes = np.abs(finite[finite != 0])
     per_channel = {
-        "positive": (values > 0).sum(1),
+        "positive": ((values > 0) & np.isfinite(values)).sum(1),
         "zero": (values == 0).sum(1),
         "nonfinite": (~np.isfinite(values)).sum(1),
     }

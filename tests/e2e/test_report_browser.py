@@ -11,10 +11,10 @@ from deephochuli.analysis import findings
 from deephochuli.formats import get_format
 from deephochuli.report import build_report
 from deephochuli.sketch import Sketch, ask
-from deephochuli.store import RunReader, open_run
+from deephochuli.store import RunReader, RunWriter, StepRow, open_run
 from tests.conftest import find_chromium
 from tests.e2e.browser import Browser, Page
-from tests.e2e.synthetic import HOSTILE_NAMES, Shape, write_run
+from tests.e2e.synthetic import HOSTILE_NAMES, Shape, manifest_of, tap_row, write_run
 
 pytestmark = pytest.mark.browser
 
@@ -296,6 +296,45 @@ def test_hostile_names_are_text(browser, hostile_report):
     assert page.complaints() == []
     assert page.requests() == []
     assert page.run("document.documentElement.scrollWidth") <= 1440
+
+
+def test_numbers_without_a_binade_draw_without_complaint(browser, tmp_path):
+    """All zero (every update swamped), all infinite, all NaN, and a tap seen once."""
+    kinds = {"zeros": 0.0, "infinities": np.inf, "nans": np.nan, "ones": 1.0}
+    with RunWriter(tmp_path / "run", manifest_of(Shape())) as writer:
+        for step in range(3):
+            rows = [
+                tap_row(name, quantity, np.full((2, 4), value), order=order)
+                for order, (name, value) in enumerate(kinds.items())
+                for quantity in ("z", "w", "g", "dw")
+                if name != "ones" or step == 1
+            ]
+            writer.append(StepRow(step=step, wall_s=0.0), rows)
+    page = browser.open(build_report(tmp_path / "run", tmp_path / "page.html"))
+    for name in kinds:
+        for quantity, layer in (("z", f"{name}.relu"), ("dw", f"{name}.weight")):
+            for ridges in ("offset", "overlay", "bands"):
+                page.run(f"location.hash = 'layer={layer}&quantity={quantity}&ridges={ridges}'")
+                page.settle()
+    for number in range(
+        page.run("document.querySelector('#map .drop-down:nth-child(2) select').length")
+    ):
+        page.run(
+            f"(s => {{ s.selectedIndex = {number}; s.dispatchEvent(new Event('change')); }})"
+            "(document.querySelector('#map .drop-down:nth-child(2) select'))"
+        )
+        page.settle()
+    assert page.complaints() == []
+
+
+def test_what_is_open_stays_open(browser, report):
+    page = browser.open(report)
+    page.run("document.querySelector('.finding details').open = true")
+    before = table_of(page, "map")
+    page.choose("#map .drop-down:nth-child(1) select", "w")
+    assert page.run("document.querySelector('.finding details').open") is True
+    assert page.run("document.querySelector('#map .twin-details').open") is True
+    assert table_of(page, "map") != before
 
 
 def test_a_damaged_file_says_so(browser, report, tmp_path):

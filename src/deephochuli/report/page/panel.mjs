@@ -24,7 +24,9 @@ export function createPanel(id, title) {
   const body = html("div", { class: "panel-body" });
   const reading = html("p", { class: "reading" });
   const formula = html("p", { class: "formula" });
-  const files = html("div", { class: "files" });
+  const buttons = html("div", { class: "file-buttons" });
+  const twin = createTwin();
+  const files = html("div", { class: "files" }, buttons, twin.root);
   const root = html("section", { class: "panel", id, "aria-labelledby": `${id}-title` },
     html("header", { class: "panel-head" },
       html("h2", { id: `${id}-title` }, title), controls),
@@ -38,7 +40,10 @@ export function createPanel(id, title) {
       replace(formula, what && html("span", { class: "formula-mark", "aria-hidden": "true" }, "ƒ"), what);
       formula.hidden = !what;
     },
-    offer: (charts, rows) => replace(files, ...fileButtons(id, charts, rows)),
+    offer: (charts, rows) => {
+      replace(buttons, ...fileButtons(id, charts, rows));
+      twin.show(rows);
+    },
   };
 }
 
@@ -55,7 +60,6 @@ function fileButtons(id, charts, rows) {
     charts().length > 0 && button("SVG", "Download as SVG", each(downloadSvg)),
     charts().length > 0 && button("PNG", "Download as PNG", each(downloadPng)),
     button("CSV", "Download the numbers as CSV", () => downloadCsv(rows(), name(0, 1))),
-    tableTwin(rows),
   ].filter(Boolean);
 }
 
@@ -69,18 +73,18 @@ export function button(label, title, action) {
   return html("button", { type: "button", class: "quiet", title, on: { click: action } }, label);
 }
 
-/**
- * The same numbers as a table, built when it is opened.
- * @param {() => (string | number)[][]} rows
- * @returns {HTMLElement}
- */
-function tableTwin(rows) {
+/** The same numbers as a table: built when it is opened, kept up to date while it is. */
+function createTwin() {
   const holder = html("div", { class: "twin" });
-  const details = html("details", { class: "twin-details" }, html("summary", {}, "Table"), holder);
-  details.addEventListener("toggle", () => {
-    if (details.open) replace(holder, ...dataTable(rows()));
-  });
-  return details;
+  const root = html("details", { class: "twin-details" }, html("summary", {}, "Table"), holder);
+  let rows = () => [[]];
+  const fill = () => root.open && replace(holder, ...dataTable(rows()));
+  root.addEventListener("toggle", fill);
+  const show = (next) => {
+    rows = next;
+    fill();
+  };
+  return { root, show };
 }
 
 /**

@@ -169,16 +169,22 @@ function ridgeChart(context, view, { run, ridges }, format, domain, width) {
   const peak = Math.max(1e-9, ...ridges.flatMap(({ shares }) => [...shares.values()]));
   chart.append(...chartTitle(run.name, ridges, width), ...limitMarks(format, x, top, bottom));
   chart.append(binadeAxis(x, bottom, top));
+  if (!ridges.some(({ shares }) => shares.size)) chart.append(nothingText(left, width, (top + bottom) / 2));
   ridges.forEach((ridge, i) => {
     const base = overlay ? bottom : top + rise + gap * (i + 1);
     const age = ridges.length > 1 ? i / (ridges.length - 1) : 1;
-    chart.append(ridgePath(ridge, x, base, rise * (overlay ? 0.96 : 1) / peak, run, age, overlay, () => [nameElement(view.layer, 50), ridge, run]));
+    if (ridge.shares.size) chart.append(ridgePath(ridge, x, base, rise * (overlay ? 0.96 : 1) / peak, run, age, overlay, () => [nameElement(view.layer, 50), ridge, run]));
     if (!overlay && (i % Math.ceil(ridges.length / 8) === 0 || i === ridges.length - 1)) {
       chart.append(text(left - 6, base + 1, String(run.bins.first[ridge.place]), { "text-anchor": "end", "font-size": 10 }));
     }
   });
   if (!overlay) chart.append(text(left - 6, top - 4, "step", { "text-anchor": "end", "font-size": 10, fill: ink("faint") }));
   return chart;
+}
+
+/** Said in place of an empty chart. */
+function nothingText(left, right, y) {
+  return text((left + right) / 2, y, "no nonzero finite number in these steps", { "text-anchor": "middle", fill: ink("faint") });
 }
 
 /** Name of the run, and what has no binade. */
@@ -245,10 +251,12 @@ function bandChart(context, view, { run, ridges }, format, domain, width) {
   const chart = canvas(width, bottom + 30, `${run.name}: quantiles of the magnitudes of ${view.layer} ${view.quantity} over steps`);
   const window = stepWindow(context, view);
   const [x, y] = [linear(window, [left, width - 96]), linear(domain, [bottom, top])];
-  const at = ridges.map(({ place }) => x((Math.max(window[0], run.bins.first[place]) + Math.min(window[1], run.bins.last[place])) / 2));
-  const lines = ridges.map((ridge) => quantilesOf(ridge, QUANTILES).map((value) => y(value)));
+  const drawn = ridges.filter(({ shares }) => shares.size);
+  const at = drawn.map(({ place }) => x((Math.max(window[0], run.bins.first[place]) + Math.min(window[1], run.bins.last[place])) / 2));
+  const lines = drawn.map((ridge) => quantilesOf(ridge, QUANTILES).map((value) => y(value)));
   chart.append(...chartTitle(run.name, ridges, width));
   chart.append(axisLeft(y, left, binadeTicks(domain, 9), powerOfTwo, width - 96), axisBelow(x, bottom, ticks(window, width / 110), String));
+  if (!drawn.length) chart.append(nothingText(left, width - 96, (top + bottom) / 2));
   [[0, 6, 0.14], [1, 5, 0.2], [2, 4, 0.28]].forEach(([low, high, opacity]) => {
     const upper = at.map((place, i) => [place, lines[i][high]]);
     const lower = at.map((place, i) => [place, lines[i][low]]).reverse();

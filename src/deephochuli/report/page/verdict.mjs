@@ -18,7 +18,13 @@ export function createVerdict(context) {
   const root = html("section", { class: "verdict", id: "findings", "aria-labelledby": "findings-title" },
     html("header", { class: "panel-head" }, html("h2", { id: "findings-title" }, "What was found"), counts), list);
   const folded = { open: false };
-  return { root, update: (view) => draw(context, view, counts, list, folded) };
+  let drawnFor = "";
+  const update = (view) => {
+    const key = `${view.shown}/${document.documentElement.dataset.theme}`;
+    if (key !== drawnFor) draw(context, view, counts, list, folded);
+    drawnFor = key;
+  };
+  return { root, update };
 }
 
 /** Draw the list for the runs in view. */
