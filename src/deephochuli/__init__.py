@@ -16,6 +16,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from deephochuli._version import VERSION
 from deephochuli.errors import (
     DeepHochuliError,
     DeepHochuliWarning,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from deephochuli.store import RunReader, open_run
     from deephochuli.taps import Selection
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "DeepHochuliError",

@@ -9,6 +9,7 @@ import pytest
 from tests.architecture.project import Module
 
 FLOORS = {
+    "_version": 0,
     "errors": 0,
     "formats": 1,
     "kernels": 2,

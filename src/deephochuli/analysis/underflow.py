@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from deephochuli.analysis._finding import Finding, Level, Number, PlaceEvidence, percent
+from deephochuli.analysis._finding import Finding, Number, PlaceEvidence, percent
 from deephochuli.analysis._tables import TapSeries, series_of, share, span
 from deephochuli.analysis._whole import sketches
 from deephochuli.formats import Format
@@ -129,19 +129,13 @@ def _measure(series: TapSeries, sketch: Sketch) -> Underflow | None:
 def _finding(run: RunReader, dtype: str, group: list[Underflow]) -> Finding:
     worst = group[0]
     info = worst.series.info
-    level: Level = "critical" if worst.damaged_share >= CRITICAL_SHARE else "warning"
     first, last = span(worst.series.steps, worst.series.integers("n_subnormal") > 0)
-    limit = limiting_scale(run, worst.format)
-    scale = f"2.0**{math.log2(limit[0]):.0f}" if limit else "2.0**16"
-    room = (
-        f" The gradients of this run allow a scale of {scale} with {MARGIN_BINADES} binades to "
-        f"spare; {limit[1]} is the tensor that limits it."
-        if limit
-        else ""
-    )
+    scale, room = _remedy(run, worst.format)
+    subnormal = share(worst.subnormal, worst.n_nonzero)
+    low, high = worst.flushed_low_share, worst.flushed_high_share
     return Finding(
         kind="gradient-underflow",
-        level=level,
+        level="critical" if worst.damaged_share >= CRITICAL_SHARE else "warning",
         score=worst.damaged_share,
         title=(
             f"Gradients underflow in {dtype}: {percent(worst.damaged_share)} of {info.layer} "
@@ -152,9 +146,8 @@ def _finding(run: RunReader, dtype: str, group: list[Underflow]) -> Finding:
         summary=(
             f"{len(group)} gradient tensors reach below the normal range of {dtype} "
             f"({worst.format.smallest_normal:.3g}). In {info.layer} ({info.quantity}) "
-            f"{percent(share(worst.subnormal, worst.n_nonzero))} of the nonzero gradients are "
-            f"subnormal, and between {percent(worst.flushed_low_share)} and "
-            f"{percent(worst.flushed_high_share)} were flushed to zero (the upper bound counts "
+            f"{percent(subnormal)} of the nonzero gradients are subnormal, and between "
+            f"{percent(low)} and {percent(high)} were flushed to zero (the upper bound counts "
             "every zero, whatever its cause)."
         ),
         why=(
@@ -162,7 +155,7 @@ def _finding(run: RunReader, dtype: str, group: list[Underflow]) -> Finding:
             f"({worst.format.zero_threshold:.3g}) becomes exactly zero, and just above it keeps "
             "only one or two bits. The weights behind it stop learning."
         ),
-        advice="Scale the loss, so that gradients move up into the range of the format; or use "
+        advice=f"Scale the loss, so that gradients move up into the range of the format; or use "
         f"BF16, which has the range of FP32.{room}",
         code=(
             f"scaler = torch.amp.GradScaler(device_type, init_scale={scale})\n"
@@ -170,27 +163,35 @@ def _finding(run: RunReader, dtype: str, group: list[Underflow]) -> Finding:
             "scaler.step(optimizer); scaler.update()"
         ),
         numbers=(
-            Number(
-                "flushed to zero",
-                worst.flushed_low_share,
-                "share",
-                worst.flushed_low_share,
-                worst.flushed_high_share,
-            ),
-            Number("subnormal, of nonzero", share(worst.subnormal, worst.n_nonzero), "share"),
+            Number("flushed to zero", low, "share", low, high),
+            Number("subnormal, of nonzero", subnormal, "share"),
             Number("nonzero gradients recorded", worst.n_nonzero),
         ),
-        places=tuple(
-            PlaceEvidence(
-                u.series.info.layer,
-                u.series.info.quantity,
-                u.damaged_share,
-                u.flushed_low_share,
-                u.flushed_high_share,
-            )
-            for u in group
-        ),
+        places=tuple(_evidence(underflow) for underflow in group),
         step_first=first,
         step_last=last,
         evidence="subnormal",
+    )
+
+
+def _remedy(run: RunReader, fmt: Format) -> tuple[str, str]:
+    """A loss scale as Python code, and a sentence that says what allows and what limits it."""
+    limit = limiting_scale(run, fmt)
+    if limit is None:
+        return "2.0**16", ""
+    scale = f"2.0**{math.log2(limit[0]):.0f}"
+    return scale, (
+        f" The gradients of this run allow a scale of {scale} with {MARGIN_BINADES} binades to "
+        f"spare; {limit[1]} is the tensor that limits it."
+    )
+
+
+def _evidence(underflow: Underflow) -> PlaceEvidence:
+    info = underflow.series.info
+    return PlaceEvidence(
+        info.layer,
+        info.quantity,
+        underflow.damaged_share,
+        underflow.flushed_low_share,
+        underflow.flushed_high_share,
     )

@@ -106,55 +106,32 @@ def _finding(dtype: str, group: list[Stagnation]) -> Finding | None:
         return None
     overall = share(sum(s.unmoved for s in group), sum(s.updatable for s in group))
     worst = hit[0]
-    level: Level = "critical" if overall >= CRITICAL_SHARE else "warning"
-    if overall < WARN_SHARE:
-        level = "note"
-    steps = worst.series.steps
-    first, last = span(steps, worst.series.integers("n_unmoved") > 0)
-    bits = worst.series.format
-    limit = f"2^-{bits.precision + 1}" if bits else "half an ulp"
+    layer = worst.series.info.layer
+    first, last = span(worst.series.steps, worst.series.integers("n_unmoved") > 0)
     return Finding(
         kind="swamped-updates",
-        level=level,
+        level=_level(overall),
         score=overall,
         title=(
             f"{percent(overall)} of all weight updates are swamped in {dtype}"
             if overall >= WARN_SHARE
             else f"{len(hit)} of {len(group)} parameters lose most updates in {dtype}"
         ),
-        layer=worst.series.info.layer,
+        layer=layer,
         quantity="dw",
         summary=(
             f"{len(hit)} of {len(group)} {dtype} parameters lose at least {percent(WARN_SHARE)} of "
-            f"their updates; the worst, {worst.series.info.layer}, loses {percent(worst.share)} "
-            f"(from {percent(worst.low_share)} to {percent(worst.high_share)} in a step, "
-            f"{len(steps)} recorded steps). Counted exactly, element by element."
+            f"their updates; the worst, {layer}, loses {percent(worst.share)} (from "
+            f"{percent(worst.low_share)} to {percent(worst.high_share)} in a step, "
+            f"{len(worst.series.steps)} recorded steps). Counted exactly, element by element."
         ),
-        why=(
-            f"An update smaller than {limit} of its weight leaves the stored weight as it was: "
-            "the gradient was computed and then thrown away. Training slows down or stops "
-            "without any warning, and weight decay stops acting."
-        ),
-        advice=(
-            "Keep the weights that the optimizer changes in FP32 and compute in "
-            f"{dtype} by autocast; or use an optimizer with stochastic rounding or Kahan "
-            "summation; or raise the learning rate."
-            if dtype in ("bfloat16", "float16")
-            else "Raise the learning rate, or keep the weights in a format with more bits. A bias "
-            "in front of a normalisation layer has no effect: its gradient is rounding noise, and "
-            "losing it does no harm (use bias=False)."
-        ),
-        code=(
-            "model.float()  # weights and optimizer in FP32\n"
-            f"with torch.autocast(device_type, dtype=torch.{dtype}):\n"
-            "    loss = criterion(model(x), y)"
-            if dtype in ("bfloat16", "float16")
-            else "model.double()"
-        ),
+        why=_why(worst.series.format),
+        advice=_NARROW_ADVICE.format(dtype) if dtype in _NARROW else _WIDE_ADVICE,
+        code=_NARROW_CODE.format(dtype) if dtype in _NARROW else "model.double()",
         numbers=(
             Number("updates swamped, all parameters", overall, "share"),
             Number(
-                f"updates swamped, {worst.series.info.layer}",
+                f"updates swamped, {layer}",
                 worst.share,
                 "share",
                 worst.low_share,
@@ -170,3 +147,35 @@ def _finding(dtype: str, group: list[Stagnation]) -> Finding | None:
         step_last=last,
         evidence="unmoved",
     )
+
+
+def _level(overall: float) -> Level:
+    if overall < WARN_SHARE:
+        return "note"
+    return "critical" if overall >= CRITICAL_SHARE else "warning"
+
+
+def _why(fmt: Format | None) -> str:
+    limit = f"2^-{fmt.precision + 1}" if fmt else "half an ulp"
+    return (
+        f"An update smaller than {limit} of its weight leaves the stored weight as it was: the "
+        "gradient was computed and then thrown away. Training slows down or stops without any "
+        "warning, and weight decay stops acting."
+    )
+
+
+_NARROW = ("bfloat16", "float16")
+_NARROW_ADVICE = (
+    "Keep the weights that the optimizer changes in FP32 and compute in {} by autocast; or use an "
+    "optimizer with stochastic rounding or Kahan summation; or raise the learning rate."
+)
+_NARROW_CODE = (
+    "model.float()  # weights and optimizer in FP32\n"
+    "with torch.autocast(device_type, dtype=torch.{}):\n"
+    "    loss = criterion(model(x), y)"
+)
+_WIDE_ADVICE = (
+    "Raise the learning rate, or keep the weights in a format with more bits. A bias in front of a "
+    "normalisation layer has no effect: its gradient is rounding noise, and losing it does no harm "
+    "(use bias=False)."
+)

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from torch import nn
 from torch.optim import Optimizer
 
-import deephochuli
+from deephochuli._version import VERSION
 from deephochuli.store import Manifest, ModelSummary, OptimizerSummary
 
 Flag = bool | int | float | str | None
@@ -26,7 +26,7 @@ def describe_run(
     first = next((p for p in model.parameters()), None)
     return Manifest(
         versions={
-            "deephochuli": deephochuli.__version__,
+            "deephochuli": VERSION,
             "torch": torch.__version__,
             "numpy": np.__version__,
             "python": platform.python_version(),
