@@ -56,7 +56,7 @@ class RunWriter:
         chunk_steps: int = 16,
         chunk_seconds: float = 30.0,
         max_bytes: int | None = None,
-        buffer_bytes: int = 32 << 20,
+        buffer_bytes: int = 64 << 20,
     ) -> None:
         self.path = Path(path).absolute()  # training may change the working folder
         self.manifest = manifest
