@@ -182,3 +182,9 @@ def test_the_best_scale_is_the_largest_that_fits(fmt):
         both = truth(x, fmt, choice.best)[0] == 0
         assert choice.fits_without_loss == both
         assert Sketch.of(x).best_scale(fmt, margin_binades=3).best == choice.best / 8
+
+
+def test_a_scale_that_leaves_a_tie_with_zero_is_not_lossless():
+    choice = best_scale(Sketch.of(torch.tensor([2.0**-25, 1.0])), "fp16")
+    assert choice.lossless_from == 2.0
+    assert choice.lossless_to == 2.0**15
