@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.analysis._finding import Finding, Level, Number, PlaceEvidence, percent
-from deephochuli.store import RunReader, TapInfo
+from deephochuli.store import Rollups, RunReader, TapInfo
 
 RECTIFIERS = ("relu", "relu6")
 DORMANT = 0.025
@@ -80,11 +80,15 @@ class ChannelLife:
 
 def lives(run: RunReader) -> list[ChannelLife]:
     """Follow the channels of every ReLU layer, in the order of the model."""
+    rollups = run.rollups(("positive",))
+    order = np.argsort(rollups.tap, kind="stable")
+    bounds = np.searchsorted(rollups.tap[order], np.arange(len(run.taps()) + 1))
     return [
         life
-        for tap in run.taps()
+        for index, tap in enumerate(run.taps())
         if tap.quantity == "z" and tap.role in RECTIFIERS and tap.n_channels > 0
-        if (life := _follow(run, tap)) is not None
+        for life in [_follow(tap, rollups, order[bounds[index] : bounds[index + 1]].tolist())]
+        if life is not None
     ]
 
 
@@ -136,20 +140,14 @@ def find(run: RunReader) -> list[Finding]:
     ]
 
 
-def _follow(run: RunReader, tap: TapInfo) -> ChannelLife | None:
-    channels = run.channels(tap.layer, "z")
-    rows = [
-        (first, last, positive / max(n, 1))
-        for first, last, n, positive in zip(
-            channels.step_first,
-            channels.step_last,
-            channels.n_per_channel,
-            channels.positive,
-            strict=True,
-        )
-        if positive is not None and len(positive) == tap.n_channels and n > 0
+def _follow(tap: TapInfo, rollups: Rollups, rows: list[int]) -> ChannelLife | None:
+    positive, n = rollups.lists["positive"], rollups.numbers["n_per_channel"]
+    windows = [
+        (rollups.step_first[row], rollups.step_last[row], counts / n[row])
+        for row in rows
+        if (counts := positive[row]) is not None and len(counts) == tap.n_channels and n[row] > 0
     ]
-    if not rows:
+    if not windows:
         return None
-    firsts, lasts, firing = zip(*rows, strict=True)
+    firsts, lasts, firing = zip(*windows, strict=True)
     return ChannelLife(tap, np.array(firsts), np.array(lasts), np.stack(firing))
