@@ -33,26 +33,45 @@ class Whole:
     ratio_counts: NDArray[np.int64]
 
 
-_cache: WeakKeyDictionary[RunReader, dict[Place, Whole]] = WeakKeyDictionary()
+class Wholes:
+    """The taps of a run, each merged when it is first asked for."""
+
+    def __init__(self, run: RunReader) -> None:
+        """Read the rollups of a run, once."""
+        self._rollups = run.rollups()
+        self._order = np.argsort(self._rollups.tap, kind="stable")
+        taps = run.taps()
+        self._bounds = np.searchsorted(self._rollups.tap[self._order], np.arange(len(taps) + 1))
+        self._index = {(tap.layer, tap.quantity): i for i, tap in enumerate(taps)}
+        self._merged: dict[Place, Whole] = {}
+
+    def __contains__(self, place: Place) -> bool:
+        """Whether the run has a tap."""
+        return place in self._index
+
+    def __getitem__(self, place: Place) -> Whole:
+        """One tap, by (layer, quantity)."""
+        if place not in self._merged:
+            index = self._index[place]
+            rows = self._order[self._bounds[index] : self._bounds[index + 1]].tolist()
+            self._merged[place] = _merge(self._rollups, rows)
+        return self._merged[place]
 
 
-def wholes(run: RunReader) -> dict[Place, Whole]:
-    """Merge every tap of a run, by (layer, quantity); the run is read once."""
+_cache: WeakKeyDictionary[RunReader, Wholes] = WeakKeyDictionary()
+
+
+def wholes(run: RunReader) -> Wholes:
+    """The taps of a run merged over all recorded steps; the run is read once."""
     if run not in _cache:
-        rollups = run.rollups()
-        order = np.argsort(rollups.tap, kind="stable")
-        bounds = np.searchsorted(rollups.tap[order], np.arange(len(run.taps()) + 1))
-        _cache[run] = {
-            (tap.layer, tap.quantity): _merge(rollups, order[bounds[i] : bounds[i + 1]].tolist())
-            for i, tap in enumerate(run.taps())
-        }
+        _cache[run] = Wholes(run)
     return _cache[run]
 
 
 def sketches(run: RunReader, taps: Iterable[TapInfo]) -> dict[Place, Sketch]:
     """Sketches of some taps over all recorded steps, by (layer, quantity)."""
-    merged = wholes(run)
-    return {(t.layer, t.quantity): merged[t.layer, t.quantity].sketch for t in taps}
+    places = [(tap.layer, tap.quantity) for tap in taps]
+    return {place: wholes(run)[place].sketch for place in places}
 
 
 def _merge(rollups: Rollups, rows: list[int]) -> Whole:

@@ -102,10 +102,11 @@ def _source(tap: TapInfo) -> str | None:
 def _swamped(run: RunReader, tap: TapInfo, fmt: Format) -> Share | None:
     if tap.quantity != "w":
         return None
-    update = wholes(run).get((tap.layer, "dw"))
-    if update is None or len(update.ratios) == 0:
+    place = (tap.layer, "dw")
+    if place not in wholes(run):
         return None
-    return swamped_in(fmt, update.ratios, update.ratio_counts)
+    update = wholes(run)[place]
+    return swamped_in(fmt, update.ratios, update.ratio_counts) if len(update.ratios) else None
 
 
 def _is_fine(answer: Answer) -> bool:
