@@ -37,7 +37,7 @@ def _finding(dtype: str, group: list[tuple[float, TapSeries]]) -> Finding:
     value, worst = group[0]
     info = worst.info
     first, last = span(worst.steps, worst.integers("n_subnormal") > 0)
-    is_state = info.quantity.startswith("state:")
+    is_kept = info.quantity == "w" or info.quantity.startswith("state:")
     smallest = f" ({worst.format.smallest_normal:.3g})" if worst.format else ""
     return Finding(
         kind="subnormals",
@@ -56,12 +56,12 @@ def _finding(dtype: str, group: list[tuple[float, TapSeries]]) -> Finding:
             "by zero when a flush-to-zero flag is set."
         ),
         advice=(
-            "Keep the optimizer's state in FP32: squares of small gradients leave the range first."
-            if is_state
+            "Keep parameters and the optimizer's state in FP32, and compute by autocast."
+            if is_kept
             else "Store this tensor in BF16 or FP32, or multiply it by a power of two."
         ),
         code="model.float()  # parameters and optimizer state in FP32"
-        if is_state
+        if is_kept
         else "x = x.to(torch.bfloat16)",
         numbers=(Number("subnormal, of nonzero", value, "share"),),
         places=tuple(

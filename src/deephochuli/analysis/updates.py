@@ -115,7 +115,7 @@ def _finding(dtype: str, group: list[Stagnation]) -> Finding | None:
         title=(
             f"{percent(overall)} of all weight updates are swamped in {dtype}"
             if overall >= WARN_SHARE
-            else f"{len(hit)} of {len(group)} parameters lose most updates in {dtype}"
+            else f"{len(hit)} of {len(group)} parameters lose many of their updates in {dtype}"
         ),
         layer=layer,
         quantity="dw",

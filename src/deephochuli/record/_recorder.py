@@ -58,14 +58,10 @@ class Recorder:
     are left out of the steps of a training.
     """
 
-    def __init__(
-        self,
-        optimizers: Sequence[Optimizer],
-        schedule: Callable[[int], bool],
-    ) -> None:
+    def __init__(self, schedule: Callable[[int], bool]) -> None:
         """Count in the steps that ``schedule`` picks; :meth:`connect` before the first one."""
-        self._optimizers = tuple(optimizers)
         self._schedule = schedule
+        self._optimizers: tuple[Optimizer, ...] = ()
         self._on_step: StepTaken = lambda _step, _taps: None
         self._parameters: Parameters = lambda _: ()
         self._loss_scale: Callable[[Optimizer], float | None] = lambda _: None
@@ -78,10 +74,12 @@ class Recorder:
         self._begin_step()
 
     def connect(self, attachment: Attachment, on_step: StepTaken) -> None:
-        """Learn where to ask about optimizers, and who takes finished steps."""
+        """Learn the optimizers, where to ask about them, and who takes finished steps."""
+        self._optimizers = attachment.optimizers
         self._parameters = attachment.parameters
         self._loss_scale = attachment.loss_scale
         self._on_step = on_step
+        self._begin_step()
 
     def log(self, *, loss: float | Tensor) -> None:
         """Note the loss of the step that is going on; ignored when the step is not recorded."""

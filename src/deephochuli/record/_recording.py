@@ -111,14 +111,14 @@ def record(
         ...         model(torch.ones(2, 4)).sum().backward()
         ...         optimizer.step()
     """
-    optimizers = _as_tuple(optimizer)
-    is_chosen = parse_schedule(every)
+    recorder = Recorder(parse_schedule(every))
     selection = select if isinstance(select, Selection) else _selection_of(select)
-    manifest = describe_run(model, optimizers, schedule=str(every), selection=str(select or "all"))
-    _warm_up(model)
-    recorder = Recorder(optimizers, is_chosen)
-    attachment = attach(model, optimizers, recorder, selection)
+    attachment = attach(model, () if optimizer is None else optimizer, recorder, selection)
     try:
+        manifest = describe_run(
+            model, attachment.optimizers, schedule=str(every), selection=str(select or "all")
+        )
+        _warm_up(model)
         writer = RunWriter(to, manifest, max_bytes=max_bytes)
     except BaseException:
         attachment.detach()
@@ -143,9 +143,3 @@ def _selection_of(select: Patterns | None) -> Selection:
     if isinstance(select, list | tuple):
         return Selection(include=tuple(cast("Sequence[Pattern]", select)))
     return Selection(include=(select,))
-
-
-def _as_tuple(optimizer: Optimizer | Iterable[Optimizer] | None) -> tuple[Optimizer, ...]:
-    if optimizer is None:
-        return ()
-    return (optimizer,) if isinstance(optimizer, Optimizer) else tuple(optimizer)

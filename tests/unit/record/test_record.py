@@ -267,3 +267,22 @@ def test_steps_of_many_threads_of_torch_are_the_same(tmp_path):
     torch.set_num_threads(1)
     assert sums[0] == sums[1]
     assert np.isfinite(sums[0][0])
+
+
+@pytest.mark.parametrize(("model", "optimizer"), [(3, None), (nn.ReLU(), 3), (nn.ReLU(), [3])])
+def test_things_of_the_wrong_type_are_refused(tmp_path, model, optimizer):
+    with pytest.raises(TapError):
+        record(model, optimizer, to=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_optimizer_in_a_wrapper(tmp_path):
+    class Wrapper:
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with record(model, Wrapper(optimizer), to=tmp_path / "run"):
+        train(model, optimizer, 2)
+    assert open_run(tmp_path / "run").steps["step"].tolist() == [0, 1]
