@@ -61,6 +61,8 @@ fmt: $(VENV)/.installed-dev ## Format the code and repair what the linter can
 bench: $(VENV)/.installed-bench ## Measure what recording costs, beside other tools
 	@echo "==> Overhead (benchmarks/overhead.py); many interleaved pairs, this takes a while"
 	@$(PY) benchmarks/overhead.py $(ARGS)
+	@echo "==> Kernels (benchmarks/kernels.py)"
+	@$(PY) benchmarks/kernels.py
 
 exhaustive: $(VENV)/.installed-dev ## Walk all 2^32 binary32 patterns through the rounding oracle
 	@echo "==> Exhaustive rounding tests; this takes a while"

@@ -3,6 +3,8 @@
 Definition: an element of a parameter is *updatable* in a step when its gradient is nonzero and
 finite and its learning rate is not zero; it is *unmoved* when the step left its stored bits as they
 were. The share of unmoved among updatable elements is counted exactly in every recorded step.
+A step that the optimizer itself rounded to zero before adding it (a product of learning rate and
+gradient below the range of a narrow format) leaves the weight unmoved as well and is counted here.
 
 With p significand bits, fl(w + dw) == w whenever |dw| < 2**-(p+1) |w|, and never when
 |dw| > 2**-p |w| (round to nearest). In a model whose weights do move, the recorded histogram of
