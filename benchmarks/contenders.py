@@ -74,6 +74,19 @@ def recording(**options: object) -> Look:
     return look
 
 
+@contextlib.contextmanager
+def everything(
+    model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path
+) -> Iterator[AfterStep]:
+    """DeepHochuli with every quantity that it knows, at every step."""
+    import deephochuli
+    from deephochuli.taps import QUANTITIES
+
+    select = deephochuli.Selection(quantities=QUANTITIES)
+    with deephochuli.record(model, optimizer, to=folder / "run", select=select):
+        yield nothing
+
+
 def never(step: int) -> bool:
     """Schedule that records no step."""
     del step
@@ -184,6 +197,7 @@ CONTENDERS: dict[str, Contender] = {
         "deephochuli, every 10th step", recording(every=10), "deephochuli", block=10
     ),
     "every1": Contender("deephochuli, every step", recording(every=1), "deephochuli"),
+    "all1": Contender("deephochuli, every step, da as well", everything, "deephochuli"),
     "wandb": Contender("wandb.watch(log='all', log_freq=1), offline", wandb_watch, "wandb"),
     "summary": Contender("by hand: histc, mean, std, min, max", summary_by_hand),
     "exponents": Contender("by hand: torch.bincount of exponents", exponents_by_hand),
