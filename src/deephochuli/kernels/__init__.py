@@ -8,6 +8,7 @@ runs need the key and the merging only.
 from __future__ import annotations
 
 import functools
+import importlib
 import warnings
 from typing import TYPE_CHECKING
 
@@ -76,15 +77,17 @@ def reference_backend() -> Backend:
 def cpu_backend() -> Backend:
     """The compiled CPU back end; the torch reference, with one warning, without Numba."""
     try:
-        from deephochuli.kernels._cpu import CpuBackend
+        importlib.import_module("numba")
     except ImportError as error:
         warnings.warn(
-            f"Numba cannot be imported ({error}): counting in plain torch, about 20 times slower. "
+            f"Numba cannot be imported ({error}): counting in plain torch, which is much slower. "
             "Install it with: pip install numba",
             DeepHochuliWarning,
             stacklevel=2,
         )
         return reference_backend()
+    from deephochuli.kernels._cpu import CpuBackend
+
     return CpuBackend()
 
 

@@ -67,11 +67,21 @@ def test_a_forked_child_counts_on_one_thread(compiled, threads):
 
 
 def test_without_numba_the_reference_serves_and_says_so(monkeypatch):
-    monkeypatch.setitem(sys.modules, "deephochuli.kernels._cpu", None)
+    monkeypatch.setitem(sys.modules, "numba", None)
     cpu_backend.cache_clear()
     try:
         with pytest.warns(DeepHochuliWarning, match="pip install numba"):
             assert cpu_backend().name == reference_backend().name
+    finally:
+        cpu_backend.cache_clear()
+
+
+def test_a_fault_of_our_own_is_not_taken_for_a_missing_numba(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deephochuli.kernels._cpu", None)
+    cpu_backend.cache_clear()
+    try:
+        with pytest.raises(ImportError, match="_cpu"):
+            cpu_backend()
     finally:
         cpu_backend.cache_clear()
 
