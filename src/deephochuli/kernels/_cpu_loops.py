@@ -21,11 +21,14 @@ from deephochuli.kernels._cpu_vectors import (
     H32,
     H64,
     LANES,
+    RATIO_ZERO,
+    RATIOS,
     T_HIGH,
     T_LOW,
     T_SUM,
     T_SUM_SQ,
     T_ZEROS,
+    compare_steps,
     count32,
     count64,
 )
@@ -43,14 +46,14 @@ NONE = u64(0xFFFFFFFFFFFFFFFF)
 COUNTER_BYTES = 4 * max(H32.n_counters, H64.n_counters)
 TINY_HALF = 23 * 16
 TINY_BYTES = 4 * 2 * TINY_HALF
-RATIO_ZERO, N_RATIOS, RATIO_COPIES, RATIO_STRIDE = 2304, 4608, 4, 4608 + 208
+N_RATIOS, RATIO_COPIES, RATIO_STRIDE = RATIOS.n_bins, RATIOS.copies, RATIOS.stride
 S_COUNTERS = 0
 S_TINY = S_COUNTERS + 3 * COUNTER_BYTES
 S_RATIOS = S_TINY + 3 * TINY_BYTES
 S_EXTREMES = S_RATIOS + 4 * RATIO_COPIES * RATIO_STRIDE  # smallest - 1, largest + 1, special
 S_STATS = S_EXTREMES + 8 * 3 * 3
 S_TAIL = S_STATS + 64
-S_INDICES = S_TAIL + 8 * LANES
+S_INDICES = S_TAIL + 4 * 4 * LANES  # of four binary32 or two binary64 vectors
 S_POSITIVE = S_INDICES + 2 * (BLOCK + LANES)
 S_ZERO = S_POSITIVE + BLOCK // 8 + 8
 S_WIDE = S_ZERO + BLOCK // 8 + 8
@@ -322,24 +325,6 @@ def difference32(after, before):
 
 
 @nb.njit(**OPTIONS)
-def subtract32(after, before, update, n):
-    """Form the update of a block."""
-    n_small = i64(0)
-    for i in range(n):
-        difference = f32(u32(after[i]).view(f32) - u32(before[i]).view(f32))
-        update[i] = difference.view(u32)
-        # Only below 2^-101 can a flushed operand or result matter.
-        small = u32(update[i] & ABS32) < u32(26 << 23)
-        n_small += i64(small and before[i] != after[i])
-    if n_small:
-        for i in range(n):
-            if u32(update[i] & ABS32) < u32(26 << 23):
-                exact = difference32(after[i], before[i])
-                if exact != u32(0):  # else both are equal, or zeros: the sign is right already
-                    update[i] = exact
-
-
-@nb.njit(**OPTIONS)
 def exponent32(pattern):
     """floor(log2) of a nonzero finite magnitude; a large negative number for all others."""
     magnitude = u32(pattern & ABS32)
@@ -349,29 +334,20 @@ def exponent32(pattern):
 
 
 @nb.njit(**OPTIONS)
-def count_ratios32(before, update, n, indices, ratios):
-    """Count floor(log2|update|) - floor(log2|before|) where both are nonzero and finite."""
-    n_odd = i64(0)
+def review_ratios32(after, before, update, n, indices, ratios):
+    """Go again over the elements without a counter: updates and exponents by their bits.
+
+    Where operands or results are flushed to zero, the vector loop has the wrong update.
+    """
     for i in range(n):
-        e_update = u32((update[i] >> u32(23)) & u32(255))
-        e_before = u32((before[i] >> u32(23)) & u32(255))
-        plain = u32(e_update - u32(1)) < u32(254) and u32(e_before - u32(1)) < u32(254)
-        ratio = u32(e_update - e_before + u32(RATIO_ZERO))
-        indices[i] = u16(ratio) if plain else u16(0)
-        n_odd += i64(not plain and u32(update[i] & ABS32) != u32(0))
-    for i in range(0, n & ~3, 4):
-        ratios[i64(indices[i])] += u32(1)
-        ratios[i64(indices[i + 1]) + RATIO_STRIDE] += u32(1)
-        ratios[i64(indices[i + 2]) + 2 * RATIO_STRIDE] += u32(1)
-        ratios[i64(indices[i + 3]) + 3 * RATIO_STRIDE] += u32(1)
-    for i in range(n & ~3, n):
-        ratios[i64(indices[i])] += u32(1)
-    if n_odd:
-        for i in range(n):
-            if indices[i] == u16(0):
-                e_update, e_before = exponent32(update[i]), exponent32(before[i])
-                if e_update > -9999 and e_before > -9999:
-                    ratios[e_update - e_before + RATIO_ZERO] += u32(1)
+        if indices[i] == u16(0) and before[i] != after[i]:
+            if u32(update[i] & ABS32) < u32(26 << 23):
+                exact = difference32(after[i], before[i])
+                if exact != u32(0):  # else both are zeros: the sign is right already
+                    update[i] = exact
+            e_update, e_before = exponent32(update[i]), exponent32(before[i])
+            if e_update > -9999 and e_before > -9999:
+                ratios[e_update - e_before + RATIO_ZERO] += u32(1)
 
 
 @nb.njit(**OPTIONS)
@@ -402,16 +378,43 @@ def count_moves(before, after, gradient, n, moves, absolute, infinite, one):
     pi64(moves)[1] += unmoved
 
 
+@nb.njit(**OPTIONS)
+def compare_vectors(after, before, gradient, update, n_steps, slot, moves):
+    """Compare whole vectors of elements, in both passes where one is not enough."""
+    indices, ratios = slot + u64(S_INDICES), slot + u64(S_RATIOS)
+    if compare_steps(after, before, gradient, update, n_steps, indices, ratios, moves):
+        found = p16(indices + u64(2 * LANES))
+        review_ratios32(p32(after), p32(before), p32(update), LANES * n_steps, found, p32(ratios))
+
+
+@nb.njit(**OPTIONS)
+def compare_tail(after, before, gradient, update, n, slot, moves):
+    """Compare fewer elements than a vector has, padded with zeros that do not move."""
+    tail, size = slot + u64(S_TAIL), 4 * LANES
+    for which, source in enumerate((after, before, gradient)):
+        padded = p32(tail + u64(which * size))
+        for i in range(LANES):
+            padded[i] = p32(source)[i] if i < n else u32(0)
+    difference = tail + u64(3 * size)
+    compare_vectors(tail, tail + u64(size), tail + u64(2 * size), difference, 1, slot, moves)
+    for i in range(n):
+        p32(update)[i] = p32(difference)[i]
+
+
 def compare32(before, after, gradient, update, n, slot, moves):
     """Form the update of a block, count its ratios, and the elements that should have moved.
 
     ``gradient`` is 0 when there is none; ``moves`` is where the two counters are.
     """
-    ratios, indices = p32(slot + u64(S_RATIOS)), p16(slot + u64(S_INDICES))
-    subtract32(p32(after), p32(before), p32(update), n)
-    count_ratios32(p32(before), p32(update), n, indices, ratios)
-    if gradient != u64(0):
-        count_moves(p32(before), p32(after), p32(gradient), n, moves, ABS32, INF32, u32(1))
+    if gradient == u64(0):  # any elements do where nobody asks for the counters
+        gradient, moves = after, slot + u64(S_STATS)
+    n_steps = n // LANES
+    if n_steps:
+        compare_vectors(after, before, gradient, update, n_steps, slot, moves)
+    rest = n - LANES * n_steps
+    if rest:
+        at = u64(4 * LANES * n_steps)
+        compare_tail(after + at, before + at, gradient + at, update + at, rest, slot, moves)
 
 
 def compare64(before, after, gradient, update, n, slot, moves):

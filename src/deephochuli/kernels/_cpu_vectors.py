@@ -1,4 +1,4 @@
-"""The two inner loops of the CPU back end as vector code, and access to raw memory.
+"""The inner loops of the CPU back end as vector code.
 
 The loops are written down in LLVM's portable vector instructions, 16 elements a step, through
 Numba's ``@intrinsic``: so the vector work (moments, keys) runs in the shadow of the scalar work
@@ -59,6 +59,10 @@ class Histogram:
 
 H32 = Histogram(width=32, n_bins=1 << 13, copies=4)
 H64 = Histogram(width=64, n_bins=1 << 16, copies=2)
+# Differences of two exponents, from the counter of difference 0 on in both directions; counter 0
+# takes the elements that have no such difference.
+RATIO_ZERO = 2304
+RATIOS = Histogram(width=32, n_bins=2 * RATIO_ZERO, copies=4)
 
 
 def _constant(kind: ir.Type, value: int, lanes: int = LANES) -> ir.Constant:
@@ -269,6 +273,84 @@ def _widened(builder: ir.IRBuilder, value: Any) -> Any:
     return value if value.type == _I64 else builder.zext(value, _I64)
 
 
+def _exponent(builder: ir.IRBuilder, element: _Element, pattern: Any) -> Any:
+    """The exponent field of binary32 patterns, and whether they are normal numbers."""
+    field = builder.and_(builder.lshr(pattern, element.fill(23)), element.fill(255))
+    below = builder.sub(field, element.fill(1))
+    return field, builder.icmp_unsigned("<", below, element.fill(254))
+
+
+def _ratio(builder: ir.IRBuilder, element: _Element, update: Any, before: Any) -> tuple[Any, Any]:
+    """Counters of the exponent differences (0: none), and whether they can be trusted."""
+    e_update, is_normal = _exponent(builder, element, update)
+    e_before, was_normal = _exponent(builder, element, before)
+    # Only below 2^-101 can a flushed operand or result of the subtraction matter.
+    is_large = builder.icmp_unsigned(">=", e_update, element.fill(26))
+    plain = builder.and_(builder.and_(is_normal, was_normal), is_large)
+    ratio = builder.add(builder.sub(e_update, e_before), element.fill(RATIO_ZERO))
+    chosen = builder.select(plain, ratio, element.fill(0))
+    return builder.trunc(chosen, ir.VectorType(_I16, LANES)), plain
+
+
+def _population(builder: ir.IRBuilder, mask: Any) -> Any:
+    """How many of the 16 elements a mask holds for."""
+    return builder.zext(builder.ctpop(builder.bitcast(mask, _I16)), _I64)
+
+
+def _emit_compare(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> Any:
+    """Generate the loop over one optimizer step; see ``compare_steps``.
+
+    Counters are incremented one step behind, as in ``_emit_count``; step 0 finds indices 0, and
+    nobody reads that counter.
+    """
+    after_at, before_at, gradient_at, update_at, n_steps, indices_at, counters_at, moves_at = (
+        arguments
+    )
+    element = _Element(shape.width)
+    floats = ir.VectorType(ir.FloatType(), LANES)
+    sources = [
+        builder.inttoptr(at, element.vector.as_pointer())
+        for at in (after_at, before_at, gradient_at)
+    ]
+    updates = builder.inttoptr(update_at, floats.as_pointer())
+    indices = builder.inttoptr(indices_at, ir.VectorType(_I16, LANES).as_pointer())
+    counters = builder.inttoptr(counters_at, _I32.as_pointer())
+    builder.store(_constant(_I16, 0), indices, align=2)
+    zero = ir.Constant(_I64, 0)
+
+    loop = _Loop(builder, n_steps, [zero, zero, ir.Constant(_I16, 0)])
+    updatable, unmoved, odd = loop.state
+    after, before, gradient = (
+        builder.load(builder.gep(source, [loop.index]), align=1) for source in sources
+    )
+    for at in (after_at, before_at, gradient_at):
+        _prefetch_step(builder, element, at, loop.index)
+    place = builder.gep(indices, [loop.index])
+    _increment(builder, shape, builder.bitcast(place, _I16.as_pointer()), counters)
+    difference = builder.fsub(builder.bitcast(after, floats), builder.bitcast(before, floats))
+    builder.store(difference, builder.gep(updates, [loop.index]), align=4)
+    ratio, plain = _ratio(builder, element, builder.bitcast(difference, element.vector), before)
+    builder.store(ratio, builder.gep(place, [ir.Constant(_I64, 1)]), align=2)
+    kept = builder.icmp_unsigned("==", after, before)
+    magnitude = builder.and_(gradient, element.fill((1 << 31) - 1))
+    below = builder.sub(magnitude, element.fill(1))
+    moves = builder.icmp_unsigned("<", below, element.fill(element.infinity - 1))
+    counted, stayed, strange = loop.close(
+        [
+            builder.add(updatable, _population(builder, moves)),
+            builder.add(unmoved, _population(builder, builder.and_(moves, kept))),
+            builder.or_(odd, builder.bitcast(builder.not_(builder.or_(plain, kept)), _I16)),
+        ]
+    )
+    last = builder.bitcast(builder.gep(indices, [n_steps]), _I16.as_pointer())
+    _increment(builder, shape, last, counters)
+    totals = builder.inttoptr(moves_at, _I64.as_pointer())
+    for slot, value in enumerate((counted, stayed)):
+        at = builder.gep(totals, [ir.Constant(_I64, slot)])
+        builder.store(builder.add(builder.load(at), value), at)
+    return builder.zext(strange, _I64)
+
+
 def _emit_fold(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> None:
     """Generate the loop that adds up the copies; see ``fold32``."""
     counters_at, first, n_steps = arguments
@@ -330,5 +412,36 @@ def _fold_intrinsic(shape: Histogram) -> Any:
     return fold
 
 
+def _compare_intrinsic(shape: Histogram) -> Any:
+    @intrinsic
+    def compare(
+        typing_context: Any,
+        after: Any,
+        before: Any,
+        gradient: Any,
+        update: Any,
+        n_steps: Any,
+        indices: Any,
+        counters: Any,
+        moves: Any,
+    ) -> Any:
+        """Compare 16 n_steps binary32 elements around a step; other arguments are addresses.
+
+        Writes after - before; adds to the counters of exponent differences, and to two counters:
+        elements with a nonzero finite gradient, and those of them that kept their bits. The indices
+        of the counters stay in ``indices``, one step behind. Returns nonzero if elements that moved
+        have index 0: those must be looked at again.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return _emit_compare(builder, shape, arguments)
+
+        kinds = [*[types.uint64] * 4, types.int64, *[types.uint64] * 3]
+        return types.int64(*kinds), generate
+
+    return compare
+
+
+compare_steps = _compare_intrinsic(RATIOS)
 count32, count64 = _count_intrinsic(H32), _count_intrinsic(H64)
 fold32, fold64 = _fold_intrinsic(H32), _fold_intrinsic(H64)
