@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, cast
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -54,6 +55,10 @@ class Recording:
         self._recorder.finish()
         self._writer.close()
 
+    def forsake(self) -> None:
+        """Cease to look, and write nothing: for a process forked from the one that records."""
+        self._attachment.detach()
+
     def __enter__(self) -> Self:
         return self
 
@@ -74,6 +79,7 @@ def record(
     every: Schedule = 1,
     select: Selection | Patterns | None = None,
     max_bytes: int | None = None,
+    extra: Mapping[str, JsonValue] | None = None,
 ) -> Recording:
     """Record what floating-point arithmetic does in a model while it trains.
 
@@ -93,6 +99,7 @@ def record(
             several of these, or a :class:`~deephochuli.taps.Selection` (which also chooses
             quantities). Every layer when None.
         max_bytes: Cap for the files of the run; recording ends there, training goes on.
+        extra: Further facts to keep in the manifest of the run.
 
     Returns:
         The recording, to be used in a ``with`` statement.
@@ -118,6 +125,7 @@ def record(
         manifest = describe_run(
             model, attachment.optimizers, schedule=str(every), selection=str(select or "all")
         )
+        manifest = manifest.model_copy(update={"extra": {**manifest.extra, **(extra or {})}})
         _warm_up(model)
         writer = RunWriter(to, manifest, max_bytes=max_bytes)
     except BaseException:
