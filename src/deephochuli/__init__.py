@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
     from deephochuli.analysis import Finding, findings, fit
+    from deephochuli.analysis.doctor import Diagnosis, doctor
     from deephochuli.formats import Format, Rounding, get_format, list_formats, round_scalar
     from deephochuli.record import Recording, record
     from deephochuli.report import build_report as report
@@ -46,6 +47,7 @@ __version__ = VERSION
 __all__ = [
     "DeepHochuliError",
     "DeepHochuliWarning",
+    "Diagnosis",
     "Finding",
     "Format",
     "FormatError",
@@ -61,6 +63,7 @@ __all__ = [
     "StoreError",
     "TapError",
     "__version__",
+    "doctor",
     "findings",
     "fit",
     "get_format",
@@ -73,6 +76,7 @@ __all__ = [
 ]
 
 _HOME: Final = {
+    "Diagnosis": "analysis.doctor",
     "Finding": "analysis",
     "Format": "formats",
     "Recording": "record",
@@ -80,6 +84,7 @@ _HOME: Final = {
     "RunReader": "store",
     "Selection": "taps",
     "Sketch": "sketch",
+    "doctor": "analysis.doctor",
     "findings": "analysis",
     "fit": "analysis",
     "get_format": "formats",

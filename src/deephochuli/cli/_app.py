@@ -7,11 +7,12 @@ from typing import Annotated, Final
 import typer
 
 from deephochuli import __version__
+from deephochuli.cli._doctor import doctor
 from deephochuli.cli._fit import fit
 from deephochuli.cli._formats import formats
 from deephochuli.cli._report import report
 
-COMMANDS: Final = {"report": report, "fit": fit, "formats": formats}
+COMMANDS: Final = {"report": report, "fit": fit, "formats": formats, "doctor": doctor}
 
 app: Final = typer.Typer(
     name="deephochuli",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from deephochuli.report._build import build_report as build_report
 from deephochuli.report._build import open_sources as open_sources
+from deephochuli.report._diagnosis import diagnosis_tables as diagnosis_tables
+from deephochuli.report._diagnosis import diagnosis_to_json as diagnosis_to_json
 from deephochuli.report._figures import write_figures as write_figures
 from deephochuli.report._json import to_json as to_json
 from deephochuli.report._print import print_findings as print_findings
@@ -14,6 +16,8 @@ from deephochuli.report._terminal import findings_table as findings_table
 
 __all__ = [
     "build_report",
+    "diagnosis_tables",
+    "diagnosis_to_json",
     "findings_table",
     "open_sources",
     "print_findings",

@@ -20,6 +20,7 @@ STYLES: Final = {"critical": "bold red", "warning": "yellow", "note": "blue"}
 MARKS: Final = {"critical": "◆", "warning": "▲", "note": "●"}
 MOST_PLACES: Final = 3
 MOST_BINADES: Final = 36
+NOTHING: Final = "Nothing was found: no recorded number was lost to its format."
 
 
 def findings_table(
@@ -39,7 +40,7 @@ def findings_table(
     from rich.text import Text
 
     tables: list[RenderableType] = [
-        _table(name, findings, None if runs is None else runs.get(name))
+        table_of(name, findings, run=None if runs is None else runs.get(name))
         for name, findings in found.items()
     ]
     first = next(iter(found), "RUN") if runs is None else _first_path(runs)
@@ -51,8 +52,10 @@ def _first_path(runs: Mapping[str, RunReader]) -> str:
     return next((str(run.path) for run in runs.values()), "RUN")
 
 
-def _table(name: str, findings: Sequence[Finding], run: RunReader | None) -> Table:
-    """Findings of one run."""
+def table_of(
+    name: str, findings: Sequence[Finding], *, run: RunReader | None = None, nothing: str = NOTHING
+) -> Table:
+    """Findings about one thing under its name, or what to say when there are none."""
     from rich import box
     from rich.table import Table
 
@@ -69,7 +72,7 @@ def _table(name: str, findings: Sequence[Finding], run: RunReader | None) -> Tab
     for finding in findings:
         table.add_row(_level(finding), _cell(finding, run))
     if not findings:
-        table.add_row("", "Nothing was found: no recorded number was lost to its format.")
+        table.add_row("", nothing)
     return table
 
 
