@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ def describe_run(
         flags=arithmetic_flags(),
         dtypes={name: str(p.dtype).removeprefix("torch.") for name, p in model.named_parameters()},
         seed=torch.initial_seed(),
-        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        command=[Path(word).name for word in sys.argv[:1]] + sys.argv[1:],
         model=ModelSummary(
             class_name=type(model).__name__,
             n_parameters=sum(p.numel() for p in model.parameters()),
@@ -50,30 +51,46 @@ def describe_run(
 
 
 def arithmetic_flags() -> dict[str, Flag]:
-    """Switches of torch that change results, as they stand now."""
-    return {
-        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
-        "tf32_cudnn": torch.backends.cudnn.allow_tf32,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "fp16_reduced_precision_reduction": (
-            torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction
-        ),
-        "bf16_reduced_precision_reduction": (
-            torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
-        ),
-        "flush_subnormals": is_flushing_subnormals(),
-        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "mkldnn": torch.backends.mkldnn.is_available(),
-        "autocast_cpu": torch.is_autocast_enabled("cpu"),
-        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
-    }
+    """Switches of torch that change results, as they stand now; None where torch refuses to tell.
+
+    It does so when TF32 has been set in the old and in the new style, which is no reason to record
+    nothing.
+    """
+    return {name: _read(flag) for name, flag in _FLAGS.items()}
+
+
+def _read(flag: Callable[[], Flag]) -> Flag:
+    try:
+        return flag()
+    except (AttributeError, RuntimeError):
+        return None
 
 
 def is_flushing_subnormals() -> bool:
     """Whether arithmetic on this thread turns subnormal results into zero, found by doing some."""
     tiny = torch.tensor([2.0**-126], dtype=torch.float32)
     return bool((tiny * 0.5).item() == 0.0)
+
+
+_FLAGS: Final[dict[str, Callable[[], Flag]]] = {
+    "tf32_matmul": lambda: torch.backends.cuda.matmul.allow_tf32,
+    "tf32_cudnn": lambda: torch.backends.cudnn.allow_tf32,
+    "float32_matmul_precision": torch.get_float32_matmul_precision,
+    "fp32_precision_matmul": lambda: torch.backends.cuda.matmul.fp32_precision,
+    "fp32_precision_onednn": lambda: torch.backends.mkldnn.fp32_precision,
+    "fp16_reduced_precision_reduction": lambda: (
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction
+    ),
+    "bf16_reduced_precision_reduction": lambda: (
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    ),
+    "flush_subnormals": is_flushing_subnormals,
+    "deterministic_algorithms": torch.are_deterministic_algorithms_enabled,
+    "cudnn_benchmark": lambda: torch.backends.cudnn.benchmark,
+    "mkldnn": torch.backends.mkldnn.is_available,
+    "autocast_cpu": lambda: torch.is_autocast_enabled("cpu"),
+    "default_dtype": lambda: str(torch.get_default_dtype()).removeprefix("torch."),
+}
 
 
 def _describe_optimizer(optimizer: Optimizer) -> OptimizerSummary:

@@ -243,6 +243,21 @@ def test_flush_flag_is_seen(tmp_path):
     assert open_run(tmp_path / "run").manifest.flags["flush_subnormals"] is True
 
 
+def test_flags_of_two_styles_keep_nobody_from_recording(tmp_path, monkeypatch):
+    class Refuses:
+        """torch, when TF32 was set in the old and in the new style."""
+
+        def __getattr__(self, name):
+            raise RuntimeError("you have used mix of the legacy and new APIs")
+
+    monkeypatch.setattr(torch.backends.cuda, "matmul", Refuses())
+    with record(make_model(), to=tmp_path / "run"):
+        pass
+    flags = open_run(tmp_path / "run").manifest.flags
+    assert flags["tf32_matmul"] is None
+    assert flags["default_dtype"] == "float32"
+
+
 def test_sparse_gradients_are_left_out_in_silence(tmp_path):
     model = nn.Sequential(nn.Embedding(10, 4, sparse=True), nn.ReLU())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
