@@ -87,13 +87,8 @@ def read_run(reader: RunReader, name: str, *, most_cells: int) -> RunTables:
 
 
 def _histograms(reader: RunReader, n_rows: int) -> Rows:
-    """Every step of a short run, the chunks of a long one or of one with a damaged page."""
-    if n_rows > MOST_ROWS_READ_IN_FULL:
-        return read_rollups(reader)
-    try:
-        return read_every_step(reader)
-    except (OSError, ValueError):  # pyarrow's errors derive from these
-        return read_rollups(reader)
+    """Every step of a short run, the chunks of a long one."""
+    return (read_rollups if n_rows > MOST_ROWS_READ_IN_FULL else read_every_step)(reader)
 
 
 def _bins(rows: Rows, recorded: Ints, most: int) -> Timeline:

@@ -14,24 +14,23 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
+from deephochuli.store._cover import chunk_name
 from deephochuli.store._files import publish_folder, remove_folder, size_of
 from deephochuli.store._merge import add_float_groups, merge_by_tap
 from deephochuli.store._ragged import Array, Frame, join_frames
 from deephochuli.store._rows import StepRow
+from deephochuli.store._seal import SEAL_NAME, Seal, seal_file, seal_text
 from deephochuli.store._tables import frame_table, open_writer, step_table
 from deephochuli.store._taps import Taps
 
 DRAFT_PREFIX = ".draft-"
 """The shell, pyarrow and polars pass over names that begin with a dot."""
 
-# Few enough to read one tap without all others, enough that footers stay below 2 %.
-_ROWS_PER_GROUP = 1 << 10
+# Lists: few enough to read one tap without all others, enough that footers stay below 2 %.
+# Numbers: all together, for they are read together.
+_ROWS_PER_GROUP = {"sketches": 1 << 10, "rollup": 1 << 10}
+_MOST_ROWS_PER_GROUP = 1 << 20
 _FLOAT_SUMS = ("sum", "sum_sq")
-
-
-def chunk_name(number: int) -> str:
-    """Folder name of a chunk."""
-    return f"chunk-{number:06d}"
 
 
 class ChunkDraft:
@@ -41,6 +40,8 @@ class ChunkDraft:
         self._final = run / chunk_name(number)
         self._folder = run / f"{DRAFT_PREFIX}{self._final.name}"
         self._taps = taps
+        self._run_id = run_id
+        self._number = number
         self._metadata = {"deephochuli.run_id": run_id, "deephochuli.chunk": str(number)}
         self._files: list[BinaryIO] = []
         self._writers: dict[str, Any] = {}
@@ -55,16 +56,29 @@ class ChunkDraft:
         self._steps += steps
         block = join_frames(frames)
         block = block.take(np.argsort(block.tap, kind="stable"))
-        self._write("taps", self._table(block, "taps"))
+        for file in ("taps", "sketches"):
+            self._write(file, self._table(block, file))
         self._rollups.append(merge_by_tap(block))
         self._sums.append({name: block.numbers[name] for name in _FLOAT_SUMS})
         self._sums[-1]["tap"] = block.tap
 
-    def complete(self) -> int:
-        """Write what is left, and return the size of the folder in bytes."""
+    def complete(self, session: int, resumed_at: int) -> int:
+        """Write what is left, seal it, and return the size of the folder in bytes."""
         self._write("rollup", self._table(self._rollup(), "rollup"))
         self._write("steps", step_table(self._steps))
         self._close()
+        seal = Seal(
+            run_id=self._run_id,
+            chunk=self._number,
+            session=session,
+            resumed_at=resumed_at,
+            step_first=self._steps[0].step,
+            step_last=self._steps[-1].step,
+            n_steps=len(self._steps),
+            files={path.name: seal_file(path) for path in sorted(self._folder.iterdir())},
+        )
+        with (self._folder / SEAL_NAME).open("xb") as file:
+            file.write(seal_text(seal).encode())
         return size_of(self._folder)
 
     def publish(self) -> None:
@@ -99,7 +113,8 @@ class ChunkDraft:
             # pyarrow would take a name such as "a:b" for an address, so it gets an open file.
             self._files.append((self._folder / f"{file}.parquet").open("xb"))
             self._writers[file] = open_writer(self._files[-1], file, self._metadata)
-        self._writers[file].write_table(table, row_group_size=_ROWS_PER_GROUP)
+        n_rows = _ROWS_PER_GROUP.get(file, _MOST_ROWS_PER_GROUP)
+        self._writers[file].write_table(table, row_group_size=n_rows)
 
     def _close(self) -> None:
         for writer in self._writers.values():

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.errors import StoreError
+from deephochuli.store._arrow import Texts, Values
 from deephochuli.store._checks import list_faults, total_faults
 from deephochuli.store._listing import LISTED, Names, join_names
-from deephochuli.store._parquet import Texts, Values, open_file
+from deephochuli.store._migrations import layout_of
+from deephochuli.store._parquet import ColumnFile
 from deephochuli.store._ragged import Array, Ragged
-from deephochuli.store._schema import FILES
+from deephochuli.store._schema import LISTS
+from deephochuli.store._seal import read_seal
 
 TapIndex = Mapping[tuple[str, str], int]
 
@@ -24,29 +27,54 @@ _TOGETHER = (
     {"ratio", "ratio_count"},
     {"positive", "zero", "nonfinite", "n_per_channel"},
 )
-_LISTS = {column.name for column in FILES["taps"] if column.is_list}
+_NAMES = ("layer", "quantity")
 
 
 class ChunkReader:
-    """The files of one chunk; opening it reads and checks their footers.
+    """The files of one chunk; opening it checks that they are there and whole as far as is known.
+
+    Args:
+        folder: The chunk.
+        number: Its number.
+        run_id: The run that it must belong to.
+        version: Schema version of the chunk.
 
     Raises:
         StoreError: A file is missing or damaged; also from any method that reads.
     """
 
-    def __init__(self, folder: Path, number: int, run_id: str) -> None:
-        identity = {"deephochuli.run_id": run_id, "deephochuli.chunk": str(number)}
+    def __init__(self, folder: Path, number: int, run_id: str, version: int) -> None:
+        layout = layout_of(version)
         self.number = number
         self.name = folder.name
-        self._files = {file: open_file(folder, file, identity) for file in FILES}
+        self.memory = 0  # that the answers since it was last set to 0 asked for
+        self.seal = read_seal(folder, run_id, number) if layout.is_sealed else None
+        identity = {"deephochuli.run_id": run_id, "deephochuli.chunk": str(number)}
+        opened: dict[str, ColumnFile] = {}
+        for found in layout.files.values():
+            if found.file not in opened:
+                path = folder / f"{found.file}.parquet"
+                sealed = self.seal.files.get(path.name) if self.seal else None
+                if self.seal and sealed is None:
+                    raise StoreError(f"{folder} is damaged: its seal does not name {path.name}.")
+                opened[found.file] = ColumnFile(path, found, identity, sealed)
+                if self.seal is None:
+                    opened[found.file].check()
+        self._files = {name: opened[found.file] for name, found in layout.files.items()}
         self._names: dict[str, Names] = {}
+        self.n_bytes = sum(file.n_bytes for file in opened.values())
 
     def steps(self) -> dict[str, Array]:
         """Columns of steps.parquet, and where a loss was told."""
         file = self._files["steps"]
-        columns = file.read(file.columns, told=["loss"])
-        if np.any(np.diff(columns["step"]) <= 0):
+        columns = self._read("steps", file.columns, told=["loss"])
+        step = columns["step"]
+        if np.any(step[1:] <= step[:-1]):
             raise StoreError(f"{file.path} is damaged: its steps do not increase.")
+        if self.seal:
+            sealed = (self.seal.n_steps, self.seal.step_first, self.seal.step_last)
+            if sealed != (len(step), *(step[[0, -1]].tolist() if len(step) else ())):
+                raise StoreError(f"{file.path} is damaged: its steps are not those of its seal.")
         return columns
 
     def listed(self) -> tuple[Names, dict[str, Values]]:
@@ -55,43 +83,83 @@ class ChunkReader:
         self._names["rollup"] = join_names(columns["layer"], columns["quantity"])
         return self._names["rollup"], columns
 
-    def tap_of_row(self, file: str, index: TapIndex) -> NDArray[np.int64]:
-        """Index of the tap of each row of a file."""
-        if file not in self._names:
-            self._names[file] = join_names(**self._files[file].read(("layer", "quantity")))
-        names = self._names[file]
+    def tap_of_row(self, table: str, index: TapIndex) -> NDArray[np.int64]:
+        """Index of the tap of each row of a table."""
+        if table not in self._names:
+            self._names[table] = join_names(**self._read(table, _NAMES))
+        names = self._names[table]
         lost = [name for name in names.pairs if name not in index]
         if lost:
-            raise StoreError(f"{self._files[file].path} is damaged: {lost[0]} is in no rollup.")
+            shown = str(lost[0])[:200]
+            raise StoreError(f"{self._files[table].path} is damaged: {shown} is in no rollup.")
         return np.array([index[name] for name in names.pairs], np.int64)[names.place]
 
     def columns(
-        self, file: str, names: Iterable[str], groups: list[int] | None = None
+        self, table: str, names: Iterable[str], groups: list[int] | None = None
     ) -> dict[str, Any]:
         """Columns of all rows or of some row groups; lists are checked."""
         names = set(names)
-        wanted = names.union(*(group for group in _TOGETHER if names & group & _LISTS))
-        source = self._files[file]
-        columns = source.read(wanted, groups)
-        lists = {name: column for name, column in columns.items() if name in _LISTS}
+        wanted = names.union(*(group for group in _TOGETHER if names & group & LISTS))
+        columns = self._read(table, wanted, groups)
+        lists = {name: column for name, column in columns.items() if name in LISTS}
         for wrong, fault in _faults(lists, columns):
             if wrong.any():
                 row = int(np.flatnonzero(wrong)[0])
-                raise StoreError(f"{source.path} is damaged: row {row}: {fault}.")
+                path = self._files[table].path
+                raise StoreError(f"{path} is damaged: row {row}: {fault}.")
         return columns
 
+    def rows(self, names: Iterable[str]) -> dict[str, Any]:
+        """Columns of numbers and of lists of all taps in all steps."""
+        names = set(names)
+        found = self.columns("taps", names - LISTS)
+        lists = names & LISTS
+        if not lists:
+            return found
+        beside = self.columns("sketches", {*lists, "step", *_NAMES})
+        numbers = self._read("taps", ("step", *_NAMES))
+        if not _is_same_rows(numbers, beside):
+            path = self._files["sketches"].path
+            raise StoreError(f"{path} is damaged: its rows are not those of the taps.")
+        return found | {name: beside[name] for name in lists}
+
     def columns_of_tap(
-        self, file: str, index: TapIndex, tap: int, names: Iterable[str]
+        self, table: str, index: TapIndex, tap: int, names: Iterable[str]
     ) -> dict[str, Any] | None:
         """Columns of the rows of one tap, or None if there is none; reads few row groups."""
-        rows = np.flatnonzero(self.tap_of_row(file, index) == tap)
+        rows = np.flatnonzero(self.tap_of_row(table, index) == tap)
         if not len(rows):
             return None
-        starts = self._files[file].starts
+        starts = self._files[table].starts
         groups = np.unique(np.searchsorted(starts, rows, "right") - 1)
-        columns = self.columns(file, names, groups.tolist())
+        columns = self.columns(table, names, groups.tolist())
         local = _local(rows, groups, starts)
-        return {name: _pick(columns[name], local) for name in names}
+        return {name: pick(columns[name], local) for name in names}
+
+    def _read(
+        self,
+        table: str,
+        names: Iterable[str],
+        groups: list[int] | None = None,
+        told: Iterable[str] = (),
+    ) -> dict[str, Any]:
+        file = self._files[table]
+        columns = file.read(names, groups, told=list(told))
+        self.memory += file.memory
+        return columns
+
+
+def _is_same_rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two tables have the same steps and taps, row by row."""
+    if not np.array_equal(one["step"], other["step"]):
+        return False
+    return all(_texts_agree(one[name], other[name]) for name in _NAMES)
+
+
+def _texts_agree(one: Texts, other: Texts) -> bool:
+    place = {name: i for i, name in enumerate(one.names)}
+    codes = np.array([place.get(name, -1) for name in other.names], np.int64)
+    return len(one.codes) == len(other.codes) and bool(np.all(codes[other.codes] == one.codes))
 
 
 def _faults(
@@ -111,7 +179,7 @@ def _local(
     return rows - starts[of_row] + begins[np.searchsorted(groups, of_row)]
 
 
-def _pick(column: Values, rows: NDArray[np.int64]) -> Values:
+def pick(column: Values, rows: NDArray[np.int64]) -> Values:
     """Some rows of a column."""
     if isinstance(column, Ragged):
         return column.take(rows)

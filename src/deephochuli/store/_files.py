@@ -4,7 +4,33 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from pathlib import Path
+
+from deephochuli.errors import StoreError
+
+# Opening a pipe must not wait for its other end; Windows must not translate the ends of lines.
+_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def read_whole(path: Path, most_bytes: int) -> bytes:
+    """Bytes of a file: of a regular one, and no more than can be meant.
+
+    Raises:
+        StoreError: It is a pipe, a device or a folder, or too large.
+        OSError: It is missing or cannot be read.
+    """
+    handle = os.open(path, _READING)
+    with os.fdopen(handle, "rb", buffering=0) as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreError(f"{path} is no file")
+        if found.st_size > most_bytes:
+            raise StoreError(f"{path} has {found.st_size:,} bytes, more than {most_bytes:,}")
+        parts = [file.read(found.st_size)]
+        while (missing := found.st_size - sum(map(len, parts))) > 0 and parts[-1]:
+            parts.append(file.read(missing))
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def make_durable(path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.store._answers import TapInfo
-from deephochuli.store._parquet import Texts, Values
+from deephochuli.store._arrow import Texts, Values
 
 LISTED = (
     "layer",

@@ -12,11 +12,18 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from deephochuli.errors import SchemaVersionError, StoreError
-from deephochuli.store._files import write_atomically
+from deephochuli.store._files import read_whole, write_atomically
+from deephochuli.store._migrations import migrate_manifest
 from deephochuli.store._schema import SCHEMA_VERSION
 from deephochuli.store._text import as_utf8
 
 MANIFEST_NAME = "manifest.json"
+MOST_CHUNKS = 10**9
+
+# Far beyond any model, and few enough that reading them takes no time and memory to speak of.
+_MOST_BYTES = 1 << 26
+_MOST_ITEMS = 1 << 20
+_SHOWN_FAULTS = 5
 
 
 class _Data(BaseModel):
@@ -38,8 +45,24 @@ class OptimizerSummary(_Data):
     groups: list[dict[str, JsonValue]] = Field(default_factory=list[dict[str, JsonValue]])
 
 
+class Session(_Data):
+    """One stretch of recording: from the start, or from a resumption, to its end.
+
+    Attributes:
+        started: When it began.
+        first_step: Step from which training went on, once it is known.
+        ended: When it ended in order; None if it goes on, or was killed.
+        reason: Why it ended before training did, or None.
+    """
+
+    started: datetime | None = None
+    first_step: int | None = None
+    ended: datetime | None = None
+    reason: str | None = None
+
+
 class Manifest(_Data):
-    """Provenance of a run. The store fills in the fields up to ``n_chunks``, the recorder the rest.
+    """Provenance of a run. The store fills in the fields up to ``faults``, the recorder the rest.
 
     Attributes:
         schema_version: Version of the run folder.
@@ -50,6 +73,8 @@ class Manifest(_Data):
         stopped: Why recording ended before training did (disk cap, disk full), or None.
         n_steps: Recorded steps, once finished.
         n_chunks: Chunks, once finished.
+        sessions: Stretches of recording: more than one if the run was resumed.
+        faults: What could not be recorded, one sentence per cause.
         versions: Version by package: deephochuli, torch, numpy, python.
         platform: Operating system and processor.
         device: Where the model was, such as "cpu" or "cuda:0".
@@ -72,7 +97,9 @@ class Manifest(_Data):
     finished: bool = False
     stopped: str | None = None
     n_steps: int | None = None
-    n_chunks: int | None = None
+    n_chunks: int | None = Field(default=None, ge=0, le=MOST_CHUNKS)
+    sessions: list[Session] = Field(default_factory=list[Session])
+    faults: list[str] = Field(default_factory=list[str])
     versions: dict[str, str] = Field(default_factory=dict[str, str])
     platform: str = ""
     device: str = ""
@@ -114,37 +141,53 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     data = _read_object(path)
     version = data.get("schema_version")
-    if not isinstance(version, int) or isinstance(version, bool):
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise StoreError(
             f"{folder} is not a run folder of DeepHochuli: its {MANIFEST_NAME} has no whole "
             f"number 'schema_version'. Give the folder that a recording was written to."
         )
     if version > SCHEMA_VERSION:
         raise SchemaVersionError(
-            f"{folder} was written by a newer DeepHochuli: its schema version is {version}, this "
-            f"one reads up to {SCHEMA_VERSION}. Update with: pip install --upgrade deephochuli"
+            f"{folder} was written by a newer DeepHochuli: its schema version is "
+            f"{str(version)[:20]}, this one reads up to {SCHEMA_VERSION}. "
+            "Update with: pip install --upgrade deephochuli"
         )
-    extra = {name: data.pop(name) for name in set(data) - set(Manifest.model_fields)}
-    data["extra"] = {**extra, **cast("dict[str, Any]", data.get("extra") or {})}
+    data = migrate_manifest(data, version)
+    given: Any = data.pop("extra", None) or {}
+    if not isinstance(given, dict):
+        raise StoreError(f"{path} is damaged: extra: it should hold a JSON object.")
+    unknown = {name: data.pop(name) for name in set(data) - set(Manifest.model_fields)}
+    data["extra"] = {**unknown, **cast("dict[str, Any]", given)}
     try:
         return Manifest.model_validate_json(json.dumps(data))
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
-        )
+    except (ValidationError, RecursionError) as error:
         raise StoreError(
-            f"{path} is damaged: {faults}. The chunks beside it may be whole."
+            f"{path} is damaged: {_faults(error)}. The chunks beside it may be whole."
         ) from error
+
+
+def _faults(error: Exception) -> str:
+    """What is wrong with the fields of a manifest, in one line."""
+    if not isinstance(error, ValidationError) or error.error_count() > 100:
+        return "its fields are not those of a manifest"
+    faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+    more = "; ..." if len(faults) > _SHOWN_FAULTS else ""
+    return "; ".join(fault[:200] for fault in faults[:_SHOWN_FAULTS]) + more
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file."""
     try:
-        data = json.loads(path.read_bytes())
+        text = read_whole(path, _MOST_BYTES)
+        if sum(map(text.count, (b",", b"[", b"{"))) > _MOST_ITEMS:
+            raise StoreError(f"{path} is damaged or foreign: it holds too many values.")
+        data = json.loads(text)
+    except StoreError:
+        raise
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path} is damaged: it is not JSON ({error}).") from error
+        raise StoreError(f"{path} is damaged: it is not JSON ({str(error)[:200]}).") from error
     if not isinstance(data, dict):
         raise StoreError(f"{path} is damaged or foreign: it holds no JSON object.")
     return cast("dict[str, Any]", data)

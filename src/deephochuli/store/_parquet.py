@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,43 +16,72 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from deephochuli.errors import StoreError
-from deephochuli.store._ragged import Array, Ragged, offsets_of
-from deephochuli.store._schema import FILES, NUMPY_TYPES, SCHEMA_VERSION, Column
+from deephochuli.store._arrow import Values, is_given, to_numpy
+from deephochuli.store._files import read_whole
+from deephochuli.store._footer import MOST_FOOTER_BYTES, Footer, read_footer
+from deephochuli.store._migrations import FileLayout
+from deephochuli.store._pages import memory_of
+from deephochuli.store._ragged import offsets_of
+from deephochuli.store._schema import SCHEMA_VERSION, Column
+from deephochuli.store._seal import FileSeal, checksum
 
-Values: TypeAlias = Any
-"""A column in memory: an array, `Ragged` or `Texts`, as its kind has it."""
+_READ_FAULTS = (OSError, pa.ArrowException, ValueError, KeyError, MemoryError, OverflowError)
 
-_READ_FAULTS = (OSError, pa.ArrowException, ValueError, KeyError)
+# What no file of ours comes near to; beyond it, a file of a few bytes asks for gigabytes.
+_MOST_FILE_BYTES = 1 << 29
+_MOST_IN_A_FOOTER_LIST = 1 << 10
 
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """A column of few different texts: row i is ``names[codes[i]]``."""
-
-    codes: NDArray[np.int64]
-    names: list[str]
+MEMORY_ANY_FILE_MAY_TAKE = 1 << 28
+MEMORY_PER_BYTE = 16
+"""Files of ours unpack to five times their size; those of dull runs to more, but are small."""
 
 
-@dataclass(frozen=True, slots=True)
+def most_memory(n_bytes: int) -> int:
+    """Memory that files of some size may ask for when they are unpacked."""
+    return MEMORY_ANY_FILE_MAY_TAKE + MEMORY_PER_BYTE * n_bytes
+
+
 class ColumnFile:
-    """One Parquet file of a chunk, known to have our columns.
+    """One Parquet file of a chunk, read when it is first asked for something.
 
-    Attributes:
+    Args:
         path: Where it is.
-        columns: Its columns, by name.
-        footer: What Parquet says about it; kept, so that it is read once.
-        starts: First row of each row group, and the number of rows.
+        layout: Which columns it has.
+        identity: Metadata that it must repeat if it has it: run and number of the chunk.
+        seal: Its size and checksum, where they were written down.
+
+    Raises:
+        StoreError: The file is missing or has another size than it had; also from all methods,
+            when it is damaged.
     """
 
-    path: Path
-    columns: dict[str, Column]
-    footer: Any
-    starts: NDArray[np.int64]
+    def __init__(
+        self, path: Path, layout: FileLayout, identity: dict[str, str], seal: FileSeal | None
+    ) -> None:
+        self.path = path
+        self.columns = {column.name: column for column in layout.columns}
+        self.memory = 0  # that the last answer asked for
+        self._identity = identity | {"deephochuli.file": layout.file}
+        self._seal = seal
+        self._footer: Footer | None = None
+        self._metadata: Any = None
+        self._starts = np.zeros(1, np.int64)
+        self._memory: dict[tuple[int, str], int] = {}
+        self.n_bytes = self._measure()
 
     @property
-    def n_rows(self) -> int:
-        """Rows in the file."""
-        return int(self.starts[-1])
+    def starts(self) -> NDArray[np.int64]:
+        """First row of each row group, and the number of rows."""
+        if self._footer is None:
+            self.check()
+        return self._starts
+
+    def check(self) -> None:
+        """Verify the checksum, and that the footer is what it should be."""
+        try:
+            self._data()
+        except _READ_FAULTS as error:
+            raise _damaged(self.path, error) from error
 
     def read(
         self, names: Iterable[str], groups: Sequence[int] | None = None, *, told: Sequence[str] = ()
@@ -74,72 +101,83 @@ class ColumnFile:
             StoreError: The file is damaged.
         """
         names = list(names)
-        rows = self._table(names, groups)
         try:
-            found = {name: _column(rows.column(name), self.columns[name]) for name in names}
-            return found | {f"has_{name}": rows.column(name).is_valid().to_numpy() for name in told}
+            rows = self._table(names, groups)
+            found = {name: to_numpy(rows.column(name), self.columns[name]) for name in names}
+            return found | {f"has_{name}": is_given(rows.column(name)) for name in told}
         except _READ_FAULTS as error:
             raise _damaged(self.path, error) from error
+
+    def _measure(self) -> int:
+        try:
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise _damaged(self.path, error) from error
+        if self._seal is not None and size != self._seal.n_bytes:
+            fault = StoreError(f"it has {size:,} bytes and had {self._seal.n_bytes:,}")
+            raise _damaged(self.path, fault)
+        return size
+
+    def _data(self) -> bytes:
+        """The file. The first time it is verified, and its footer is read."""
+        data = read_whole(self.path, _MOST_FILE_BYTES)
+        if len(data) != self.n_bytes:
+            raise StoreError(f"it has {len(data):,} bytes and had {self.n_bytes:,}")
+        if self._footer is None:
+            if self._seal is not None and checksum(data) != self._seal.crc32:
+                raise StoreError("its checksum does not agree")
+            self._read_footer(data)
+        return data
+
+    def _read_footer(self, data: bytes) -> None:
+        footer = read_footer(data)
+        metadata = _open(data, None).metadata
+        schema = metadata.schema.to_arrow_schema()
+        _check_identity(schema.metadata or {}, self._identity)
+        _check_columns(schema, self.columns)
+        self._starts = offsets_of(np.array(footer.n_rows, np.int64))
+        self._footer, self._metadata = footer, metadata
 
     def _table(self, names: list[str], groups: Sequence[int] | None = None) -> pa.Table:
-        chosen = np.arange(len(self.starts) - 1) if groups is None else np.array(groups, np.int64)
-        try:
-            with _stream(self.path) as file:
-                reader = _open(file, self.footer)
-                table = reader.read_row_groups(chosen.tolist(), columns=names)
-            if table.num_rows != np.diff(self.starts)[chosen].sum():
-                raise StoreError(f"it holds {table.num_rows} rows, and says otherwise")
-            return table
-        except _READ_FAULTS as error:
-            raise _damaged(self.path, error) from error
+        data = self._data()
+        n_groups = len(self._starts) - 1
+        n_rows = np.diff(self._starts)
+        chosen = [i for i in (range(n_groups) if groups is None else groups) if n_rows[i]]
+        self.memory = sum(self._memory_of(data, group, name) for group in chosen for name in names)
+        if self.memory > most_memory(self.n_bytes):
+            raise StoreError(f"{self.n_bytes:,} bytes would become {self.memory:,} in memory")
+        table = _open(data, self._metadata).read_row_groups(chosen, columns=names)
+        if table.num_rows != n_rows[chosen].sum():
+            raise StoreError(f"it holds {table.num_rows} rows, and says otherwise")
+        return table
+
+    def _memory_of(self, data: bytes, group: int, name: str) -> int:
+        """Memory that a column of a row group asks for; its pages are walked once."""
+        if (group, name) not in self._memory:
+            assert self._footer is not None
+            place = self._footer.places[group][name]
+            self._memory[group, name] = memory_of(data, place)
+        return self._memory[group, name]
 
 
-def open_file(folder: Path, file: str, identity: dict[str, str]) -> ColumnFile:
-    """Read the footer of a file of a chunk and check that it is what it should be.
-
-    Args:
-        folder: The chunk.
-        file: "taps", "rollup" or "steps".
-        identity: Metadata that the file must repeat if it has it: run and number of the chunk.
-
-    Raises:
-        StoreError: The file is missing, damaged, of another run, or lacks a column.
-    """
-    path = folder / f"{file}.parquet"
-    columns = {column.name: column for column in FILES[file]}
-    try:
-        with _stream(path) as stream:
-            footer = _open(stream, None).metadata
-        schema = footer.schema.to_arrow_schema()
-        _check_identity(schema.metadata or {}, identity | {"deephochuli.file": file})
-        _check_columns(schema, columns)
-        counts = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
-    except _READ_FAULTS as error:
-        raise _damaged(path, error) from error
-    return ColumnFile(path, columns, footer, offsets_of(np.array(counts, np.int64)))
-
-
-def _stream(path: Path) -> pa.NativeFile | BinaryIO:
-    """Open file that pyarrow reads without the help of Python, and so in several threads."""
-    try:
-        return pa.OSFile(os.fspath(path))
-    except UnicodeEncodeError:  # a name that is no text: Python can open it, pyarrow cannot
-        return path.open("rb")
-
-
-def _open(stream: pa.NativeFile | BinaryIO, footer: pq.FileMetaData | None) -> pq.ParquetFile:
-    """Parquet reader that verifies the checksum of each page."""
+def _open(data: bytes, metadata: pq.FileMetaData | None) -> pq.ParquetFile:
+    """Parquet reader that verifies the checksum of each page, and believes no footer too much."""
     return pq.ParquetFile(
-        stream, metadata=footer, page_checksum_verification=True, pre_buffer=False
+        pa.BufferReader(data),
+        metadata=metadata,
+        page_checksum_verification=True,
+        pre_buffer=False,
+        thrift_container_size_limit=_MOST_IN_A_FOOTER_LIST,
+        thrift_string_size_limit=MOST_FOOTER_BYTES,
     )
 
 
-def _damaged(path: Path, error: Exception) -> StoreError:
+def _damaged(path: Path, error: BaseException) -> StoreError:
     if isinstance(error, StoreError):
-        return StoreError(f"{path} is damaged or foreign: {error}.")
+        return StoreError(f"{path} is damaged or foreign: {str(error).rstrip('.')}.")
     if isinstance(error, FileNotFoundError):
         return StoreError(f"{path} is missing.")
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
     return StoreError(f"{path} is damaged or cannot be read: {reason}")
 
 
@@ -147,13 +185,13 @@ def _check_identity(metadata: dict[bytes, bytes], expected: dict[str, str]) -> N
     """Refuse a file of a newer schema, and one that says that it belongs elsewhere."""
     about = {name.decode(): value.decode() for name, value in metadata.items()}
     version = about.get("deephochuli.schema_version", "1")
-    if not version.isdecimal() or int(version) > SCHEMA_VERSION:
+    if not version.isdecimal() or len(version) > 9 or int(version) > SCHEMA_VERSION:
         raise StoreError(
-            f"its schema version is {version}, this DeepHochuli reads up to {SCHEMA_VERSION}"
+            f"its schema version is {version[:40]}, this DeepHochuli reads up to {SCHEMA_VERSION}"
         )
     for name, value in expected.items():
         if about.get(name, value) != value:
-            raise StoreError(f"{name} is {about[name]}, not {value}: it is out of place")
+            raise StoreError(f"{name} is {about[name][:80]}, not {value}: it is out of place")
 
 
 def _check_columns(schema: pa.Schema, columns: dict[str, Column]) -> None:
@@ -164,7 +202,7 @@ def _check_columns(schema: pa.Schema, columns: dict[str, Column]) -> None:
             raise StoreError(f"it has no column {name!r}")
         found = schema.field(index).type
         if not _is_same_type(found, column.arrow_type):
-            raise StoreError(f"column {name!r} holds {found}, not {column.arrow_type}")
+            raise StoreError(f"column {name!r} holds {str(found)[:80]}, not {column.arrow_type}")
 
 
 def _is_same_type(found: pa.DataType, expected: pa.DataType) -> bool:
@@ -175,43 +213,3 @@ def _is_same_type(found: pa.DataType, expected: pa.DataType) -> bool:
         plain = found.value_type if pa.types.is_dictionary(found) else found
         return pa.types.is_string(plain) or pa.types.is_large_string(plain)
     return found == expected
-
-
-def _column(chunked: pa.ChunkedArray, column: Column) -> Values:
-    """Numpy form of a column."""
-    if chunked.null_count and not column.nullable:
-        raise StoreError(f"column {column.name!r} has rows without a value")
-    if column.kind == "text":
-        return _texts(chunked)
-    if column.is_list:
-        parts = [_ragged(array) for array in chunked.chunks]
-        return Ragged.joined(parts, NUMPY_TYPES[column.kind])
-    return _numbers(chunked, column)
-
-
-def _texts(chunked: pa.ChunkedArray) -> Texts:
-    if not pa.types.is_dictionary(chunked.type):
-        chunked = chunked.dictionary_encode()
-    if not chunked.num_chunks:
-        return Texts(np.empty(0, np.int64), [])
-    array = chunked.unify_dictionaries().combine_chunks()
-    return Texts(array.indices.to_numpy().astype(np.int64), array.dictionary.to_pylist())
-
-
-def _numbers(chunked: pa.ChunkedArray, column: Column) -> Array:
-    if chunked.null_count:
-        chunked = chunked.fill_null(float("nan") if column.kind == "f8" else -1)
-    return chunked.to_numpy()
-
-
-def _ragged(array: pa.ListArray) -> Ragged:
-    """Lists of an Arrow list array; null rows take no room."""
-    present: NDArray[np.bool_] = array.is_valid().to_numpy(zero_copy_only=False)
-    lengths = np.diff(array.offsets.to_numpy()).astype(np.int64) * present
-    values = array.flatten()
-    if values.null_count:
-        raise StoreError("a list has elements without a value")
-    ragged = Ragged(values.to_numpy(), offsets_of(lengths), present)
-    if ragged.offsets[-1] != len(ragged.values):
-        raise StoreError("the lengths of the lists do not add up to the number of values")
-    return ragged

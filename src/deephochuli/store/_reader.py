@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,17 +13,17 @@ from numpy.typing import NDArray
 
 from deephochuli.errors import DeepHochuliWarning, StoreError
 from deephochuli.store._answers import Channels, Damage, MergedTap, Rollups, TapInfo
-from deephochuli.store._chunk import chunk_name
-from deephochuli.store._chunks import ChunkReader
+from deephochuli.store._arrow import Values
+from deephochuli.store._chunks import ChunkReader, pick
+from deephochuli.store._cover import chunk_name, chunk_numbers, cover, gaps
 from deephochuli.store._listing import list_taps
 from deephochuli.store._manifest import MANIFEST_NAME, Manifest, read_manifest
 from deephochuli.store._merge import merge_by_tap
-from deephochuli.store._parquet import Values
+from deephochuli.store._parquet import most_memory
 from deephochuli.store._ragged import LIST_TYPES, Array, Frame, Ragged
 from deephochuli.store._rows import Counts, Keys
 from deephochuli.store._schema import NUMPY_TYPES, SPAN_COLUMNS, STEP_COLUMNS, TAP_COLUMNS
 
-_CHUNK = re.compile(r"chunk-(\d{6,})")
 _SPAN = tuple(c.name for c in SPAN_COLUMNS)
 _T = TypeVar("_T")
 
@@ -61,7 +60,7 @@ def open_run(path: str | os.PathLike[str]) -> RunReader:
     if not folder.is_dir():
         raise StoreError(f"{folder} is a file, not a run folder. Give the folder of the run.")
     if not (folder / MANIFEST_NAME).exists():
-        if any(_CHUNK.fullmatch(p.name) for p in _entries(folder)):
+        if chunk_numbers(_entries(folder)):
             raise StoreError(f"{folder} is a damaged run folder: {MANIFEST_NAME} is missing.")
         raise StoreError(
             f"{folder} is not a run folder: it has no {MANIFEST_NAME}. Give the folder that a "
@@ -70,10 +69,10 @@ def open_run(path: str | os.PathLike[str]) -> RunReader:
     return RunReader(folder, read_manifest(folder))
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What is in a folder, by name."""
+def _entries(folder: Path) -> list[str]:
+    """Names of what is in a folder."""
     try:
-        return sorted(folder.iterdir())
+        return [path.name for path in folder.iterdir()]
     except OSError as error:
         raise StoreError(f"{folder} cannot be read: {error.strerror or error}.") from error
 
@@ -93,15 +92,43 @@ class RunReader:
         path: The folder.
         manifest: Provenance.
         damaged: Chunks that were left out until now.
+        superseded: Chunks whose steps were recorded again after the run was resumed.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
         self.damaged: list[Damage] = []
+        self.superseded: list[str] = []
         self._cache: dict[str, Any] = {}
+        self._opened: dict[int, ChunkReader] = {}
+        self._left_out: set[int] = set()
         self._chunks: list[ChunkReader] = []
         self._open_chunks()
+
+    def refresh(self) -> bool:
+        """See what another process has written since: new chunks, and the manifest.
+
+        Between two calls all answers are about the same chunks, whatever is written meanwhile.
+        Rows of the chunk that is still open are not there yet; a writer publishes it after some
+        steps, or some seconds (see `RunWriter`).
+
+        Returns:
+            Whether anything has changed.
+
+        Raises:
+            StoreError: The folder is gone, or holds another run now.
+        """
+        manifest = read_manifest(self.path)
+        if manifest.run_id != self.manifest.run_id:
+            raise StoreError(f"{self.path} holds another run than before. Open it again.")
+        known = self.manifest, list(self._opened), len(self.damaged)
+        self.manifest = manifest
+        self._open_chunks()
+        has_changed = known != (manifest, list(self._opened), len(self.damaged))
+        if has_changed:
+            self._cache.clear()
+        return has_changed
 
     @property
     def finished(self) -> bool:
@@ -163,7 +190,7 @@ class RunReader:
             The steps, and for each the keys and their counts.
         """
         names = ("step", "key", "count")
-        columns = self._answer(lambda: self._tap_columns("taps", layer, quantity, names))
+        columns = self._answer(lambda: self._tap_columns("sketches", layer, quantity, names))
         pairs = zip(columns["key"].rows(), columns["count"].rows(), strict=True)
         return columns["step"], list(pairs)
 
@@ -200,22 +227,51 @@ class RunReader:
         return Channels(**{name: columns[name] for name in span}, **lists)
 
     def _open_chunks(self) -> None:
-        """Read the footers of all chunks; note those that are missing or damaged."""
-        names = [path.name for path in _entries(self.path)]
-        numbers = {int(match[1]) for name in names if (match := _CHUNK.fullmatch(name))}
-        count = max(max(numbers, default=-1) + 1, self.manifest.n_chunks or 0)
-        for number in range(count):
-            folder = self.path / chunk_name(number)
-            try:
-                if number not in numbers:
-                    raise StoreError(f"{folder} is missing.")
-                self._chunks.append(ChunkReader(folder, number, self.manifest.run_id))
-            except StoreError as error:
-                self._report(folder.name, error)
+        """Open the chunks that are new; note those that are missing or damaged."""
+        numbers = chunk_numbers(_entries(self.path))
+        for number in sorted(numbers - self._opened.keys() - self._left_out):
+            self._open(number)
+        known = numbers | self._opened.keys() | self._left_out
+        for first, last in gaps(known, self.manifest.n_chunks or 0):
+            self._miss(first, last)
+        self._choose()
+
+    def _open(self, number: int) -> None:
+        folder = self.path / chunk_name(number)
+        version = self.manifest.schema_version
+        try:
+            self._opened[number] = ChunkReader(folder, number, self.manifest.run_id, version)
+        except StoreError as error:
+            self._leave_out(number, error)
+
+    def _miss(self, first: int, last: int) -> None:
+        """Note missing chunks; one that came while the folder was being listed is none."""
+        if first == last:
+            folder = self.path / chunk_name(first)
+            if folder.exists():
+                self._open(first)
+            else:
+                self._leave_out(first, StoreError(f"{folder} is missing."))
+            return
+        names = f"{chunk_name(first)} to {chunk_name(last)}"
+        if names not in [damage.chunk for damage in self.damaged]:
+            self._report(names, StoreError(f"{self.path / names} are missing."))
+
+    def _choose(self) -> None:
+        """Find the chunks that count: not damaged, and not superseded by a later session."""
+        chunks = [self._opened[number] for number in sorted(self._opened)]
+        self._chunks = cover(chunks)
+        counted = {chunk.number for chunk in self._chunks}
+        self.superseded = [chunk.name for chunk in chunks if chunk.number not in counted]
+
+    def _leave_out(self, number: int, error: StoreError) -> None:
+        self._opened.pop(number, None)
+        self._left_out.add(number)
+        self._report(chunk_name(number), error)
 
     def _report(self, chunk: str, error: StoreError) -> None:
         self.damaged.append(Damage(chunk, str(error)))
-        warnings.warn(f"{error} The run is read without {chunk}.", DeepHochuliWarning, stacklevel=5)
+        warnings.warn(f"{error} The run is read without {chunk}.", DeepHochuliWarning, stacklevel=6)
 
     def _answer(self, compute: Callable[[], _T]) -> _T:
         """Compute, once more after each chunk that turns out to be damaged."""
@@ -228,13 +284,21 @@ class RunReader:
     def _each(self, read: Callable[[ChunkReader], _T]) -> list[_T]:
         """Answers of all chunks. A damaged one is dropped, and the whole question asked again."""
         answers: list[_T] = []
+        memory, most = 0, most_memory(sum(chunk.n_bytes for chunk in self._chunks))
         for chunk in self._chunks:
+            chunk.memory = 0
             try:
                 answers.append(read(chunk))
             except StoreError as error:
-                self._chunks.remove(chunk)
-                self._report(chunk.name, error)
+                self._leave_out(chunk.number, error)
+                self._choose()
                 raise _ChunkDroppedError from error
+            memory += chunk.memory
+            if memory > most:
+                raise StoreError(
+                    f"{self.path} cannot be read at once: it asks for more than {most:,} bytes of "
+                    "memory, far more than its files have. Ask for one tap, or for fewer columns."
+                )
         return answers
 
     def _steps(self) -> dict[str, Array]:
@@ -272,30 +336,38 @@ class RunReader:
             cache |= {name: _join(parts, name)[cache["sort"]] for name in missing}
         return {name: cache[name] for name in ("tap", *names)}
 
-    def _columns(self, file: str, names: Sequence[str]) -> dict[str, Any]:
-        """Columns of all rows of a file of each chunk, chunk after chunk."""
-        cache: dict[str, Any] = self._cache.setdefault(f"columns of {file}", {})
+    def _columns(self, table: str, names: Sequence[str]) -> dict[str, Any]:
+        """Columns of all rows of a table of each chunk, chunk after chunk."""
+        cache: dict[str, Any] = self._cache.setdefault(f"columns of {table}", {})
         index = self._index()
         if "tap" not in cache:
-            taps = self._each(lambda c: c.tap_of_row(file, index))
+            taps = self._each(lambda c: c.tap_of_row(table, index))
             cache["tap"] = np.concatenate([np.empty(0, np.int64), *taps])
             numbers = [chunk.number for chunk in self._chunks]
             cache["chunk"] = np.repeat(np.array(numbers, np.int64), [len(tap) for tap in taps])
         missing = [name for name in names if name not in cache]
         if missing:
-            parts = self._each(lambda c: c.columns(file, missing))
+            parts = self._each(lambda c: _read_rows(c, table, missing))
             cache |= {name: _join(parts, name) for name in missing}
         return {name: cache[name] for name in ("tap", "chunk", *names)}
 
     def _tap_columns(
-        self, file: str, layer: str, quantity: str, names: Sequence[str]
+        self, table: str, layer: str, quantity: str, names: Sequence[str]
     ) -> dict[str, Any]:
-        """Columns of one tap over all chunks that hold it."""
+        """Columns of one tap over all chunks that hold it; those of all taps may be known."""
         tap = self.find(layer, quantity)
         index = self._index()
-        parts = self._each(lambda c: c.columns_of_tap(file, index, tap, names))
-        found = [part for part in parts if part is not None]
-        return {name: _join(found, name) for name in names}
+        known: dict[str, Any] = self._cache.get(f"columns of {table}", {})
+        missing = [name for name in names if name not in known]
+        found: dict[str, Any] = {}
+        if missing:
+            parts = self._each(lambda c: c.columns_of_tap(table, index, tap, missing))
+            present = [part for part in parts if part is not None]
+            found = {name: _join(present, name) for name in missing}
+        if len(missing) < len(names):
+            rows = np.flatnonzero(known["tap"] == tap)
+            found |= {name: pick(known[name], rows) for name in names if name in known}
+        return found
 
     def _whole(self, layer: str, quantity: str) -> MergedTap:
         names = (*_SPAN, *SCALARS, *LIST_TYPES)
@@ -306,6 +378,11 @@ class RunReader:
         lists: dict[str, Any] = {name: merged.lists[name][0] for name in LIST_TYPES}
         span = {name: int(merged.numbers[name][0]) for name in _SPAN}
         return MergedTap(info=info, numbers=numbers, **span, **lists)
+
+
+def _read_rows(chunk: ChunkReader, table: str, names: Sequence[str]) -> dict[str, Any]:
+    """Columns of all rows of a chunk."""
+    return chunk.rows(names) if table == "taps" else chunk.columns(table, names)
 
 
 def _rollups(columns: dict[str, Any], lists: Sequence[str]) -> Rollups:

@@ -1,8 +1,9 @@
 """What the files of a run folder hold: one table of columns, and the Parquet schemas made of it.
 
 `TAP_COLUMNS` and `STEP_COLUMNS` are the only place where a column is defined: name, type, unit,
-meaning, and how values of several steps become one (``merge``). taps.parquet has a row for each
-recorded step and tap; rollup.parquet has the same columns, merged over the steps of its chunk.
+meaning, and how values of several steps become one (``merge``). A row of taps.parquet holds the
+numbers of one tap in one recorded step, the same row of sketches.parquet its lists;
+rollup.parquet has the columns of both, merged over the steps of its chunk.
 """
 
 # pyarrow ships no type stubs, so that everything it returns is unknown to the checker.
@@ -18,8 +19,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
-"""Version of the run folder; a reader refuses a higher one."""
+SCHEMA_VERSION = 2
+"""Version of the run folder; a reader refuses a higher one, and migrates lower ones."""
 
 Kind = Literal["text", "i2", "u2", "i4", "i8", "f8", "bool"]
 Merge = Literal["same", "first", "sum", "fsum", "least", "greatest", "keys", "lanes", "derived"]
@@ -122,7 +123,7 @@ TAP_COLUMNS: tuple[Column, ...] = (
     _list("ratio", "i2", "dw: floor(log2|dw|) - floor(log2|w|)", "keys", nullable=True),
     _list("ratio_count", "i8", "dw: moved elements with w != 0", "keys", nullable=True),
 )  # fmt: skip
-"""Columns that taps.parquet and rollup.parquet share."""
+"""Columns of what is known of a tap; rollup.parquet has them all."""
 
 STEP = Column("step", "i8", "steps", "optimizer step, from 0", "first")
 SPAN_COLUMNS: tuple[Column, ...] = (
@@ -145,8 +146,15 @@ STEP_COLUMNS: tuple[Column, ...] = (
 HISTOGRAMS: dict[str, str] = {"key": "count", "ratio": "ratio_count"}
 """Columns of keys, each with its column of counts."""
 
+LISTS = frozenset(column.name for column in TAP_COLUMNS if column.is_list)
+"""Columns of lists."""
+
+# What lists must agree with stands beside them, so that each file can be checked by itself.
+_BESIDE_LISTS = ("layer", "quantity", "n", "n_per_channel")
+
 FILES: dict[str, tuple[Column, ...]] = {
-    "taps": (STEP, *TAP_COLUMNS),
+    "taps": (STEP, *(c for c in TAP_COLUMNS if not c.is_list)),
+    "sketches": (STEP, *(c for c in TAP_COLUMNS if c.is_list or c.name in _BESIDE_LISTS)),
     "rollup": (*SPAN_COLUMNS, *TAP_COLUMNS),
     "steps": STEP_COLUMNS,
 }
@@ -158,6 +166,11 @@ def arrow_schema(file: str, metadata: dict[str, str] | None = None) -> pa.Schema
     fields = [pa.field(c.name, c.arrow_type, nullable=c.nullable) for c in FILES[file]]
     about = {"deephochuli.schema_version": str(SCHEMA_VERSION), "deephochuli.file": file}
     return pa.schema(fields, metadata=about | (metadata or {}))
+
+
+def leaf_of(column: Column) -> str:
+    """Path of the values of a column in Parquet."""
+    return f"{column.name}.list.element" if column.is_list else column.name
 
 
 def merged_by(*rules: Merge, columns: Iterable[Column] = TAP_COLUMNS) -> list[Column]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from deephochuli.store._ragged import Array, Frame, Ragged
 from deephochuli.store._rows import StepRow
-from deephochuli.store._schema import FILES, Column, arrow_schema
+from deephochuli.store._schema import FILES, Column, arrow_schema, leaf_of
 from deephochuli.store._taps import Taps
 
 # Split into streams of bytes, counts and keys take 40 % less room after zstd than plain, dictionary
@@ -30,16 +30,11 @@ def open_writer(sink: BinaryIO, file: str, metadata: dict[str, str]) -> pq.Parqu
         "compression": "zstd",
         "compression_level": _LEVEL,
         "use_dictionary": [c.name for c in columns if c.kind == "text"],
-        "column_encoding": {_leaf(c): "BYTE_STREAM_SPLIT" for c in columns if _is_split(c)},
+        "column_encoding": {leaf_of(c): "BYTE_STREAM_SPLIT" for c in columns if _is_split(c)},
         "write_statistics": ["step", "step_first", "step_last", "layer", "quantity"],
         "write_page_checksum": True,
     }
     return pq.ParquetWriter(sink, arrow_schema(file, metadata), **options)
-
-
-def _leaf(column: Column) -> str:
-    """Path of the column of values in Parquet."""
-    return f"{column.name}.list.element" if column.is_list else column.name
 
 
 def _is_split(column: Column) -> bool:
@@ -51,7 +46,7 @@ def frame_table(frame: Frame, file: str, taps: Taps) -> pa.Table:
 
     Args:
         frame: Rows; its column dtype holds indices into ``taps.dtypes``, step_first is the step.
-        file: "taps" or "rollup".
+        file: "taps", "sketches" or "rollup".
         taps: What the indices in ``frame.tap`` mean.
     """
     arrays = [_array(column, frame, taps) for column in FILES[file]]
@@ -73,11 +68,13 @@ def _array(column: Column, frame: Frame, taps: Taps) -> pa.Array:
 
 
 def _coded(indices: Array, names: list[str]) -> pa.Array:
-    """Dictionary array of names used, without those that are not."""
+    """Dictionary array of the names used, each once: Parquet writes others without a dictionary."""
     used, codes = np.unique(indices, return_inverse=True)
+    places: dict[str, int] = {}
+    place = [places.setdefault(names[i], len(places)) for i in used.tolist()]
     return pa.DictionaryArray.from_arrays(
-        pa.array(codes.astype(np.int32)), pa.array([names[i] for i in used], pa.string())
-    ).cast(pa.dictionary(pa.int32(), pa.string()))
+        pa.array(np.array(place, np.int32)[codes]), pa.array(list(places), pa.string())
+    )
 
 
 def _list_array(lists: Ragged, column: Column) -> pa.Array:

@@ -19,7 +19,7 @@ from deephochuli.store._ragged import Frame
 from deephochuli.store._rows import StepRow, TapRow
 from deephochuli.store._taps import Taps
 
-_CHUNKS_PER_DOUBLING = 64
+_CHUNKS_PER_DOUBLING = 32
 _ROW_BYTES = 512
 
 
@@ -179,7 +179,7 @@ class RunWriter:
         if draft is None:
             return
         try:
-            size = draft.complete()
+            size = draft.complete(0, 0)
             if self._max_bytes is not None and self._n_bytes + size > self._max_bytes:
                 raise StoreError(f"the cap of {self._max_bytes:,} bytes is reached")
             draft.publish()

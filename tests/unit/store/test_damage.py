@@ -14,8 +14,9 @@ from deephochuli.errors import DeepHochuliWarning, SchemaVersionError, StoreErro
 from deephochuli.store import RunReader, StepRow, open_run
 from deephochuli.store._tables import open_writer
 from tests.unit.store.drawn import draw_run, tap_row, write_run
+from tests.unit.store.seals import crc_of, reseal
 
-FILES = ("taps", "rollup", "steps")
+FILES = ("taps", "sketches", "rollup", "steps")
 CHUNK = "chunk-000001"
 LISTS = ("key", "count", "ratio", "ratio_count", "positive", "zero", "nonfinite")
 
@@ -51,6 +52,7 @@ def answers(path: Path) -> list[object]:
 def ask(reader: RunReader) -> list[object]:
     rollups = reader.rollups([*LISTS])
     found: list[object] = [reader.steps, reader.all_scalars(), rollups.numbers, rollups.chunk]
+    found += [ragged.rows() for ragged in reader.records([*LISTS]).lists.values()]
     found += [ragged.rows() for ragged in rollups.lists.values()]
     for tap in reader.taps():
         steps, pairs = reader.history(tap.layer, tap.quantity)
@@ -131,7 +133,7 @@ class TestNoRun:
         data = json.loads((run / "manifest.json").read_text())
         (run / "manifest.json").write_text(json.dumps(data | {"schema_version": 7, "seed": []}))
         with pytest.raises(
-            SchemaVersionError, match=r"version is 7, this one reads up to 1. Update"
+            SchemaVersionError, match=r"version is 7, this one reads up to 2. Update"
         ):
             open_run(run)
 
@@ -150,8 +152,10 @@ class TestNoRun:
 
 
 class TestDamagedChunks:
-    def check(self, run, reason):
+    def check(self, run, reason, *, sealed: bool = True):
         """The chunk is left out with one warning, and all else is said as before."""
+        if sealed:
+            reseal(run / CHUNK)
         with pytest.warns(DeepHochuliWarning, match=reason) as caught:
             found = answers(run)
         assert len(caught) == 1
@@ -168,6 +172,49 @@ class TestDamagedChunks:
         data = path.read_bytes()
         path.write_bytes(data[: int(len(data) * share)])
         self.check(run, f"{file}.parquet is damaged or")
+
+    @pytest.mark.parametrize("file", FILES)
+    def test_a_file_that_is_not_as_it_was_sealed(self, run, file):
+        path = run / CHUNK / f"{file}.parquet"
+        data = path.read_bytes()
+        path.write_bytes(data + b"\0")
+        with pytest.warns(DeepHochuliWarning, match="has .* bytes and had"):
+            assert open_run(run).n_chunks == 2
+        flip(path, len(data) // 2)
+        path.write_bytes(path.read_bytes()[:-1])
+        self.check(run, "its checksum does not agree", sealed=False)
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"run_id": "another"}, "run_id is another, not .* out of place"),
+            ({"chunk": 0}, "chunk is 0, not 1: it is out of place"),
+            ({"schema_version": 3}, "schema version is 3, this DeepHochuli reads up to 2"),
+            ({"step_first": -1}, "-1 is no whole number"),
+            ({"step_last": True}, "True is no whole number"),
+            ({"n_steps": 0}, "its steps contradict each other"),
+            ({"files": {}}, "seal does not name"),
+            ({"files": []}, "chunk.json is damaged"),
+            ({"more": 1}, "chunk.json is damaged"),
+            ({"step_last": 10**9}, "its steps are not those of its seal"),
+        ],
+    )
+    def test_a_seal_that_contradicts(self, run, change, reason):
+        if "files" in change:
+            write_seal(run / CHUNK, change)
+        else:
+            reseal(run / CHUNK, **change)
+        self.check(run, reason, sealed=False)
+
+    def test_a_seal_that_is_missing_or_no_seal(self, run):
+        path = run / CHUNK / "chunk.json"
+        text = path.read_text()
+        for content in ("", "[]", "[" * 50_000, text.replace("1", "2", 1), text + " " * 70_000):
+            path.write_text(content)
+            with pytest.warns(DeepHochuliWarning, match="chunk.json is damaged"):
+                assert open_run(run).n_chunks == 2
+        path.unlink()
+        self.check(run, "chunk.json is missing", sealed=False)
 
     @pytest.mark.parametrize("file", FILES)
     def test_a_missing_file(self, run, file):
@@ -187,22 +234,29 @@ class TestDamagedChunks:
         other = write_run(tmp_path / "other", draw_run(6, seed=1, n_layers=2), chunk_steps=2)
         shutil.rmtree(run / CHUNK)
         shutil.copytree(other / CHUNK, run / CHUNK)
-        self.check(run, "deephochuli.run_id is .* out of place")
+        self.check(run, "run_id is .* out of place")
 
     def test_a_file_of_a_newer_schema(self, run):
         path = run / CHUNK / "taps.parquet"
         table = pq.read_table(path)
-        metadata = table.schema.metadata | {b"deephochuli.schema_version": b"2"}
+        metadata = table.schema.metadata | {b"deephochuli.schema_version": b"3"}
         pq.write_table(table.replace_schema_metadata(metadata), path)
-        self.check(run, "schema version is 2, this DeepHochuli reads up to 1")
+        self.check(run, "schema version is 3, this DeepHochuli reads up to 2")
 
     @pytest.mark.parametrize(
         ("file", "column", "values", "reason"),
         [
-            ("taps", "key", lambda rows: [row[:-1] for row in rows], "differ in length"),
-            ("taps", "key", lambda rows: [row[::-1] for row in rows], "not increase strictly"),
-            ("taps", "count", lambda rows: [[-c for c in row] for row in rows], "count below 1"),
-            ("taps", "n", lambda rows: [n + 1 for n in rows], "does not add up to 'n'"),
+            ("sketches", "key", lambda rows: [row[:-1] for row in rows], "differ in length"),
+            ("sketches", "key", lambda rows: [row[::-1] for row in rows], "not increase strictly"),
+            (
+                "sketches",
+                "count",
+                lambda rows: [[-c for c in row] for row in rows],
+                "count below 1",
+            ),
+            ("sketches", "n", lambda rows: [n + 1 for n in rows], "does not add up to 'n'"),
+            ("sketches", "step", lambda rows: [9 for _ in rows], "rows are not those of the taps"),
+            ("sketches", "layer", lambda rows: ["stem" for _ in rows], "not those of the taps"),
             ("taps", "layer", lambda rows: ["elsewhere" for _ in rows], "is in no rollup"),
             ("rollup", "count", lambda rows: [[c + 1 for c in r] for r in rows], "add up to 'n'"),
             ("rollup", "zero", lambda rows: [r and r[1:] for r in rows], "differ in length"),
@@ -219,9 +273,10 @@ class TestDamagedChunks:
     def test_a_missing_column_and_a_column_of_another_type(self, run):
         path = run / CHUNK / "taps.parquet"
         table = pq.read_table(path)
-        pq.write_table(table.drop_columns("key"), path)
-        with pytest.warns(DeepHochuliWarning, match="has no column 'key'"):
-            open_run(run)
+        pq.write_table(table.drop_columns("n"), path)
+        reseal(run / CHUNK)
+        with pytest.warns(DeepHochuliWarning, match="has no column 'n'"):
+            answers(run)
         text = table.set_column(
             table.schema.get_field_index("n"), "n", table["n"].cast(pa.string())
         )
@@ -258,7 +313,8 @@ def test_taps_are_numbered_anew_when_a_chunk_is_dropped(tmp_path):
     first = tap_row(values, layer="layer0", order=0)
     run = [(StepRow(step=i, wall_s=0.0), [*later, first][: 2 + (i == 1)]) for i in range(3)]
     path = write_run(tmp_path / "run", run, chunk_steps=1)
-    rewrite(path / CHUNK / "taps.parquet", replace_column("n", lambda rows: [9 for _ in rows]))
+    rewrite(path / CHUNK / "sketches.parquet", replace_column("n", lambda rows: [9 for _ in rows]))
+    reseal(path / CHUNK)
     reader = open_run(path)
     assert [tap.layer for tap in reader.taps()] == ["layer0", "layer1", "layer2"]
     assert reader.scalars("layer2", "z")["max_abs"].tolist() == [2.0, 2.0, 2.0]
@@ -277,17 +333,29 @@ def flip(path: Path, position: int) -> None:
     path.write_bytes(data)
 
 
+def write_seal(folder: Path, changes: dict) -> None:
+    """A seal that says something else, with the right checksum of itself."""
+    body = json.loads((folder / "chunk.json").read_text()) | changes
+    body.pop("crc32")
+    (folder / "chunk.json").write_text(json.dumps(body | {"crc32": crc_of(body)}))
+
+
 def check_flips(run: Path, said: list[object], file: str, positions) -> int:
-    """A flipped bit is noticed, or changes nothing that is said. Returns how many were noticed."""
+    """A flipped bit is noticed, or changes nothing that is said. Returns how many were noticed.
+
+    The chunk is sealed again, so that it is not the checksum that notices.
+    """
     path = run / CHUNK / f"{file}.parquet"
     original = path.read_bytes()
     noticed = 0
     for position in positions:
         flip(path, position)
+        reseal(run / CHUNK)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found = answers(run)
         path.write_bytes(original)
+        reseal(run / CHUNK)
         noticed += bool(caught)
         assert caught or found == said, f"byte {position} of {len(original)}"
     return noticed

@@ -28,7 +28,7 @@ def totals(run) -> dict[tuple[str, str], int]:
 
 def test_pyarrow_dataset(written):
     run, path = written
-    files = [str(p) for p in sorted(path.glob("chunk-*/taps.parquet"))]
+    files = [str(p) for p in sorted(path.glob("chunk-*/sketches.parquet"))]
     table = ds.dataset(files).to_table(filter=ds.field("quantity") == "dw")
     assert table.num_rows == sum(row.quantity == "dw" for _, rows in run for row in rows)
     keys = {tuple(row.key.tolist()) for _, rows in run for row in rows if row.quantity == "dw"}
@@ -46,7 +46,7 @@ def test_pandas(written):
 def test_duckdb(written):
     duckdb = pytest.importorskip("duckdb")
     run, path = written
-    source = f"'{path}/chunk-*/taps.parquet'"
+    source = f"'{path}/chunk-*/sketches.parquet'"
     query = f"select layer, quantity, sum(list_sum(count)) from {source} group by all"
     assert {(a, b): int(n) for a, b, n in duckdb.sql(query).fetchall()} == totals(run)
 
@@ -62,7 +62,7 @@ def test_polars(written):
 
 def test_files_say_what_they_are_and_null_is_not_nan(written):
     _, path = written
-    for file in ("taps", "rollup", "steps"):
+    for file in ("taps", "sketches", "rollup", "steps"):
         metadata = pq.read_schema(path / "chunk-000001" / f"{file}.parquet").metadata
         assert metadata[b"deephochuli.schema_version"] == str(SCHEMA_VERSION).encode()
         assert metadata[b"deephochuli.file"] == file.encode()
@@ -77,7 +77,9 @@ def test_files_say_what_they_are_and_null_is_not_nan(written):
 
 def test_rows_of_a_tap_lie_together_in_the_order_of_steps(written):
     _, path = written
-    for file in sorted(path.glob("chunk-*/taps.parquet")):
+    for file in sorted(
+        [*path.glob("chunk-*/taps.parquet"), *path.glob("chunk-*/sketches.parquet")]
+    ):
         rows = pq.read_table(file, columns=["layer", "quantity", "step"]).to_pylist()
         names = [(row["layer"], row["quantity"]) for row in rows]
         runs = [name for i, name in enumerate(names) if not i or names[i - 1] != name]

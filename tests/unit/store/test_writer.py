@@ -304,9 +304,10 @@ def test_files_are_on_the_disk_before_the_chunk_gets_its_name(tmp_path, monkeypa
     )
     append_all(writer, small_run(1))
     writer.flush()
-    files = ["rollup.parquet", "steps.parquet", "taps.parquet"]
-    assert sorted(done[:3]) == files
-    assert done[3:] == [".draft-chunk-000000", "rename", "run"]
+    names = ("rollup", "sketches", "steps", "taps")
+    files = ["chunk.json", *(f"{name}.parquet" for name in names)]
+    assert sorted(done[:5]) == files
+    assert done[5:] == [".draft-chunk-000000", "rename", "run"]
 
 
 def test_the_cap_is_kept(tmp_path):
