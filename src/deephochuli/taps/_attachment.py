@@ -16,7 +16,8 @@ from torch.nn.modules.module import (
 from torch.optim import Optimizer
 
 from deephochuli.taps import _scaler
-from deephochuli.taps._catalogue import Catalogue, modules_of
+from deephochuli.taps._catalogue import Catalogue
+from deephochuli.taps._compiled import allow_global_hooks, compile_anew
 from deephochuli.taps._faults import Faults, say
 from deephochuli.taps._forward import ForwardWatch
 from deephochuli.taps._parameters import ParameterCatalogue, ParameterTap
@@ -26,7 +27,6 @@ from deephochuli.taps._sink import Sink
 from deephochuli.taps._wrappers import (
     check_module,
     check_optimizer,
-    is_compiled,
     listed,
     plain_model,
     plain_optimizer,
@@ -63,36 +63,23 @@ class Attachment:
         self._has_warned = False
         self._lock = threading.Lock()
         try:
-            self._register(is_compiled=is_compiled(model))
-            self._warn_of_compiled_parts()
+            self._register()
         except BaseException:
             self.detach()
             raise
 
-    def _register(self, *, is_compiled: bool) -> None:
+    def _register(self) -> None:
         undo = self._undo.append
-        if is_compiled:  # hooks would only make torch compile the model anew, and see nothing
-            say(
-                f"{type(self.model).__name__} is compiled: its activations cannot be seen, only "
-                "its parameters. Record the model without torch.compile to see them."
-            )
-        else:
-            self._forward.is_attached = True
-            undo(register_module_forward_pre_hook(self._forward.before).remove)
-            undo(register_module_forward_hook(self._forward.after, always_call=True).remove)
+        undo(compile_anew)  # runs last: nothing compiled may keep what is taken away before
+        undo(allow_global_hooks())
+        undo(register_module_forward_pre_hook(self._forward.before).remove)
+        undo(register_module_forward_hook(self._forward.after, always_call=True).remove)
         for optimizer in self.optimizers:
             undo(optimizer.register_step_pre_hook(self._before_update).remove)
             undo(optimizer.register_step_post_hook(self._after_update).remove)
         _scaler.listen(self)
         undo(lambda: _scaler.cease(self))
-
-    def _warn_of_compiled_parts(self) -> None:
-        parts = [path for path, part in modules_of(self.model) if path and is_compiled(part)]
-        if parts:
-            say(
-                f"Inside {', '.join(map(repr, parts[:5]))}{' and more' if parts[5:] else ''} no "
-                "activation can be seen: torch.compile has been applied there."
-            )
+        compile_anew()
 
     # ---- what optimizers and scalers tell
 
@@ -103,13 +90,11 @@ class Attachment:
 
     def _warn_of_unseen_forward(self) -> None:
         """Say once that the model is trained without being called in a way that can be seen."""
-        is_unseen = self._forward.n_announced == 0 and self._forward.is_attached
-        if is_unseen and not self._has_warned:
+        if self._forward.n_announced == 0 and not self._has_warned:
             self._has_warned = True
             say(
                 f"An optimizer updates {type(self.model).__name__}, but no call of the model has "
-                "been seen: its activations are not recorded. Was it compiled after the recording "
-                "began, or is a copy of it being trained?"
+                "been seen: its activations are not recorded. Is a copy of it being trained?"
             )
 
     def _after_update(self, optimizer: Optimizer, args: object, kwargs: object) -> None:

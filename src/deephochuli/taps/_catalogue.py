@@ -117,6 +117,7 @@ class Catalogue:
             for path, module in self._modules.items()
         }
         self._ticks = itertools.count()
+        self._is_listed = False
         self._check()
 
     def _check(self) -> None:
@@ -159,6 +160,22 @@ class Catalogue:
         listed = list(self._modules).index(path) if path in self._modules else 0
         return next((order for order in orders if order >= 0), listed)
 
+    def take_listed_order(self) -> None:
+        """Take the order in which modules are listed for that of their execution.
+
+        Compiled code does not tell when a module is executed.
+        """
+        if not self._is_listed:
+            self._is_listed = True
+            for tapped in self.by_id.values():
+                tapped.order = self.tick() if tapped.order < 0 else tapped.order
+
+    def wanted_at(self, tapped: Tapped) -> Slot:
+        """Return the places that are wanted around the calls of an activation module."""
+        kind = tapped.kind or tapped.type_name
+        layer = tapped.path or tapped.type_name
+        return self._slot(tapped, _quantities(kind), layer, 1, kind, None, order=0)
+
     def module_slot(self, tapped: Tapped, index: int, dim: int | None) -> Slot:
         """Return the places around call number `index` of an activation module."""
         kind = tapped.kind or type(tapped.module).__name__
@@ -195,8 +212,11 @@ class Catalogue:
         index: int,
         role: str,
         dim: int | None,
+        order: int | None = None,
     ) -> Slot:
-        slot, order = Slot(), self.tick()
+        slot = Slot()
+        if order is None:
+            order = tapped.order if self._is_listed else self.tick()
         name = layer if index == 1 else f"{layer}#{index}"
         for quantity in quantities:
             place = Place(name, quantity, tapped.path, tapped.type_name, role, dim, order)

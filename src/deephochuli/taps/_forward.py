@@ -18,6 +18,7 @@ from torch.jit._trace import is_tracing
 from deephochuli.taps._activations import activation_kind
 from deephochuli.taps._catalogue import Catalogue
 from deephochuli.taps._checkpoint import in_backward, region_being_recomputed, region_being_run
+from deephochuli.taps._compiled import CompiledWatch
 from deephochuli.taps._frames import Call, ThreadState, ground
 from deephochuli.taps._look import Look
 from deephochuli.taps._modes import FunctionMode, mode_stack, push, remove, remove_abandoned
@@ -46,8 +47,8 @@ class ForwardWatch:
         self._look = Look(catalogue, reader)
         self._state = ThreadState()
         self._mode = FunctionMode(self)
+        self._compiled = CompiledWatch(catalogue, reader, self._announce_compiled)
         self._has_been_training = self._model.training
-        self.is_attached = False
         self.n_announced = 0
 
     # ---- the hooks: on a step that is not looked at they must cost next to nothing
@@ -55,6 +56,8 @@ class ForwardWatch:
     def before(self, module: nn.Module, args: tuple[object, ...]) -> None:
         """Global forward pre-hook."""
         if torch.compiler.is_compiling():
+            if not torch.compiler.is_exporting():
+                self._compiled.before(module, args)
             return
         state = self._state
         if state.outermost is None:
@@ -73,6 +76,8 @@ class ForwardWatch:
     def after(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         """Global forward hook, called after an exception as well."""
         if torch.compiler.is_compiling():
+            if not torch.compiler.is_exporting():
+                self._compiled.after(module, output)
             return
         state = self._state
         if state.outermost is None:
@@ -121,17 +126,26 @@ class ForwardWatch:
         state.loose_epoch = None if is_whole else self._reader.epoch
         state.is_announced = True
         self.n_announced += 1
-        self._reader.tell("forward_begins", self._is_training(module))
+        has_gradients = torch.is_grad_enabled() or region_being_run() is not None
+        self._reader.tell("forward_begins", self._is_training(module.training, has_gradients))
 
-    def _is_training(self, module: nn.Module) -> bool:
+    def _announce_compiled(self, is_training: bool, has_gradients: bool) -> None:
+        """Say that a compiled forward begins; nothing tells when it ends, as with a loose one."""
+        state = self._state
+        self.end_loose_forward()
+        state.loose_epoch = self._reader.epoch
+        state.is_announced = True
+        self.n_announced += 1
+        self._reader.tell("forward_begins", self._is_training(is_training, has_gradients))
+
+    def _is_training(self, is_training: bool, has_gradients: bool) -> bool:
         """Say whether a call is for training.
 
         Gradients must be enabled. A model in evaluation mode counts as not training only once it
         has been seen in training mode: some people fine-tune without ever calling ``train()``.
         """
-        self._has_been_training |= module.training
-        wants_gradients = torch.is_grad_enabled() or region_being_run() is not None
-        return wants_gradients and (module.training or not self._has_been_training)
+        self._has_been_training |= is_training
+        return has_gradients and (is_training or not self._has_been_training)
 
     def _begin_again(self, state: ThreadState, module: nn.Module, frame: FrameType) -> None:
         """Tell a model that calls itself from one whose last call was interrupted."""

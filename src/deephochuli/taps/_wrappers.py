@@ -1,6 +1,6 @@
 """What users and libraries hand over, and the plain model and optimizers inside."""
 
-# `_orig_mod` and `_compiled_call_impl` are how torch.compile marks what it has compiled.
+# `_orig_mod` is how torch.compile marks what it has compiled.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false
 from __future__ import annotations
 
@@ -64,11 +64,3 @@ def _from_outside_in(model: nn.Module) -> Iterator[nn.Module]:
 def plain_model(model: nn.Module) -> nn.Module:
     """Unwrap what torch puts around a model to compile it or to train it on several ranks."""
     return list(_from_outside_in(model))[-1]
-
-
-def is_compiled(model: nn.Module) -> bool:
-    """Say whether a module has been compiled, either in place or as a new one."""
-    return any(
-        one._compiled_call_impl is not None or "_orig_mod" in one._modules
-        for one in _from_outside_in(model)
-    )

@@ -258,30 +258,6 @@ def test_two_attachments_see_the_same_and_leave_in_any_order():
     assert _get_current_function_mode_stack() == []
 
 
-def test_a_compiled_model_is_said_not_to_be_seen(collector):
-    model = Net()
-    compiled = torch.compile(model, backend="eager")
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with pytest.warns(DeepHochuliWarning, match="Net is compiled"):
-        attachment = attach(compiled, optimizer, collector)
-    collector.attachment = attachment
-    with attachment:
-        compiled(torch.randn(2, 4)).sum().backward()
-        optimizer.step()
-    assert set(collector.counts("w")) == {"linear.weight:w", "linear.bias:w"}
-    assert collector.events == ["before", "after"]
-
-
-def test_a_model_compiled_while_attached_compiles_as_a_whole(watch):
-    model, x = Net(), torch.randn(2, 4)
-    expected = model(x)
-    with watch(model) as seen, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Using `torch.compile.module.`")
-        compiled = torch.compile(model, backend="eager", fullgraph=True)
-        assert torch.equal(compiled(x), expected)
-    assert not seen.seen
-
-
 def test_a_model_trained_unseen_is_said_so_once(collector):
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)

@@ -1,0 +1,253 @@
+"""Looking inside what torch.compile has made: by an operator that stands in the compiled graph.
+
+While a forward is being compiled, the global hooks are compiled with it. There they put the
+operator `deephochuli::look` beside each activation, and a tensor hook that puts it into the
+backward graph. When the graph runs, the operator calls back here. Three facts shape this:
+
+- A compiler drops an operator that has neither output nor effect. One that changes an argument is
+  kept, but where two graphs of a forward share that argument, the second finds it changed between
+  its forward and its backward, and autograd refuses. So the operator is registered as having an
+  ordered effect, like printing: no tensor changes, and the order of the calls stays.
+- What is compiled cannot look things up while it runs. The hooks name a watch and a module by
+  numbers, which the graph holds as constants; everything else is decided when the numbers come
+  back: whether the step is recorded, which call of the module this is, who takes the tensor.
+- Compiled code guards on the global hooks, but code compiled for an inner module by itself does
+  not. Whoever attaches must have torch compile anew: `compile_anew`.
+"""
+
+# `DisableTorchFunction` has no public interface in torch.
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
+from __future__ import annotations
+
+import functools
+import itertools
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor, nn
+from torch._library.effects import EffectType
+
+from deephochuli.taps._catalogue import Catalogue, Slot, Tapped, channel_dim
+from deephochuli.taps._checkpoint import in_backward
+from deephochuli.taps._place import Place
+from deephochuli.taps._reader import Reader
+
+# What the operator is told of the tensor it is given.
+BEGIN, INPUT, INPUT_GRADIENT, OUTPUT, OUTPUT_GRADIENT = 0, 1, 2, 3, 4
+# At the beginning: the module's training mode, and whether gradients are wanted.
+TRAINS, GRADIENTS = 1, 2
+
+_numbers = itertools.count()
+_watches: WeakValueDictionary[int, CompiledWatch] = WeakValueDictionary()
+
+
+@torch.library.custom_op("deephochuli::look", mutates_args=())
+def look(x: Tensor, watch: int, module: int, what: int) -> None:
+    """Show one tensor of a compiled graph to the watch that put the operator there.
+
+    Args:
+        x: The tensor; it is not changed.
+        watch: Number of the watch; nothing happens once it is gone.
+        module: Number of the module within the watch; at the `BEGIN` of a forward, its mode.
+        what: `BEGIN`, `INPUT`, `INPUT_GRADIENT`, `OUTPUT` or `OUTPUT_GRADIENT`.
+    """
+    found = _watches.get(watch)
+    if found is not None:
+        found.looked(x, module, what)
+
+
+@look.register_fake
+def _(x: Tensor, watch: int, module: int, what: int) -> None:  # pyright: ignore[reportUnusedFunction]
+    """Nothing comes out, whatever goes in."""
+
+
+look.register_effect(EffectType.ORDERED)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the hooks of one module put into the graph; plain values, which a compiler can read."""
+
+    module: int
+    sees_input: bool
+    sees_input_gradient: bool
+    sees_output: bool
+    sees_output_gradient: bool
+
+
+class CompiledWatch:
+    """The hooks that are compiled, and what happens when the operator calls back.
+
+    Attributes:
+        n_looks: How often an activation was shown by compiled code.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, reader: Reader, announce: Callable[[bool, bool], None]
+    ) -> None:
+        """Watch the modules of `catalogue`; `announce` learns of each forward."""
+        self._model = catalogue.model
+        self._catalogue = catalogue
+        self._reader = reader
+        self._announce = announce
+        self._tapped = list(catalogue.by_id.values())
+        self._hints = _hints(self._tapped)
+        self.plans = self._plans()
+        self.number = next(_numbers)
+        with torch._C.DisableTorchFunction():  # no function mode of the user's takes part
+            self.anything = torch.zeros(1, device="cpu")  # an operator must be given a tensor
+        self._n_inputs: Counter[int] = Counter()
+        self._n_gradients: Counter[tuple[int, int]] = Counter()
+        self._is_on = False
+        self.n_looks = 0
+        _watches[self.number] = self
+
+    def _plans(self) -> Mapping[nn.Module, Plan]:
+        """Plan what to look at, by module; slots are made only when a call comes."""
+        plans: dict[nn.Module, Plan] = {}
+        for number, tapped in enumerate(self._tapped):
+            if tapped.kind is not None:
+                wanted = self._catalogue.wanted_at(tapped)
+                plans[tapped.module] = Plan(
+                    number, wanted.z is not None, wanted.dz is not None,
+                    wanted.a is not None, wanted.da is not None,
+                )  # fmt: skip
+            elif tapped.has_output:
+                plans[tapped.module] = Plan(number, False, False, True, True)
+        return plans
+
+    # ---- compiled with the user's code: nothing here may need Python when it runs
+
+    def before(self, module: nn.Module, args: tuple[object, ...]) -> None:
+        """Global forward pre-hook, inside a graph."""
+        if module is self._model:
+            mode = TRAINS * int(module.training) + GRADIENTS * int(torch.is_grad_enabled())
+            look(self.anything, self.number, mode, BEGIN)
+        plan = self.plans.get(module)
+        if plan is None or not args or not isinstance(args[0], Tensor):
+            return
+        self._insert(args[0], plan.module, INPUT, plan.sees_input, plan.sees_input_gradient)
+
+    def after(self, module: nn.Module, output: object) -> None:
+        """Global forward hook, inside a graph."""
+        plan = self.plans.get(module)
+        if plan is not None and isinstance(output, Tensor):
+            sees_gradient = plan.sees_output_gradient
+            self._insert(output, plan.module, OUTPUT, plan.sees_output, sees_gradient)
+
+    def _insert(
+        self, x: Tensor, module: int, what: int, sees_value: bool, sees_gradient: bool
+    ) -> None:
+        """Put the operator beside a tensor, and a hook that puts it beside its gradient."""
+        if not x.is_floating_point():
+            return
+        if sees_value:
+            look(x.detach(), self.number, module, what)
+        if sees_gradient and x.requires_grad and torch.is_grad_enabled():
+            x.register_hook(functools.partial(_look_at_gradient, self.number, module, what + 1))
+
+    # ---- called by the operator while the graph runs
+
+    def looked(self, x: Tensor, module: int, what: int) -> None:
+        """Take what the operator was given. Never raises an `Exception`."""
+        try:
+            if what == BEGIN:
+                self._begin(is_training=bool(module & TRAINS), has_gradients=module >= GRADIENTS)
+            elif self._is_on:
+                self._look(x, self._tapped[module], module, what)
+        except Exception as error:  # an instrument never stops the training
+            self._reader.faults.report("compiled code", error)
+
+    def _begin(self, *, is_training: bool, has_gradients: bool) -> None:
+        """A forward of the whole model begins, unless a checkpoint runs it again."""
+        if in_backward():
+            return
+        self._catalogue.take_listed_order()
+        self._n_inputs.clear()
+        self._n_gradients.clear()
+        self._announce(is_training, has_gradients)
+        self._is_on = bool(self._reader.tell("is_recording"))
+
+    def _look(self, x: Tensor, tapped: Tapped, module: int, what: int) -> None:
+        """Show one tensor at its place, if it has one."""
+        is_value = what in {INPUT, OUTPUT}
+        if is_value and in_backward():
+            return  # a recomputation: the values were shown on the first run
+        if what == INPUT:
+            self._n_inputs[module] += 1
+        slot = self._slot(tapped, self._call_number(module, what), x.ndim)
+        place = _place(slot, what)
+        if place is not None:
+            self.n_looks += 1
+            self._reader.see(place, x)
+
+    def _call_number(self, module: int, what: int) -> int:
+        """Which call of the module a tensor belongs to: gradients come in the reverse order."""
+        n_calls = max(1, self._n_inputs[module])
+        if what not in {INPUT_GRADIENT, OUTPUT_GRADIENT}:
+            return n_calls
+        self._n_gradients[module, what] += 1
+        return max(1, n_calls + 1 - self._n_gradients[module, what])
+
+    def _slot(self, tapped: Tapped, index: int, n_dims: int) -> Slot:
+        if tapped.kind is None:
+            dim = channel_dim(tapped.channel_hint, n_dims, "output")
+            return self._catalogue.output_slot(tapped, "", index, dim)
+        dim = channel_dim(self._hints[id(tapped.module)], n_dims, tapped.kind)
+        return self._catalogue.module_slot(tapped, index, dim)
+
+
+def _look_at_gradient(watch: int, module: int, what: int, gradient: Tensor) -> None:
+    """Tensor hook that is compiled into the backward graph."""
+    look(gradient, watch, module, what)
+
+
+def _place(slot: Slot, what: int) -> Place | None:
+    """The place that a tensor belongs to."""
+    by_number: Final = {
+        INPUT: slot.z,
+        INPUT_GRADIENT: slot.dz,
+        OUTPUT: slot.a,
+        OUTPUT_GRADIENT: slot.da,
+    }
+    return by_number[what]
+
+
+def _hints(tapped: list[Tapped]) -> dict[int, int | None]:
+    """Where channels are counted at each module: by the last layer listed before it that says."""
+    hints: dict[int, int | None] = {}
+    hint: int | None = None
+    for one in tapped:
+        hint = hint if one.channel_hint is None else one.channel_hint
+        hints[id(one.module)] = hint
+    return hints
+
+
+def compile_anew() -> None:
+    """Have torch compile again what it has compiled, with the hooks that there are now."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+
+
+def allow_global_hooks() -> Callable[[], None]:
+    """Silence torch's warning that a compiled module calls global hooks once more; return the undo.
+
+    Ours take no notice of that call.
+    """
+    warnings.filterwarnings(
+        "ignore", message=r"Using `torch.compile\(module\)` when there are glob"
+    )
+    added = warnings.filters[0]
+
+    def undo() -> None:
+        # Leaving a `with warnings.catch_warnings()` may have taken the filter away before us.
+        if added in warnings.filters:
+            warnings.filters.remove(added)  # pyright: ignore[reportAttributeAccessIssue]
+
+    return undo

@@ -1,0 +1,211 @@
+"""Models that torch.compile has compiled: seen as if they had not been."""
+
+import sys
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from deephochuli.taps import QUANTITIES, Selection, attach
+from tests.unit.taps.conftest import Collector
+
+EVERYTHING = Selection(quantities=QUANTITIES)
+
+
+class Block(nn.Module):
+    """Two calls of one in-place ReLU, a GELU, and a residual addition in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.norm = nn.BatchNorm2d(3)
+        self.relu, self.gelu = nn.ReLU(inplace=True), nn.GELU()
+
+    def forward(self, x):
+        y = self.relu(self.norm(self.conv1(x)))
+        y = self.conv2(y)
+        y += x
+        return self.gelu(self.relu(y)).mean((1, 2, 3))
+
+
+def wrapped(model, backend):
+    compiled = torch.compile(model, backend=backend, fullgraph=True)
+    return compiled, compiled
+
+
+def in_place(model, backend):
+    model.compile(backend=backend, fullgraph=True)
+    return model, model
+
+
+def as_a_function(model, backend):
+    def call(x):
+        return model(x)
+
+    return model, torch.compile(call, backend=backend, fullgraph=True)
+
+
+WAYS = {"torch.compile(model)": wrapped, "model.compile()": in_place, "a function": as_a_function}
+
+
+def train(call, optimizer, n_steps=2):
+    torch.manual_seed(1)
+    for _ in range(n_steps):
+        optimizer.zero_grad()
+        call(torch.randn(2, 3, 5, 5)).square().sum().backward()
+        optimizer.step()
+
+
+def seen_in(way, backend, *, before=False, after=False):
+    """What is seen of two steps; compiled code may be there before the attachment, or live on."""
+    torch.manual_seed(0)
+    model = Block()
+    recorded, call = way(model, backend) if way else (model, model)
+    if before:
+        train(call, torch.optim.SGD(model.parameters(), 0.0))
+    model.load_state_dict(Block.start)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    collector = Collector()
+    with attach(recorded, optimizer, collector, EVERYTHING) as attachment:
+        collector.attachment = attachment
+        train(call, optimizer)
+        assert len(attachment.faults) == 0
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    if after:
+        n_events = len(collector.events)
+        train(call, optimizer)
+        assert len(collector.events) == n_events
+    return collector, weights
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    torch.manual_seed(2)
+    Block.start = Block().state_dict()
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def assert_same(collector, expected):
+    assert set(collector.seen) == set(expected.seen)
+    for place, tensors in expected.seen.items():
+        assert len(collector.seen[place]) == len(tensors), place
+        for ours, theirs in zip(collector.seen[place], tensors, strict=True):
+            assert torch.equal(ours, theirs), place
+        found, known = collector.places[place], expected.places[place]
+        assert (found.role, found.channel_dim) == (known.role, known.channel_dim)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("before", [False, True], ids=["attached first", "compiled first"])
+def test_compiled_code_shows_what_eager_code_shows(way, before):
+    expected, weights = seen_in(None, None)
+    assert {"relu:z", "relu#2:z", "relu:dz", "relu#2:dz", "gelu:a"} <= set(expected.seen)
+    collector, ours = seen_in(WAYS[way], "aot_eager", before=before, after=True)
+    assert_same(collector, expected)
+    assert [event for event in collector.events if event != "end"] == [
+        "train",
+        "before",
+        "after",
+    ] * 2
+    assert all(torch.equal(ours[name], weights[name]) for name in weights)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of inductor's own making
+@pytest.mark.skipif(sys.platform == "win32", reason="inductor needs a C++ compiler")
+@pytest.mark.parametrize("way", WAYS)
+def test_inductor_shows_its_own_numbers(way):
+    expected, _ = seen_in(None, None)
+    collector, _ = seen_in(WAYS[way], "inductor", after=True)
+    assert set(collector.seen) == set(expected.seen)
+    for place, tensors in expected.seen.items():
+        for ours, theirs in zip(collector.seen[place], tensors, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_layers_come_in_the_order_of_the_model():
+    collector, _ = seen_in(wrapped, "aot_eager")
+    places = collector.places
+    order = [places[f"{name}:z"].order for name in ("relu", "relu#2", "gelu")]
+    assert order == sorted(order)
+    assert places["conv1.weight:w"].order < places["gelu:z"].order
+
+
+def test_an_evaluation_is_told_from_a_training():
+    model = Block()
+    compiled = torch.compile(model, backend="aot_eager")
+    collector = Collector()
+    with attach(compiled, [], collector):
+        compiled(torch.randn(2, 3, 5, 5)).sum().backward()
+        model.eval()
+        with torch.no_grad():
+            compiled(torch.randn(2, 3, 5, 5))
+    assert [event for event in collector.events if event != "end"] == ["train", "eval"]
+
+
+def test_steps_that_are_not_recorded_show_nothing():
+    compiled = torch.compile(Block(), backend="aot_eager")
+    collector = Collector()
+    collector.is_on = False
+    with attach(compiled, [], collector) as attachment:
+        compiled(torch.randn(2, 3, 5, 5)).sum().backward()
+        assert not collector.seen
+        collector.is_on = True
+        compiled(torch.randn(2, 3, 5, 5)).sum().backward()
+        assert len(collector.counts("z", "dz")) == 6
+        assert len(attachment.faults) == 0
+
+
+def test_a_failing_sink_is_switched_off_and_said_once():
+    compiled = torch.compile(Block(), backend="aot_eager")
+
+    class Fails(Collector):
+        def see(self, place, tensor):
+            raise ValueError("full")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with attach(compiled, [], Fails(), Selection(quantities="z")):
+            for _ in range(2):
+                compiled(torch.randn(2, 3, 5, 5)).sum().backward()
+    ours = [w for w in caught if "switched off" in str(w.message)]
+    assert len(ours) == 3  # one for each place: relu, relu#2, gelu
+
+
+# The compiler itself asks tensors between two graphs for their gradient.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_a_graph_break_changes_nothing_of_what_is_seen():
+    class Broken(Block):
+        def forward(self, x):
+            y = self.relu(self.norm(self.conv1(x)))
+            torch._dynamo.graph_break()
+            return self.gelu(self.relu(self.conv2(y) + x)).mean((1, 2, 3))
+
+    torch.manual_seed(0)
+    model = Broken()
+    compiled = torch.compile(model, backend="aot_eager")
+    collector = Collector()
+    with attach(compiled, [], collector, Selection(quantities=["z", "dz"])) as attachment:
+        compiled(torch.randn(2, 3, 5, 5)).sum().backward()
+        assert len(attachment.faults) == 0
+    assert collector.counts("z", "dz") == dict.fromkeys(
+        ("relu:z", "relu:dz", "relu#2:z", "relu#2:dz", "gelu:z", "gelu:dz"), 1
+    )
+    assert collector.events.count("train") == 1
+
+
+def test_the_warning_filters_are_as_they_were():
+    filters = list(warnings.filters)
+    with attach(Block(), [], Collector()):
+        assert warnings.filters != filters
+    assert warnings.filters == filters
+
+
+def test_an_exported_program_contains_nothing_of_the_tool():
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.Tanh()), torch.randn(2, 4)
+    with attach(model, [], Collector()):
+        program = torch.export.export(model, (x,))
+    assert "deephochuli" not in str(program.graph)
