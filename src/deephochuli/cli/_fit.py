@@ -21,7 +21,7 @@ MOST_ROWS = 30
 
 
 def fit(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a recorded run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of several.")],
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", "-f", help="Format to ask about; may be repeated."),
@@ -35,18 +35,25 @@ def fit(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Which format fits each tensor of a run."""
+    """Which format fits each tensor of a run, or of each run in a folder."""
     from deephochuli import analysis
-    from deephochuli.store import open_run
+    from deephochuli.report import open_sources
 
-    opened = open_run(run)
-    fits = analysis.fit(opened, formats or analysis.CANDIDATES, quantities=quantities or None)
+    readers, names = open_sources(run)
+    asked = formats or analysis.CANDIDATES
+    found = {
+        name: analysis.fit(reader, asked, quantities=quantities or None)
+        for name, reader in zip(names, readers, strict=True)
+    }
     if as_json:
-        print_json([as_record(entry) for entry in fits])
+        print_json(_records(found))
         return
     out = console()
-    _print_summary(fits, out)
-    _print_tensors(fits, None if show_all else MOST_ROWS, out)
+    for name, fits in found.items():
+        if len(found) > 1:
+            out.print(shown(name), style="bold")
+        _print_summary(fits, out)
+        _print_tensors(fits, None if show_all else MOST_ROWS, out)
     out.print(
         "Range only: 'fits' says that nothing overflows and next to nothing becomes zero; "
         "× 2^k: after multiplication by that factor. Errors within the range are not judged here.",
@@ -54,7 +61,17 @@ def fit(
     )
 
 
-def as_record(entry: Fit) -> Json:
+def _records(found: dict[str, list[Fit]]) -> list[Json]:
+    """Every fit as a record, which names its run where there are several."""
+    several = len(found) > 1
+    return [
+        {**({"run": name} if several else {}), **as_record(entry)}
+        for name, fits in found.items()
+        for entry in fits
+    ]
+
+
+def as_record(entry: Fit) -> dict[str, Json]:
     """What one format would do to one tensor, for scripts."""
     return {
         "layer": entry.tap.layer,

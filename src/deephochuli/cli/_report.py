@@ -28,7 +28,7 @@ class Severity(StrEnum):
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders of recorded runs to compare.")
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs to compare.")
     ],
     html: Annotated[
         Path | None,
@@ -62,7 +62,7 @@ def report(
 
         write_figures(readers, figures)
     if html or not as_json:
-        _write_page(readers, html, title, quiet=as_json, opens=open_page)
+        _write_page(readers, html or _page_of(runs), title, quiet=as_json, opens=open_page)
     if fail_on and is_found([f for one in found.values() for f in one], fail_on):
         raise typer.Exit(FOUND)
 
@@ -78,6 +78,13 @@ def _print_findings(
     out = console()
     for table in findings_table(found, runs=opened):
         out.print(table)
+
+
+def _page_of(folders: list[Path]) -> Path | None:
+    """Where the page of a folder of runs lies: beside that folder, not in it."""
+    first = folders[0].absolute()
+    is_run = len(folders) > 1 or (first / "manifest.json").exists()
+    return None if is_run else first.with_name(f"{first.name}.html")
 
 
 def _write_page(

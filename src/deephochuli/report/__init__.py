@@ -10,6 +10,7 @@ from deephochuli.report._build import open_sources as open_sources
 from deephochuli.report._diagnosis import diagnosis_tables as diagnosis_tables
 from deephochuli.report._diagnosis import diagnosis_to_json as diagnosis_to_json
 from deephochuli.report._figures import write_figures as write_figures
+from deephochuli.report._folders import open_runs as open_runs
 from deephochuli.report._json import to_json as to_json
 from deephochuli.report._print import print_findings as print_findings
 from deephochuli.report._terminal import findings_table as findings_table
@@ -19,6 +20,7 @@ __all__ = [
     "diagnosis_tables",
     "diagnosis_to_json",
     "findings_table",
+    "open_runs",
     "open_sources",
     "print_findings",
     "to_json",

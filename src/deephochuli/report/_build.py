@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deephochuli.errors import StoreError
+from deephochuli.report._folders import open_runs
 from deephochuli.report._html import render_page
 from deephochuli.report._payload import build_payload
 from deephochuli.report._provenance import generator
-from deephochuli.store import RunReader, open_run
+from deephochuli.store import RunReader
 
 Source = str | os.PathLike[str] | RunReader
 
 
 def open_sources(runs: Source | Sequence[Source]) -> tuple[list[RunReader], list[str]]:
     """Open runs given by folder or already open, and name each after its folder.
+
+    A folder of runs stands for all runs in it.
 
     Raises:
         StoreError: No run was given, or one cannot be opened.
@@ -26,7 +29,8 @@ def open_sources(runs: Source | Sequence[Source]) -> tuple[list[RunReader], list
     sources: list[Source] = [runs] if single else list(runs)
     if not sources:
         raise StoreError("A report needs at least one run folder; none was given.")
-    readers = [source if isinstance(source, RunReader) else open_run(source) for source in sources]
+    opened = [[each] if isinstance(each, RunReader) else open_runs(each) for each in sources]
+    readers = [reader for several in opened for reader in several]
     return readers, _names([reader.path for reader in readers])
 
 
