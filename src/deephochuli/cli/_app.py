@@ -11,13 +11,16 @@ from deephochuli.cli._doctor import doctor
 from deephochuli.cli._fit import fit
 from deephochuli.cli._formats import formats
 from deephochuli.cli._report import report
+from deephochuli.cli._run import SETTINGS as RUN_SETTINGS
+from deephochuli.cli._run import run
 
-COMMANDS: Final = {"report": report, "fit": fit, "formats": formats, "doctor": doctor}
+COMMANDS: Final = {"run": run, "report": report, "fit": fit, "formats": formats, "doctor": doctor}
+_SETTINGS: Final = {"run": RUN_SETTINGS}
 
 app: Final = typer.Typer(
     name="deephochuli",
     help="See what floating-point arithmetic did to a training run, layer by layer.",
-    epilog="Record a run in Python: with deephochuli.record(model, optimizer, to='runs/a'): ...",
+    epilog="Begin with: deephochuli run train.py   or in Python: with deephochuli.record(...): ...",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -49,4 +52,4 @@ def options(
 
 
 for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+    app.command(_name, context_settings=_SETTINGS.get(_name))(_command)

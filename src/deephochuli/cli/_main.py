@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from deephochuli.cli._app import app
+from deephochuli.cli._launch import Launch, Plan, launch
 from deephochuli.errors import DeepHochuliError
 
 FINE: Final = 0
@@ -26,16 +27,24 @@ def main(arguments: Sequence[str] | None = None, *, exits: bool = True) -> int:
         The exit code, when `exits` is False.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    hook = sys.excepthook
     code = _run(words)
+    sys.excepthook = hook  # the parser sets one of its own
+    if isinstance(code, Plan):
+        code = launch(code)  # outside of every handler: what the script raises is its own
     if exits:
         sys.exit(code)
     return code
 
 
-def _run(words: list[str]) -> int:
-    debug = "--debug" in words
+def _run(words: list[str]) -> int | Plan:
+    n_own = words.index("run") if "run" in words else len(words)  # the rest may be the script's
+    debug = "--debug" in words[:n_own]
+    own = [word for word in words[:n_own] if word != "--debug"]
     try:
-        app(args=[word for word in words if word != "--debug"], prog_name="deephochuli")
+        app(args=own + words[n_own:], prog_name="deephochuli")
+    except Launch as found:
+        return found.plan
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else FINE
     except BrokenPipeError:

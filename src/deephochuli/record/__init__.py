@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from deephochuli.record._discover import Discovery as Discovery
 from deephochuli.record._provenance import arithmetic_flags as arithmetic_flags
 from deephochuli.record._recorder import Recorder as Recorder
 from deephochuli.record._recording import Recording as Recording
 from deephochuli.record._recording import record as record
+from deephochuli.record._runs import Options as Options
+from deephochuli.record._runs import Run as Run
 
-__all__ = ["Recorder", "Recording", "arithmetic_flags", "record"]
+__all__ = [
+    "Discovery",
+    "Options",
+    "Recorder",
+    "Recording",
+    "Run",
+    "arithmetic_flags",
+    "record",
+]

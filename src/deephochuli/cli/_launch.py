@@ -1,0 +1,181 @@
+"""Running a script with its trainings recorded, from its first line to the end of the process.
+
+The recordings end at the very end, after the script's own exit handlers, in a handler that is
+registered before the script begins. Nothing here may import torch: the script does, when it has
+set up the environment that torch reads.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deephochuli.cli._arrival import Arrival
+from deephochuli.cli._closing import print_closing, say
+from deephochuli.cli._origin import origin_of
+from deephochuli.cli._script import Script, run_as_main
+from deephochuli.cli._status import StatusLine
+
+if TYPE_CHECKING:
+    from deephochuli.analysis import Finding
+    from deephochuli.record import Discovery
+
+FOUND = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run, and how to record it.
+
+    Attributes:
+        script: The script.
+        folder: Where the runs go, as the user wrote it.
+        every: Schedule, as text.
+        select: Layers to look at; all if empty.
+        max_bytes: Cap for the files of each run.
+        fail_on: From which severity on findings make the command fail, or None.
+        quiet: Whether to print nothing but faults.
+    """
+
+    script: Script
+    folder: Path
+    every: str
+    select: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    fail_on: str | None = None
+    quiet: bool = False
+
+
+class Launch(BaseException):
+    """Leaves the parser, which would catch what the script raises, with a plan to carry out."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Carry a plan."""
+        super().__init__()
+        self.plan = plan
+
+
+def launch(plan: Plan) -> int:
+    """Run a script in place of this program.
+
+    Returns:
+        The exit code where the script ended by itself; it differs from 0 only for findings, and
+        only if the plan asks for it.
+
+    Raises:
+        BaseException: Whatever the script raises, for the interpreter to end the process with.
+    """
+    session = _Session(plan)
+    atexit.register(session.close)
+    arrival = Arrival("torch", session.begin)
+    try:
+        run_as_main(plan.script)
+    except SystemExit as done:
+        if plan.fail_on is None or done.code not in (None, 0):
+            raise
+    finally:
+        arrival.cease()
+    if plan.fail_on is None:
+        return 0
+    _wait_for_threads()
+    session.close()
+    return FOUND if session.is_found(plan.fail_on) else 0
+
+
+def _wait_for_threads() -> None:
+    """Wait as the interpreter does at its end: a script may train in a thread."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
+class _Session:
+    """The recordings of one script, with what is said about them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._folder = plan.folder.absolute()  # the script may change the working folder
+        self._origin = origin_of(plan.script)
+        self._pid = os.getpid()
+        self._discovery: Discovery | None = None
+        self._has_torch = False
+        self._status: StatusLine | None = None
+        self._is_closed = False
+        self._found: list[Finding] = []
+
+    def begin(self) -> None:
+        """Record from now on: torch has been imported."""
+        self._has_torch = True
+        try:
+            from deephochuli.record import Discovery, Options
+
+            plan = self._plan
+            options = Options(
+                self._folder, plan.every, plan.select, plan.max_bytes, extra=self._origin
+            )
+            discovery = Discovery(options, complain=self._complain, on_update=self._tick)
+            discovery.begin()
+            self._discovery = discovery
+            self._status = None if plan.quiet else StatusLine(self._progress)
+        except Exception as error:  # an instrument never stops the training
+            self._complain(f"Nothing is recorded: {type(error).__name__}: {error}")
+
+    def close(self) -> None:
+        """End the recordings and say what they hold; a forked process has none."""
+        if self._is_closed or os.getpid() != self._pid:
+            return
+        self._is_closed = True
+        try:
+            if self._discovery is not None:
+                self._discovery.end()
+            if self._status is not None:
+                self._status.close()
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()  # unless there is something in it
+            self._conclude()
+        except Exception as error:  # the script has ended as it has ended
+            self._complain(f"The findings cannot be shown: {type(error).__name__}: {error}")
+        except KeyboardInterrupt:
+            say("interrupted; the runs are complete.")
+
+    def is_found(self, severity: str) -> bool:
+        """Whether any finding is of a severity or of a worse one."""
+        from deephochuli.analysis import LEVELS
+
+        worst_first = LEVELS[: LEVELS.index(severity) + 1]
+        return any(finding.level in worst_first for finding in self._found)
+
+    def _conclude(self) -> None:
+        """Print what was found. Without anything to print, nothing more is imported."""
+        plan = self._plan
+        if plan.quiet and plan.fail_on is None:
+            return
+        if self._discovery is None:
+            reason = "" if self._has_torch else "The script did not import torch. "
+            if reason and not plan.quiet:
+                say(f"{reason}Nothing was recorded.")
+            return
+        self._found = print_closing(self._discovery, plan.folder, quiet=plan.quiet)
+
+    def _progress(self) -> str:
+        runs = self._discovery.runs if self._discovery is not None else []
+        parts = [
+            f"{run.name}: {run.recording.n_steps:,} steps, {run.schedule.n_chosen:,} recorded"
+            for run in runs
+            if run.recording is not None
+        ]
+        return f"deephochuli  {'  '.join(parts)}  → {self._plan.folder}" if parts else ""
+
+    def _tick(self) -> None:
+        if self._status is not None:
+            self._status.tick()
+
+    def _complain(self, text: str) -> None:
+        if self._status is not None:
+            self._status.wipe()
+        say(text)

@@ -1,0 +1,155 @@
+"""``deephochuli run``: run a training script as Python does, and record what it trains."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from deephochuli.cli._launch import Launch, Plan
+from deephochuli.cli._report import Severity
+from deephochuli.cli._script import Script
+
+AUTO: Final = "auto"
+
+# Everything after the script belongs to the script, whatever it looks like.
+SETTINGS: Final = {"allow_interspersed_args": False}
+
+
+def run(
+    script: Annotated[
+        str, typer.Argument(metavar="SCRIPT", help="Script to run, or module after -m.")
+    ],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARGS", help="Arguments of the script, untouched."),
+    ] = None,
+    is_module: Annotated[
+        bool, typer.Option("-m", help="SCRIPT is the name of a module, as after python -m.")
+    ] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for the runs, one for each model; runs/SCRIPT-DATE-TIME if not given.",
+        ),
+    ] = None,
+    every: Annotated[
+        str,
+        typer.Option(
+            metavar="STEPS",
+            help="Steps to record: a number n for every n-th, 'log', ranges such as "
+            "'0:100,1000:2000:10', or 'auto': the first 32, then ever fewer, never more than "
+            "1/32 of the training apart.",
+        ),
+    ] = AUTO,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="Only these layers: a glob or 're:...'; repeatable."),
+    ] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Cap for the files of each run, in bytes."),
+    ] = None,
+    fail_on: Annotated[
+        Severity | None,
+        typer.Option(
+            help="Exit with 1 when the script itself exits with 0, but there are findings of this "
+            "severity or a worse one."
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but faults of the recording.")
+    ] = False,
+) -> None:
+    """Run a training script as Python does, and record every model that it trains.
+
+    Options stand before the script; whatever follows it belongs to the script.
+    """
+    target = Script(script, tuple(arguments or ()), is_module)
+    _check_script(target)
+    _check_schedule(every)
+    _check_patterns(select or [])
+    folder = _prepared(to or _default_folder(target.name))
+    severity = None if fail_on is None else fail_on.value
+    raise Launch(Plan(target, folder, every, tuple(select or ()), max_bytes, severity, quiet))
+
+
+# ---- what can be refused before the script starts, without torch
+
+
+def _check_script(script: Script) -> None:
+    if not script.is_module and not Path(script.target).exists():
+        raise typer.BadParameter(
+            f"There is no script {script.target!r} in {Path.cwd()}. Options of deephochuli stand "
+            "before the script, options of the script after it.",
+            param_hint="SCRIPT",
+        )
+
+
+def _check_schedule(text: str) -> None:
+    """Refuse a schedule that would be refused later, when the training has begun."""
+    if not is_schedule(text):
+        raise typer.BadParameter(
+            f"{text!r} chooses no steps. Give a number n for every n-th step, 'log', 'auto', or "
+            "ranges such as '0:100,1000:2000:10'.",
+            param_hint="--every",
+        )
+
+
+def is_schedule(text: str) -> bool:
+    """Say whether a text is a schedule; `deephochuli.taps.parse_schedule` would load torch."""
+    text = text.strip()
+    if text in (AUTO, "log"):
+        return True
+    if re.fullmatch(r"[0-9]+", text):
+        return int(text) > 0
+    return all(_is_range(part.strip()) for part in text.split(","))
+
+
+def _is_range(part: str) -> bool:
+    fields = re.fullmatch(r"([0-9]*):([0-9]*)(?::([0-9]*))?", part)
+    if fields is None or (fields[3] and int(fields[3]) == 0):
+        return False
+    return not fields[2] or int(fields[2]) > int(fields[1] or 0)
+
+
+def _check_patterns(patterns: list[str]) -> None:
+    for pattern in patterns:
+        if pattern.startswith("re:"):
+            try:
+                re.compile(pattern.removeprefix("re:"))
+            except re.error as error:
+                raise typer.BadParameter(
+                    f"{pattern!r} is no regular expression: {error}.", param_hint="--select"
+                ) from None
+
+
+def _default_folder(name: str) -> Path:
+    """A folder that is not there yet, named after the script and the time."""
+    base = f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    names = (base if number == 1 else f"{base}-{number}" for number in range(1, 1000))
+    return next(path for each in names if not (path := Path("runs") / each).exists())
+
+
+def _prepared(folder: Path) -> Path:
+    """Make the folder now, so that a mistake is found before the training begins."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_rank = int(os.environ.get("WORLD_SIZE", "1") or "1") > 1  # the others write there too
+        occupied = not is_rank and next(folder.iterdir(), None)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(
+            f"No runs can be written to {folder}: {error}.", param_hint="--to"
+        ) from None
+    if occupied:
+        raise typer.BadParameter(
+            f"{folder} is not empty, and runs are never overwritten. Give another folder, or "
+            "delete this one.",
+            param_hint="--to",
+        )
+    return folder
