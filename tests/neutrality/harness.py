@@ -68,7 +68,9 @@ def outcome(training: Training) -> Iterator[object]:
 
 def absorb(digest: "hashlib._Hash", value: object) -> None:
     """Add a nested value to a digest, tensors by their bits."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and value.layout is torch.sparse_coo:
+        absorb(digest, (value._indices(), value._values()))
+    elif isinstance(value, Tensor):
         absorb(digest, (str(value.dtype), str(tuple(value.shape))))
         digest.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     elif isinstance(value, np.ndarray):
