@@ -17,6 +17,8 @@ A message says what failed, where, what was expected, what was found and what to
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -61,6 +63,30 @@ class MissingExtraError(DeepHochuliError, ImportError):
 
 class DeepHochuliWarning(UserWarning):
     """Something a user should know; said once per cause."""
+
+
+def say(message: str, stacklevel: int = 2) -> None:
+    """Warn from within a training, which must go on whatever happens to the warning.
+
+    Where warnings are turned into errors the message goes to standard error; where that is closed
+    too, nobody can be told.
+    """
+    try:
+        warnings.warn(message, DeepHochuliWarning, stacklevel=stacklevel)
+    except Exception:  # a filter "error", or somebody's own way to show warnings
+        try:
+            print(f"DeepHochuliWarning: {message}", file=sys.stderr)
+        except Exception:
+            return
+
+
+def describe(error: BaseException) -> str:
+    """Kind and text of an error, also of one that cannot be printed."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(an error without a text)"
+    return f"{type(error).__name__}: {text}"
 
 
 def near_matches(name: str, known: Iterable[str], limit: int = 3) -> str:

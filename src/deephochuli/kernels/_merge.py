@@ -89,7 +89,8 @@ class EagerRows:
 
     def add(self, row: int, job: TensorJob) -> None:
         """Count one more tensor into a row."""
-        self._parts.setdefault(row, []).extend(self._summarise([job]))
+        summaries = self._summarise([job])  # may fail, and must leave nothing behind then
+        self._parts.setdefault(row, []).extend(summaries)
 
     def read(self) -> dict[int, Summary]:
         """Return the rows that were added to, and empty all rows."""

@@ -21,7 +21,7 @@ from deephochuli.kernels import (
     is_supported,
 )
 from deephochuli.store import StepRow, TapRow
-from deephochuli.taps import Attachment, ParameterTap, Place
+from deephochuli.taps import Attachment, Faults, ParameterTap, Place
 
 StepTaken = Callable[[StepRow, Sequence[TapRow]], None]
 Parameters = Callable[[Optimizer], Iterable[ParameterTap]]
@@ -65,6 +65,7 @@ class Recorder:
         self._on_step: StepTaken = lambda _step, _taps: None
         self._parameters: Parameters = lambda _: ()
         self._loss_scale: Callable[[Optimizer], float | None] = lambda _: None
+        self._faults = Faults()
         self._copies: dict[int, Tensor] = {}
         self._indices: dict[Place, int] = {}
         self._before: dict[int, Tensor] = {}
@@ -79,6 +80,7 @@ class Recorder:
         self._parameters = attachment.parameters
         self._loss_scale = attachment.loss_scale
         self._on_step = on_step
+        self._faults = attachment.faults
         self._begin_step()
 
     def log(self, *, loss: float | Tensor) -> None:
@@ -133,32 +135,45 @@ class Recorder:
             self._end_step()
         if not self._on:
             return
-        self._step.loss_scale = self._loss_scale(optimizer)
-        with torch.no_grad():
-            self._keep([tap.parameter for tap in self._parameters(optimizer) if tap.dw])
+        self._attempt("weights before an update", self._keep_weights, optimizer)
 
     def after_update(self, optimizer: Optimizer) -> None:
         """Count weights, gradients, updates and states; end the step with the last optimizer."""
         if self._on:
-            with torch.no_grad():
-                self._read_update(optimizer)
+            self._attempt("an update", self._read_update, optimizer)
         self._done(optimizer)
 
     def update_skipped(self, scaler: GradScaler, optimizer: Optimizer) -> None:
         """Count the gradients that made the scaler skip the step, so that they can be named."""
         if self._on:
             self._step.skipped = True
-            self._step.loss_scale = self._loss_scale(optimizer)
-            with torch.no_grad():
-                self._read_gradients(optimizer)
+            self._attempt("the gradients of a skipped update", self._read_gradients, optimizer)
         self._done(optimizer)
 
     # --- steps -----------------------------------------------------------------------------------
 
+    def _attempt(self, what: str, read: Callable[[Optimizer], None], optimizer: Optimizer) -> None:
+        """Read something, unless that has failed before: the step ends in any case."""
+        if what in self._faults:
+            return
+        try:
+            with torch.no_grad():
+                read(optimizer)
+        except Exception as error:  # an instrument never stops the training
+            self._faults.report(what, error)
+
     def _begin_step(self) -> None:
-        self._on = self._schedule(self.n_steps)
         self._pending = set(self._optimizers)
         self._step = _Step()
+        self._on = False
+        if "the schedule" in self._faults:
+            return
+        try:
+            self._on = self._schedule(self.n_steps)
+        except Exception as error:  # it may be a function of the user's
+            if not self.n_steps:
+                raise
+            self._faults.report("the schedule", error)
 
     def _done(self, optimizer: Optimizer) -> None:
         self._pending.discard(optimizer)
@@ -171,7 +186,11 @@ class Recorder:
         self._begin_step()
         if not on:
             return
-        taps = _rows_of(step) + step.taps
+        try:
+            taps = _rows_of(step) + step.taps
+        except Exception as error:  # the next step may fare better
+            self._faults.report(f"step {number}", error)
+            return
         row = StepRow(
             step=number,
             wall_s=time.monotonic() - self._began,
@@ -184,6 +203,10 @@ class Recorder:
         self._on_step(row, taps)
 
     # --- parameters ------------------------------------------------------------------------------
+
+    def _keep_weights(self, optimizer: Optimizer) -> None:
+        self._step.loss_scale = self._loss_scale(optimizer)
+        self._keep([tap.parameter for tap in self._parameters(optimizer) if tap.dw])
 
     def _keep(self, parameters: list[Tensor]) -> None:
         """Copy parameters into buffers that live as long as the recording, all in one call."""
@@ -223,6 +246,7 @@ class Recorder:
         self._summarise(tensors)
 
     def _read_gradients(self, optimizer: Optimizer) -> None:
+        self._step.loss_scale = self._loss_scale(optimizer)
         gradients = [
             (tap.g, gradient)
             for tap in self._parameters(optimizer)

@@ -47,12 +47,18 @@ class Recording:
         A loss that lies on a GPU is waited for, but only in recorded steps. Call it before the
         optimizer steps.
         """
-        self._recorder.log(loss=loss)
+        try:
+            self._recorder.log(loss=loss)
+        except Exception as error:  # as everywhere: training goes on
+            self._attachment.faults.report("the loss", error)
 
     def close(self) -> None:
         """Cease to look, and complete the run folder. Calling it again does nothing."""
         self._attachment.detach()
-        self._recorder.finish()
+        try:
+            self._recorder.finish()
+        except Exception as error:  # an error here would hide one that ended the training
+            self._attachment.faults.report("the last step", error)
         self._writer.close()
 
     def forsake(self) -> None:

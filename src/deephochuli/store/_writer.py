@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deephochuli.errors import DeepHochuliWarning, StoreError
+from deephochuli.errors import StoreError, describe, say
 from deephochuli.store._chunk import DRAFT_PREFIX, ChunkDraft
 from deephochuli.store._collect import step_frame
 from deephochuli.store._manifest import MANIFEST_NAME, Manifest, write_manifest
@@ -205,11 +204,10 @@ class RunWriter:
             update={"stopped": f"after step {self._last_step}: {reason}"}
         )
         self._note(finished=False)
-        warnings.warn(
+        say(
             f"Recording to {self.path} stopped after step {self._last_step}: {reason}. Training "
             f"goes on; {self._n_steps} recorded steps in {self._n_chunks} chunks are kept.",
-            DeepHochuliWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
     def _note(self, *, finished: bool) -> None:
@@ -223,20 +221,19 @@ class RunWriter:
         self.manifest = self.manifest.model_copy(update=update)
         try:
             write_manifest(self.path, self.manifest)
-        except OSError as error:
+        except Exception as error:  # as in append
             if self.manifest.stopped is None:
-                warnings.warn(
-                    f"The end of the run could not be noted in {self.path}: {error}. The run can "
-                    "be read; it will look unfinished.",
-                    DeepHochuliWarning,
-                    stacklevel=3,
+                say(
+                    f"The end of the run could not be noted in {self.path}: {describe(error)}. The "
+                    "run can be read; it will look unfinished.",
+                    stacklevel=4,
                 )
 
 
 def _describe(error: Exception) -> str:
     if isinstance(error, StoreError):
         return str(error).rstrip(".")
-    return f"{type(error).__name__}: {error}"
+    return describe(error)
 
 
 def _refuse_occupied(path: Path) -> None:

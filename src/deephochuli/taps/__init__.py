@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deephochuli.taps._attachment import Attachment, attach
+from deephochuli.taps._faults import Faults
 from deephochuli.taps._parameters import ParameterTap
 from deephochuli.taps._place import DEFAULT_QUANTITIES, QUANTITIES, Place
 from deephochuli.taps._schedule import Schedule, parse_schedule
@@ -13,6 +14,7 @@ __all__ = [
     "DEFAULT_QUANTITIES",
     "QUANTITIES",
     "Attachment",
+    "Faults",
     "ParameterTap",
     "Pattern",
     "Place",

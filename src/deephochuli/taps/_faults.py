@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-import warnings
 
-from deephochuli.errors import DeepHochuliWarning
+from deephochuli.errors import describe, say
 
 
 class Faults:
-    """Remembers what has failed, says each failure once, and never raises an `Exception`."""
+    """Remembers what has failed, says each cause once, and never raises an `Exception`.
+
+    When memory runs out, a hundred places fail for one reason: the first one is named.
+    """
 
     def __init__(self) -> None:
         """Start with nothing failed."""
         self._failed: set[object] = set()
+        self._causes: set[str] = set()
         self._lock = threading.Lock()
 
     def __contains__(self, what: object) -> bool:
@@ -31,15 +33,11 @@ class Faults:
             if what in self._failed:
                 return
             self._failed.add(what)
+            cause = describe(error)
+            if cause in self._causes:
+                return
+            self._causes.add(cause)
         say(
-            f"Looking at {what} failed and is switched off; training goes on unchanged. "
-            f"Cause: {type(error).__name__}: {error}"
+            f"Looking at {what} failed and is switched off; training goes on unchanged. Whatever "
+            f"else fails for the same reason is switched off without a word. Cause: {cause}"
         )
-
-
-def say(message: str) -> None:
-    """Warn, even where warnings are turned into errors: then on standard error instead."""
-    try:
-        warnings.warn(message, DeepHochuliWarning, stacklevel=2)
-    except Exception:  # a filter "error" must not stop the training that is looked at
-        print(f"DeepHochuliWarning: {message}", file=sys.stderr)

@@ -1,5 +1,7 @@
 """Whatever goes wrong while looking, training goes on, and each fault is said once."""
 
+import io
+import sys
 import warnings
 
 import pytest
@@ -8,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from deephochuli.errors import DeepHochuliWarning
-from deephochuli.taps import QUANTITIES, Selection, attach
+from deephochuli.taps import QUANTITIES, Faults, Selection, attach
 
 EVERYTHING = Selection(quantities=QUANTITIES)
 EVENTS = ["is_recording", "forward_begins", "forward_ends", "before_update", "after_update", "see"]
@@ -73,11 +75,38 @@ def test_a_sink_that_raises(event, error):
         losses, watched_weights, attachment = train(watched, sink)
     assert losses == expected
     assert all(map(torch.equal, weights, watched_weights))
-    assert sink.n_raised == len(caught) == len(attachment.faults)
-    assert {w.category for w in caught} == {DeepHochuliWarning}
+    assert sink.n_raised == len(attachment.faults)  # each place is switched off by itself
+    assert [w.category for w in caught] == [DeepHochuliWarning]  # one cause, said once
     assert sink.n_raised == (11 if event == "see" else 1)  # 3 places at the ReLU, 4 at two others
     assert type(error).__name__ in str(caught[0].message)
-    assert len({str(w.message) for w in caught}) == len(caught)
+
+
+def test_each_cause_is_said_once():
+    faults = Faults()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for what in ("one", "two"):
+            for error in (ValueError("x"), ValueError("x"), ValueError("y"), OSError("x")):
+                faults.report(what, error)
+                faults.report(f"{what} {error}", error)
+    causes = [str(w.message).rpartition("Cause: ")[2] for w in caught]
+    assert causes == ["ValueError: x", "ValueError: y", "OSError: x"]
+    assert len(faults) == 6
+
+
+def test_an_error_that_cannot_be_printed_and_a_closed_standard_error(monkeypatch):
+    class Hostile(Exception):
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    with pytest.warns(DeepHochuliWarning, match="Hostile"):
+        Faults().report("x", Hostile())
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Faults().report("x", ValueError())
 
 
 def test_a_warning_filter_that_raises_does_not_stop_training(capsys):
