@@ -86,9 +86,9 @@ def test_each_cause_is_said_once():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for what in ("one", "two"):
-            for error in (ValueError("x"), ValueError("x"), ValueError("y"), OSError("x")):
-                faults.report(what, error)
-                faults.report(f"{what} {error}", error)
+            for error in (ValueError("x"), ValueError("y"), OSError("x")):
+                faults.report(f"{what} {error!r}", error)
+                faults.report(f"{what} {error!r}", error)
     causes = [str(w.message).rpartition("Cause: ")[2] for w in caught]
     assert causes == ["ValueError: x", "ValueError: y", "OSError: x"]
     assert len(faults) == 6
