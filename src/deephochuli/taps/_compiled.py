@@ -2,7 +2,7 @@
 
 While a forward is being compiled, the global hooks are compiled with it. There they put the
 operator `deephochuli::look` beside each activation, and a tensor hook that puts it into the
-backward graph. When the graph runs, the operator calls back here. Three facts shape this:
+backward graph. When the graph runs, the operator calls back here. Four facts shape this:
 
 - A compiler drops an operator that has neither output nor effect. One that changes an argument is
   kept, but where two graphs of a forward share that argument, the second finds it changed between
@@ -11,6 +11,10 @@ backward graph. When the graph runs, the operator calls back here. Three facts s
 - What is compiled cannot look things up while it runs. The hooks name a watch and a module by
   numbers, which the graph holds as constants; everything else is decided when the numbers come
   back: whether the step is recorded, which call of the module this is, who takes the tensor.
+- A compiler that fuses operations keeps the values between them in binary32 even where their type
+  is narrower, unless something asks for such a value: then it is rounded, and what follows is
+  computed from the rounded one. So tensors narrower than binary32 are not looked at in compiled
+  code: looking would change the training. The watch says so once.
 - Compiled code guards on the global hooks, but code compiled for an inner module by itself does
   not. Whoever attaches must have torch compile anew: `compile_anew`.
 """
@@ -35,11 +39,12 @@ from torch._library.effects import EffectType
 
 from deephochuli.taps._catalogue import Catalogue, Slot, Tapped, channel_dim
 from deephochuli.taps._checkpoint import in_backward
+from deephochuli.taps._faults import say
 from deephochuli.taps._place import Place
 from deephochuli.taps._reader import Reader
 
 # What the operator is told of the tensor it is given.
-BEGIN, INPUT, INPUT_GRADIENT, OUTPUT, OUTPUT_GRADIENT = 0, 1, 2, 3, 4
+BEGIN, INPUT, INPUT_GRADIENT, OUTPUT, OUTPUT_GRADIENT, NARROW = 0, 1, 2, 3, 4, 5
 # At the beginning: the module's training mode, and whether gradients are wanted.
 TRAINS, GRADIENTS = 1, 2
 
@@ -55,7 +60,8 @@ def look(x: Tensor, watch: int, module: int, what: int) -> None:
         x: The tensor; it is not changed.
         watch: Number of the watch; nothing happens once it is gone.
         module: Number of the module within the watch; at the `BEGIN` of a forward, its mode.
-        what: `BEGIN`, `INPUT`, `INPUT_GRADIENT`, `OUTPUT` or `OUTPUT_GRADIENT`.
+        what: `BEGIN`, `INPUT`, `INPUT_GRADIENT`, `OUTPUT`, `OUTPUT_GRADIENT`; or `NARROW`, when
+            the tensor at the module is not given, because looking would change it.
     """
     found = _watches.get(watch)
     if found is not None:
@@ -82,11 +88,7 @@ class Plan:
 
 
 class CompiledWatch:
-    """The hooks that are compiled, and what happens when the operator calls back.
-
-    Attributes:
-        n_looks: How often an activation was shown by compiled code.
-    """
+    """The hooks that are compiled, and what happens when the operator calls back."""
 
     def __init__(
         self, catalogue: Catalogue, reader: Reader, announce: Callable[[bool, bool], None]
@@ -105,7 +107,7 @@ class CompiledWatch:
         self._n_inputs: Counter[int] = Counter()
         self._n_gradients: Counter[tuple[int, int]] = Counter()
         self._is_on = False
-        self.n_looks = 0
+        self._has_said_narrow = False
         _watches[self.number] = self
 
     def _plans(self) -> Mapping[nn.Module, Plan]:
@@ -147,6 +149,9 @@ class CompiledWatch:
         """Put the operator beside a tensor, and a hook that puts it beside its gradient."""
         if not x.is_floating_point():
             return
+        if x.dtype.itemsize < 4:
+            look(self.anything, self.number, module, NARROW)
+            return
         if sees_value:
             look(x.detach(), self.number, module, what)
         if sees_gradient and x.requires_grad and torch.is_grad_enabled():
@@ -159,6 +164,8 @@ class CompiledWatch:
         try:
             if what == BEGIN:
                 self._begin(is_training=bool(module & TRAINS), has_gradients=module >= GRADIENTS)
+            elif what == NARROW:
+                self._say_narrow(self._tapped[module])
             elif self._is_on:
                 self._look(x, self._tapped[module], module, what)
         except Exception as error:  # an instrument never stops the training
@@ -174,6 +181,16 @@ class CompiledWatch:
         self._announce(is_training, has_gradients)
         self._is_on = bool(self._reader.tell("is_recording"))
 
+    def _say_narrow(self, tapped: Tapped) -> None:
+        if not self._has_said_narrow:
+            self._has_said_narrow = True
+            say(
+                f"The tensors at {tapped.path!r} have less than 32 bits and lie inside compiled "
+                "code: they are not looked at there, nor are others like them, because that would "
+                "round values that the compiler keeps in more. Parameters, gradients and updates "
+                "are recorded. To see the activations too, record without torch.compile."
+            )
+
     def _look(self, x: Tensor, tapped: Tapped, module: int, what: int) -> None:
         """Show one tensor at its place, if it has one."""
         is_value = what in {INPUT, OUTPUT}
@@ -184,7 +201,6 @@ class CompiledWatch:
         slot = self._slot(tapped, self._call_number(module, what), x.ndim)
         place = _place(slot, what)
         if place is not None:
-            self.n_looks += 1
             self._reader.see(place, x)
 
     def _call_number(self, module: int, what: int) -> int:

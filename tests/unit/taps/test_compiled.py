@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from deephochuli.errors import DeepHochuliWarning
 from deephochuli.taps import QUANTITIES, Selection, attach
 from tests.unit.taps.conftest import Collector
 
@@ -209,3 +210,16 @@ def test_an_exported_program_contains_nothing_of_the_tool():
     with attach(model, [], Collector()):
         program = torch.export.export(model, (x,))
     assert "deephochuli" not in str(program.graph)
+
+
+def test_narrow_tensors_are_left_alone_and_that_is_said_once():
+    compiled = torch.compile(Block().bfloat16(), backend="aot_eager")
+    collector = Collector()
+    with warnings.catch_warnings(record=True) as said, attach(compiled, [], collector):
+        warnings.simplefilter("always", DeepHochuliWarning)
+        for _ in range(2):
+            compiled(torch.randn(2, 3, 5, 5).bfloat16()).sum().backward()
+    assert [w.category for w in said] == [DeepHochuliWarning]
+    assert "less than 32 bits" in str(said[0].message)
+    assert not collector.counts("z", "dz", "a", "da")
+    assert collector.events.count("train") == 2
