@@ -156,9 +156,8 @@ class _Session:
         if plan.quiet and plan.fail_on is None:
             return
         if self._discovery is None:
-            reason = "" if self._has_torch else "The script did not import torch. "
-            if reason and not plan.quiet:
-                say(f"{reason}Nothing was recorded.")
+            if not self._has_torch and not plan.quiet:
+                say("Nothing was recorded: the script did not import torch.")
             return
         self._found = print_closing(self._discovery, plan.folder, quiet=plan.quiet)
 

@@ -12,16 +12,14 @@ import builtins
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType, TracebackType
-from typing import Final, cast
+from types import CodeType, ModuleType
+from typing import cast
 
-PACKAGE: Final = str(Path(__file__).resolve().parents[1])
-_IMPORT_SYSTEM: Final = "<frozen importlib"
+from deephochuli.cli._traceback import hide_own_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ def run_as_main(script: Script) -> None:
         sys.modules["__main__"] = module
         _CodeLoader(code).exec_module(module)
     except BaseException:
-        _hide_own_frames()
+        hide_own_frames(run_as_main.__code__)
         raise
 
 
@@ -161,71 +159,3 @@ def _set_first_path(folder: str) -> None:
     if sys.flags.safe_path:
         return
     sys.path[0] = folder
-
-
-# ---- tracebacks
-
-
-def _hide_own_frames() -> None:
-    """Have the traceback that is about to be printed begin with the script.
-
-    The hook is wrapped now, not before the script ran: it may have set one of its own.
-    """
-    hook = sys.excepthook
-
-    def hook_without_own_frames(
-        kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
-        begin = _below_launch(trace)
-        for each in _chain(error):
-            each.__traceback__ = _without_package(begin if each is error else each.__traceback__)
-        hook(kind, error, error.__traceback__)
-
-    sys.excepthook = hook_without_own_frames
-
-
-def _below_launch(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that begins in the script."""
-    entry = trace
-    while entry is not None and entry.tb_frame.f_code is not run_as_main.__code__:
-        entry = entry.tb_next
-    if entry is None:
-        return trace
-    entry = entry.tb_next
-    while entry is not None and _file_name(entry).startswith((_IMPORT_SYSTEM, PACKAGE)):
-        entry = entry.tb_next
-    return entry
-
-
-def _without_package(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback without the frames of this package, such as a wrapped constructor."""
-    while trace is not None and _file_name(trace).startswith(PACKAGE):
-        trace = trace.tb_next
-    entry = trace
-    while entry is not None:
-        entry.tb_next = _without_package(entry.tb_next) if _is_next_own(entry) else entry.tb_next
-        entry = entry.tb_next
-    return trace
-
-
-def _is_next_own(entry: TracebackType) -> bool:
-    return entry.tb_next is not None and _file_name(entry.tb_next).startswith(PACKAGE)
-
-
-def _file_name(entry: TracebackType) -> str:
-    return entry.tb_frame.f_code.co_filename
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that are printed with it, each once."""
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        each = waiting.pop()
-        if each is None or id(each) in seen:
-            continue
-        seen.add(id(each))
-        yield each
-        waiting += [each.__cause__, each.__context__]
-        if isinstance(each, BaseExceptionGroup):
-            waiting += cast("BaseExceptionGroup[BaseException]", each).exceptions

@@ -73,7 +73,8 @@ class Discovery:
         self._served: dict[int, weakref.ref[Optimizer]] = {}
         self._judged: dict[int, weakref.ref[nn.Module]] = {}
         self._early: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-        self._has_compiled = False
+        self._n_compiled_calls = 0
+        self._is_over = False
         self._call_hook: RemovableHandle | None = None
         self._step_hooks: list[RemovableHandle] = []
         self._patches: list[Patch] = []
@@ -117,6 +118,7 @@ class Discovery:
         self._runs.all.clear()
 
     def _undo(self) -> None:
+        self._is_over = True
         for patch in reversed(self._patches):
             patch.undo()
         for handle in self._step_hooks:
@@ -128,8 +130,10 @@ class Discovery:
         self._patches.append(Patch(owner, name, wrap))
 
     def _look_out(self) -> None:
-        """Have calls of modules shown. torch warns of such hooks where models are compiled."""
-        if self._call_hook is None and not self._has_compiled:
+        """Have calls of modules shown, unless a compiled one is going on: see `_calling`."""
+        known = self._optimizers()
+        is_done = known and all(id(optimizer) in self._served for optimizer in known)
+        if self._call_hook is None and not (is_done or self._n_compiled_calls or self._is_over):
             self._call_hook = register_module_forward_pre_hook(self._called)
 
     def _look_away(self) -> None:
@@ -167,28 +171,40 @@ class Discovery:
         @functools.wraps(original)
         def compile(*args: Any, **kwargs: Any) -> Any:
             compiled = original(*args, **kwargs)
-            self._compiled(compiled, args[0] if args else kwargs.get("model"))
-            return compiled
+            return self._compiled(compiled, args[0] if args else kwargs.get("model"))
 
         return compile
 
-    def _compiled(self, compiled: object, given: object) -> None:
-        """Look away from calls of modules for good, and at those of compiled ones."""
-        is_method = isinstance(getattr(given, "__self__", None), nn.Module)  # from Module.compile
-        if not isinstance(compiled, nn.Module) and not is_method:
-            return
-        self._has_compiled = True
-        self._look_away()
-        kind = type(compiled)
+    def _compiled(self, compiled: Any, given: object) -> Any:
+        """Have the calls of a compiled module shown; return what the script gets."""
+        module = getattr(given, "__self__", None)
+        if isinstance(module, nn.Module) and getattr(given, "__name__", "") == "_call_impl":
+            return self._calling(compiled, module)  # from Module.compile
+        kind: type = type(compiled)
         if isinstance(compiled, nn.Module) and kind is not type(given):
-            if not any(patch.owner is kind for patch in self._patches):
-                self._patch(kind, "__call__", self._noting_call)
+            if not any(patch.owner is kind for patch in self._patches) and not self._is_over:
+                self._patch(kind, "__call__", self._calling)
+        return compiled
 
-    def _noting_call(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _calling(self, original: Callable[..., Any], own: nn.Module | None = None) -> Any:
+        """Wrap the call of a compiled module.
+
+        Our global hook is away meanwhile: it would be compiled into the model, and torch would
+        warn of it.
+        """
+
         @functools.wraps(original)
-        def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            self._called(module, args)
-            return original(module, *args, **kwargs)
+        def __call__(*args: Any, **kwargs: Any) -> Any:
+            if self._is_over or torch.compiler.is_compiling():
+                return original(*args, **kwargs)
+            self._called(args[0] if own is None else own, args[1:] if own is None else args)
+            self._n_compiled_calls += 1
+            self._look_away()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self._n_compiled_calls -= 1
+                self._look_out()
 
         return __call__
 
@@ -278,7 +294,7 @@ class Discovery:
             )
         self._runs.take(trained)
         if all(id(optimizer) in self._served for optimizer in self._optimizers()):
-            self._look_away()
+            self._look_away()  # until there is another one
 
     def _serve(self, optimizer: Optimizer) -> None:
         forget = functools.partial(self._served.pop, id(optimizer))
