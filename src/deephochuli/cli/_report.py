@@ -51,9 +51,10 @@ def report(
 ) -> None:
     """Findings of runs, and the full report as HTML."""
     from deephochuli.analysis import findings
-    from deephochuli.report import open_sources
+    from deephochuli.report import build_report, open_sources, read_ahead
 
     readers, names = open_sources(runs)
+    read_ahead(readers)
     opened = dict(zip(names, readers, strict=True))
     found = {name: findings(run) for name, run in opened.items()}
     _print_findings(found, opened, as_json)
@@ -62,7 +63,9 @@ def report(
 
         write_figures(readers, figures)
     if html or not as_json:
-        _write_page(readers, html or _page_of(runs), title, quiet=as_json, opens=open_page)
+        known = list(found.values())
+        page = build_report(readers, html or _page_of(runs), title=title, known=known)
+        _show_page(page, quiet=as_json, opens=open_page)
     if fail_on and is_found([f for one in found.values() for f in one], fail_on):
         raise typer.Exit(FOUND)
 
@@ -87,12 +90,8 @@ def _page_of(folders: list[Path]) -> Path | None:
     return None if is_run else first.with_name(f"{first.name}.html")
 
 
-def _write_page(
-    readers: list[RunReader], html: Path | None, title: str | None, *, quiet: bool, opens: bool
-) -> None:
-    from deephochuli.report import build_report
-
-    page = build_report(readers, html, title=title)
+def _show_page(page: Path, *, quiet: bool, opens: bool) -> None:
+    """Say where the page is, and show it if that was asked for."""
     if opens:
         typer.launch(str(page))
     if not quiet:

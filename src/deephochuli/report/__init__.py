@@ -13,6 +13,7 @@ from deephochuli.report._figures import write_figures as write_figures
 from deephochuli.report._folders import open_runs as open_runs
 from deephochuli.report._json import to_json as to_json
 from deephochuli.report._print import print_findings as print_findings
+from deephochuli.report._read import read_ahead as read_ahead
 from deephochuli.report._terminal import findings_table as findings_table
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "open_runs",
     "open_sources",
     "print_findings",
+    "read_ahead",
     "to_json",
     "write_figures",
 ]

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from deephochuli.analysis import Finding
 from deephochuli.errors import StoreError
 from deephochuli.report._folders import open_runs
 from deephochuli.report._html import render_page
@@ -48,6 +49,7 @@ def build_report(
     out: str | os.PathLike[str] | None = None,
     *,
     title: str | None = None,
+    known: Sequence[Sequence[Finding]] | None = None,
 ) -> Path:
     """Write the report of one run or of several as one self-contained HTML file.
 
@@ -60,6 +62,7 @@ def build_report(
             default a file beside the first run, named after it: a run folder itself holds what
             was recorded and nothing else.
         title: Heading of the page; by default made of the names of the runs.
+        known: Findings of each run, where they have been asked for already.
 
     Returns:
         The path of the file.
@@ -74,7 +77,7 @@ def build_report(
     """
     readers, names = open_sources(runs)
     heading = title or " · ".join(names)
-    payload, blob = build_payload(readers, names, heading)
+    payload, blob = build_payload(readers, names, heading, known)
     page = Path(out) if out else _beside(readers[0].path.absolute())
     return write_text(page, render_page(heading, generator(), payload, blob))
 

@@ -23,7 +23,7 @@ from deephochuli.report._gather import (
     INFINITY_KEY,
     KEYS_PER_BINADE_LOG2,
     Histogram,
-    entries_by_tap,
+    entries_of,
     exact_sums,
     magnitudes,
 )
@@ -148,11 +148,9 @@ def _exponents_figure(run: RunTables, quantity: str, figure_class: type[Figure])
 
 def _binade_shares(run: RunTables, chosen: Ints) -> tuple[npt.NDArray[np.float64], int]:
     """Shares by tap and binade, and the exponent of the first binade."""
-    lists = run.histograms.lists
-    by_tap = list(
-        entries_by_tap(run.histograms, lists["key"], lists["count"], run.bins, len(run.taps))
-    )
-    counts = [_binades(magnitudes(by_tap[tap], len(run.bins))) for tap in chosen]
+    entries = entries_of(run.histograms, "key", "count", run.bins)
+    by_tap = magnitudes(entries, len(run.taps), len(run.bins))
+    counts = [_binades(by_tap[tap]) for tap in chosen]
     used = sorted({exponent for one in counts for exponent in one})
     if not used:
         return np.zeros((0, 0)), 0

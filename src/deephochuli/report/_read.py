@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from deephochuli.errors import StoreError
 from deephochuli.report._rows import (
+    LISTS,
     Ints,
     Rows,
     read_curves,
@@ -24,6 +25,16 @@ from deephochuli.store import Manifest, RunReader, TapInfo
 MOST_COLUMNS: Final = 200
 MOST_BINS: Final = 48
 MOST_ROWS_READ_IN_FULL: Final = 20_000
+
+
+# What the questions of a report ask, besides what its page draws.
+_ASKED: Final = ("n_zero", "n_subnormal", "min_abs")
+
+
+def read_ahead(readers: Sequence[RunReader]) -> None:
+    """Read what the findings and the page of a report will ask of runs, each file once."""
+    for reader in readers:
+        reader.prepare((*CURVE_COLUMNS, *_ASKED), LISTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from deephochuli.report._codes import Blob, encode_counts, encode_magnitudes
 from deephochuli.report._gather import (
     INFINITY_KEY,
     Histogram,
-    entries_by_tap,
+    entries_of,
     exact_sums,
     extremes,
     magnitudes,
@@ -63,17 +63,10 @@ def add_run(blob: Blob, prefix: str, run: RunTables) -> dict[str, Any]:
 
 def _histograms(run: RunTables, sources: Sequence[int]) -> list[Histogram]:
     """Histograms of every tap, then of the activations that follow from those in `sources`."""
-    lists, n_bins = run.histograms.lists, len(run.bins)
-    found: list[Histogram] = []
-    derived: list[Histogram] = []
-    wanted = set(sources)
-    for number, entries in enumerate(
-        entries_by_tap(run.histograms, lists["key"], lists["count"], run.bins, len(run.taps))
-    ):
-        found.append(magnitudes(entries, n_bins))
-        if number in wanted:
-            derived.append(magnitudes(rectified(entries), n_bins))
-    return found + derived
+    n_bins = len(run.bins)
+    entries = entries_of(run.histograms, "key", "count", run.bins)
+    found = magnitudes(entries, len(run.taps), n_bins)
+    return found + magnitudes(rectified(entries, sources), len(sources), n_bins)
 
 
 def _tap_payload(tap: TapInfo) -> dict[str, Any]:
@@ -172,15 +165,10 @@ def _add_bins(blob: Blob, prefix: str, run: RunTables, histograms: Sequence[Hist
 
 def _add_ratios(blob: Blob, prefix: str, run: RunTables) -> None:
     """Pack the histograms of floor(log2|dw|) - floor(log2|w|), over the run and over time."""
-    lists, n_bins = run.histograms.lists, len(run.bins)
-    if lists["ratio"].values.size == 0:
+    if run.histograms.lists["ratio"].values.size == 0:
         return
-    found = [
-        ratios(entries, n_bins)
-        for entries in entries_by_tap(
-            run.histograms, lists["ratio"], lists["ratio_count"], run.bins, len(run.taps)
-        )
-    ]
+    entries = entries_of(run.histograms, "ratio", "ratio_count", run.bins)
+    found = ratios(entries, len(run.taps), len(run.bins))
     _add_sparse(blob, f"{prefix}ratio.", found, "i2")
     _add_cells(blob, f"{prefix}ratio.bins.", found)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,8 @@ _TOGETHER = (
     {"positive", "zero", "nonfinite", "n_per_channel"},
 )
 _NAMES = ("layer", "quantity")
+_MANY_CHUNKS = 8
+T = TypeVar("T")
 
 
 class ChunkReader:
@@ -62,6 +66,7 @@ class ChunkReader:
                     opened[found.file].check()
         self._files = {name: opened[found.file] for name, found in layout.files.items()}
         self._names: dict[str, Names] = {}
+        self._kept: dict[str, dict[str, Any]] = {}
         self.n_bytes = sum(file.n_bytes for file in opened.values())
 
     def steps(self) -> dict[str, Array]:
@@ -136,6 +141,16 @@ class ChunkReader:
         local = _local(rows, groups, starts)
         return {name: pick(columns[name], local) for name in names}
 
+    def keep(self, wanted: Mapping[str, Iterable[str]]) -> None:
+        """Read columns that will be asked for in several questions, until `forget`."""
+        for table, names in wanted.items():
+            together = (group for group in _TOGETHER if set(names) & group & LISTS)
+            self._kept[table] = self._read(table, set(names).union(*together))
+
+    def forget(self) -> None:
+        """Drop what was kept."""
+        self._kept.clear()
+
     def _read(
         self,
         table: str,
@@ -143,10 +158,35 @@ class ChunkReader:
         groups: list[int] | None = None,
         told: Iterable[str] = (),
     ) -> dict[str, Any]:
+        kept = self._kept.get(table, {})
+        if groups is None and kept.keys() >= set(names) and not told:
+            return {name: kept[name] for name in names}
         file = self._files[table]
         columns = file.read(names, groups, told=list(told))
         self.memory += file.memory
         return columns
+
+
+def read_each(
+    chunks: Sequence[ChunkReader], read: Callable[[ChunkReader], T]
+) -> Iterator[tuple[ChunkReader, T | StoreError]]:
+    """Ask chunks a question, several at a time, and yield the answers in their order.
+
+    What unpacks pages lets go of the interpreter, so that threads make use of further processors.
+    """
+
+    def ask(chunk: ChunkReader) -> T | StoreError:
+        chunk.memory = 0
+        try:
+            return read(chunk)
+        except StoreError as error:
+            return error
+
+    if len(chunks) < _MANY_CHUNKS:
+        yield from ((chunk, ask(chunk)) for chunk in chunks)
+        return
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "deephochuli-read") as pool:
+        yield from zip(chunks, pool.map(ask, chunks), strict=True)
 
 
 def _is_same_rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -146,7 +146,9 @@ class ColumnFile:
         self.memory = sum(self._memory_of(data, group, name) for group in chosen for name in names)
         if self.memory > most_memory(self.n_bytes):
             raise StoreError(f"{self.n_bytes:,} bytes would become {self.memory:,} in memory")
-        table = _open(data, self._metadata).read_row_groups(chosen, columns=names)
+        table = _open(data, self._metadata).read_row_groups(
+            chosen, columns=names, use_threads=False
+        )
         if table.num_rows != n_rows[chosen].sum():
             raise StoreError(f"it holds {table.num_rows} rows, and says otherwise")
         return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from deephochuli.errors import DeepHochuliWarning, StoreError
 from deephochuli.store._answers import Channels, Damage, MergedTap, Rollups, TapInfo
 from deephochuli.store._arrow import Values
-from deephochuli.store._chunks import ChunkReader, pick
+from deephochuli.store._chunks import ChunkReader, pick, read_each
 from deephochuli.store._cover import chunk_name, chunk_numbers, cover, gaps
-from deephochuli.store._listing import list_taps
+from deephochuli.store._listing import LISTED, list_taps
 from deephochuli.store._manifest import MANIFEST_NAME, Manifest, read_manifest
 from deephochuli.store._merge import merge_by_tap
 from deephochuli.store._parquet import most_memory
@@ -226,6 +226,34 @@ class RunReader:
         lists: dict[str, Any] = {name: columns[name].rows() for name in CHANNEL_LISTS}
         return Channels(**{name: columns[name] for name in span}, **lists)
 
+    def prepare(
+        self, columns: Sequence[str] = SCALARS, lists: Sequence[str] = HISTOGRAM_LISTS
+    ) -> None:
+        """Read at once what `taps`, `all_scalars` and `rollups` will be asked for.
+
+        Nothing that is answered changes; it takes half the time to open each file once.
+
+        Args:
+            columns: Columns of `all_scalars`.
+            lists: Lists of `rollups`.
+        """
+        wanted = {
+            "taps": ("step", "layer", "quantity", *columns),
+            "rollup": {*LISTED, *_SPAN, *SCALARS, *lists},
+        }
+        try:
+            self._answer(lambda: self._prepare(wanted, columns, lists))
+        finally:
+            for chunk in self._opened.values():
+                chunk.forget()
+
+    def _prepare(
+        self, wanted: Mapping[str, Iterable[str]], columns: Sequence[str], lists: Sequence[str]
+    ) -> None:
+        self._each(lambda chunk: chunk.keep(wanted))
+        self._scalars(("step", *columns))
+        self._columns("rollup", (*_SPAN, *SCALARS, *lists))
+
     def _open_chunks(self) -> None:
         """Open the chunks that are new; note those that are missing or damaged."""
         numbers = chunk_numbers(_entries(self.path))
@@ -285,14 +313,12 @@ class RunReader:
         """Answers of all chunks. A damaged one is dropped, and the whole question asked again."""
         answers: list[_T] = []
         memory, most = 0, most_memory(sum(chunk.n_bytes for chunk in self._chunks))
-        for chunk in self._chunks:
-            chunk.memory = 0
-            try:
-                answers.append(read(chunk))
-            except StoreError as error:
-                self._leave_out(chunk.number, error)
+        for chunk, answer in read_each(self._chunks, read):
+            if isinstance(answer, StoreError):
+                self._leave_out(chunk.number, answer)
                 self._choose()
-                raise _ChunkDroppedError from error
+                raise _ChunkDroppedError from answer
+            answers.append(answer)
             memory += chunk.memory
             if memory > most:
                 raise StoreError(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from deephochuli.report import _gather
 from deephochuli.report._gather import (
     INFINITY_KEY,
+    Entries,
     Histogram,
-    entries_by_tap,
+    entries_of,
     magnitudes,
     ratios,
     rectified,
@@ -42,12 +44,14 @@ EDGES = np.arange(N_BINS)
 TIMELINE = divide(EDGES, EDGES, EDGES, N_BINS)
 
 
-def rows_of(lists: list[tuple[int, int, np.ndarray, np.ndarray]]) -> tuple[Rows, Ragged, Ragged]:
-    """Rows of (tap, step, keys, counts), in the order given."""
+def entries_from(lists: list[tuple[int, int, np.ndarray, np.ndarray]]) -> Entries:
+    """Entries of rows (tap, step, keys, counts), in the order given."""
     steps = np.array([step for _, step, *_ in lists])
-    rows = Rows(np.array([tap for tap, *_ in lists]), steps, steps, {}, {})
     keys = Ragged.of([keys for *_, keys, _ in lists], np.int64)
-    return rows, keys, Ragged.of([counts for *_, counts in lists], np.int64)
+    counts = Ragged.of([counts for *_, counts in lists], np.int64)
+    tap = np.array([tap for tap, *_ in lists])
+    rows = Rows(tap, steps, steps, {}, {"key": keys, "count": counts})
+    return entries_of(rows, "key", "count", TIMELINE)
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def entries(tensors):
         )
         for (tap, step), values in sorted(tensors.items(), key=lambda item: item[0][1])
     ]
-    return list(entries_by_tap(*rows_of(parts), TIMELINE, 3))
+    return entries_from(parts)
 
 
 def of_tap(tensors, tap: int) -> np.ndarray:
@@ -74,23 +78,24 @@ def is_histogram_of(histogram: Histogram, values: np.ndarray) -> bool:
 
 
 def test_a_whole_run_is_the_histogram_of_all_its_numbers(entries, tensors):
-    assert len(entries) == 3
-    for tap, one in enumerate(entries):
-        assert is_histogram_of(magnitudes(one, N_BINS), np.abs(of_tap(tensors, tap)))
+    found = magnitudes(entries, 3, N_BINS)
+    assert len(found) == 3
+    for tap, one in enumerate(found):
+        assert is_histogram_of(one, np.abs(of_tap(tensors, tap)))
 
 
 def test_rectifying_entries_is_the_relu_of_a_sketch(entries, tensors):
-    for tap, one in enumerate(entries):
+    taps = (2, 0)
+    found = magnitudes(rectified(entries, taps), 2, N_BINS)
+    for tap, histogram in zip(taps, found, strict=True):
         keys, counts = np.unique(keys_of(of_tap(tensors, tap)), return_counts=True)
         relu = Sketch.from_counts(keys, counts, 0.0, 0.0, 0.0, 0.0).relu()
-        histogram = magnitudes(rectified(one), N_BINS)
         assert histogram.keys.tolist() == relu.keys.tolist()
         assert histogram.counts.tolist() == relu.counts.tolist()
 
 
 def test_slots_count_powers_of_two_apart_from_the_binade_above_them(entries, tensors):
-    for tap, one in enumerate(entries):
-        histogram = magnitudes(one, N_BINS)
+    for tap, histogram in enumerate(magnitudes(entries, 3, N_BINS)):
         total = 0
         for step in range(N_BINS):
             values = np.abs(tensors.get((tap, step), np.zeros(0)))
@@ -108,7 +113,7 @@ def test_slots_count_powers_of_two_apart_from_the_binade_above_them(entries, ten
 
 
 def test_classes_are_counted_by_time(entries):
-    special, gap, _ = (magnitudes(one, N_BINS).classes for one in entries)
+    special, gap, _ = (histogram.classes for histogram in magnitudes(entries, 3, N_BINS))
     assert gap["n"].tolist() == [200, 200, 0, 200]
     assert special["n"].tolist() == [200, 200 + len(SPECIAL), 200, 200]
     assert special["zero"].tolist() == [0, 2, 0, 0]
@@ -119,17 +124,15 @@ def test_classes_are_counted_by_time(entries):
 
 def test_a_tap_without_numbers_has_an_empty_histogram():
     none = np.zeros(0, np.int64)
-    (one,) = entries_by_tap(*rows_of([(0, 0, none, none)]), TIMELINE, 1)
-    histogram = magnitudes(one, N_BINS)
+    (histogram,) = magnitudes(entries_from([(0, 0, none, none)]), 1, N_BINS)
     assert histogram.keys.size == histogram.counts.size == histogram.slots.size == 0
     assert histogram.classes["n"].tolist() == [0] * N_BINS
 
 
 def test_ratios_keep_their_sign_and_their_time():
-    first = (0, 0, np.array([-12, -3, 4]), np.array([5, 1, 2]))
-    second = (0, 2, np.array([-12]), np.array([7]))
-    (one,) = entries_by_tap(*rows_of([first, second]), TIMELINE, 1)
-    histogram = ratios(one, N_BINS)
+    first = (1, 0, np.array([-12, -3, 4]), np.array([5, 1, 2]))
+    second = (1, 2, np.array([-12]), np.array([7]))
+    _, histogram = ratios(entries_from([first, second]), 2, N_BINS)
     assert histogram.keys.tolist() == [-12, -3, 4]
     assert histogram.counts.tolist() == [12, 1, 2]
     assert histogram.low == -12
@@ -140,8 +143,14 @@ def test_ratios_keep_their_sign_and_their_time():
 def test_counts_beyond_single_precision_are_exact():
     big = 2**31 + 1
     parts = [(0, 0, np.array([0x3FF0]), np.array([big])), (0, 1, np.array([0x3FF0]), np.array([1]))]
-    (one,) = entries_by_tap(*rows_of(parts), TIMELINE, 1)
-    assert magnitudes(one, N_BINS).counts.tolist() == [big + 1]
+    (histogram,) = magnitudes(entries_from(parts), 1, N_BINS)
+    assert histogram.counts.tolist() == [big + 1]
+
+
+def test_many_entries_are_counted_part_by_part(entries, tensors, monkeypatch):
+    monkeypatch.setattr(_gather, "_KEYS_AT_ONCE", 7)
+    for tap, one in enumerate(magnitudes(entries, 3, N_BINS)):
+        assert is_histogram_of(one, np.abs(of_tap(tensors, tap)))
 
 
 @pytest.mark.parametrize(("n_spans", "most"), [(1, 5), (5, 5), (6, 5), (1000, 48), (49, 48)])
