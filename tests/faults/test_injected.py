@@ -4,7 +4,7 @@ import pytest
 
 from deephochuli.store import open_run
 from tests.faults.injection import ERRORS, MOMENTS, SITES, Fault, cases, name_of
-from tests.faults.training import N_STEPS, recorded, undisturbed
+from tests.faults.training import N_STEPS, mostly_slow, recorded, undisturbed
 
 CASES = list(cases())
 # One error of each kind, spread over the sites, is enough for every day.
@@ -27,7 +27,7 @@ def test_without_a_fault_nothing_is_said_and_everything_recorded(tmp_path):
     assert run.steps["skipped"].tolist() == [False, False, False, True, False, False]
 
 
-@pytest.mark.parametrize("case", EVERY_DAY, ids=name_of)
+@pytest.mark.parametrize("case", mostly_slow(EVERY_DAY), ids=name_of)
 def test_a_fault_is_survived_and_said_once(tmp_path, case):
     check(tmp_path / "run", Fault(*case))
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,10 +49,23 @@ class Trained:
 
     def is_same(self, other: "Trained") -> bool:
         return (
-            self.losses == other.losses
+            bits(torch.tensor(self.losses)) == bits(torch.tensor(other.losses))
             and self.weights.keys() == other.weights.keys()
-            and all(torch.equal(value, other.weights[name]) for name, value in self.weights.items())
+            and all(bits(w) == bits(other.weights[name]) for name, w in self.weights.items())
         )
+
+
+def bits(tensor: Tensor) -> bytes:
+    """The bits of a tensor, so that NaN is equal to itself and -0 is not 0."""
+    return bytes(tensor.detach().contiguous().reshape(-1).view(torch.uint8).tolist())
+
+
+def mostly_slow(cases, every: int = 4):
+    """Cases of which one in four runs every day, and all with the slow tests."""
+    return [
+        case if n % every == 0 else pytest.param(case, marks=pytest.mark.slow)
+        for n, case in enumerate(cases)
+    ]
 
 
 def parts() -> tuple[nn.Module, torch.optim.Optimizer, torch.amp.GradScaler]:

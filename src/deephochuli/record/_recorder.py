@@ -91,7 +91,7 @@ class Recorder:
     def finish(self) -> None:
         """End the step that is going on, if anything was seen in it."""
         if self._on and (self._step.seen or self._step.taps):
-            self._end_step()
+            self._finish_step()
 
     # --- what the taps tell ----------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ class Recorder:
         if self._in_evaluation:
             return
         if not self._optimizers and self._step.n_micro_batches:
-            self._end_step()
+            self._finish_step()
         self._step.n_micro_batches += 1
 
     def forward_ends(self) -> None:
@@ -132,7 +132,7 @@ class Recorder:
     def before_update(self, optimizer: Optimizer) -> None:
         """Keep the weights as they are before the step."""
         if optimizer not in self._pending:
-            self._end_step()
+            self._finish_step()
         if not self._on:
             return
         self._attempt("weights before an update", self._keep_weights, optimizer)
@@ -178,7 +178,16 @@ class Recorder:
     def _done(self, optimizer: Optimizer) -> None:
         self._pending.discard(optimizer)
         if not self._pending:
+            self._finish_step()
+
+    def _finish_step(self) -> None:
+        """End the step; if that fails, forget it, so that the next one does not begin with it."""
+        try:
             self._end_step()
+        except Exception as error:  # an instrument never stops the training
+            self._faults.report("the end of a step", error)
+            self._step = _Step()
+            self._pending = set(self._optimizers)
 
     def _end_step(self) -> None:
         step, number, on = self._step, self.n_steps, self._on

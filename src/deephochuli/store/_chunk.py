@@ -87,8 +87,10 @@ class ChunkDraft:
 
     def discard(self) -> None:
         """Leave nothing behind, whatever state the draft is in."""
-        with suppress(Exception):  # a writer may want to write its last page, on a full disk
-            self._close()
+        for writer in self._writers.values():
+            with suppress(Exception):  # it may want to write its last page, on a full disk
+                writer.close()
+            writer.is_open = False  # or it would try again when it is garbage, and complain
         for file in self._files:
             with suppress(OSError):
                 file.close()
