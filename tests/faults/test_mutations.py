@@ -246,7 +246,7 @@ CHANGES = (
 STEPS = (1, 4)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", mostly_slow(STEPS))
 @pytest.mark.parametrize("change", mostly_slow(CHANGES), ids=lambda change: change.__name__)
 def test_a_model_may_change(tmp_path, change, step):
     expected = undisturbed(at(step, change))

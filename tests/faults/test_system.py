@@ -69,7 +69,7 @@ def lose_the_manifest(path):
 DISASTERS = (vanish, become_a_file, become_a_dangling_link, occupy_the_next_chunk)
 
 
-@pytest.mark.parametrize("step", range(N_STEPS))
+@pytest.mark.parametrize("step", mostly_slow(range(N_STEPS)))
 @pytest.mark.parametrize("disaster", DISASTERS, ids=lambda each: each.__name__)
 def test_a_folder_that_is_taken_away(tmp_path, disaster, step):
     trained = recorded(tmp_path / "run", at(step, lambda: disaster(tmp_path / "run")))
@@ -77,7 +77,7 @@ def test_a_folder_that_is_taken_away(tmp_path, disaster, step):
     assert len(trained.said) == 1, trained.said
 
 
-@pytest.mark.parametrize("step", range(N_STEPS))
+@pytest.mark.parametrize("step", mostly_slow(range(N_STEPS)))
 def test_a_manifest_that_cannot_be_written(tmp_path, step):
     trained = recorded(tmp_path / "run", at(step, lambda: lose_the_manifest(tmp_path / "run")))
     assert trained.is_same(undisturbed())
@@ -200,8 +200,10 @@ def test_a_loss_that_is_none(tmp_path):
             recording.log(loss=loss)  # said already, and warnings are errors here
 
 
-@pytest.mark.parametrize("step", [1, 3, N_STEPS - 1, N_STEPS])
-@pytest.mark.parametrize("error", [ValueError("no"), KeyError(3), MemoryError()], ids=repr)
+@pytest.mark.parametrize("step", mostly_slow([3, 1, N_STEPS - 1, N_STEPS]))
+@pytest.mark.parametrize(
+    "error", mostly_slow([ValueError("no"), KeyError(3), MemoryError()]), ids=repr
+)
 def test_a_schedule_that_fails(tmp_path, error, step):
     def schedule(n):
         if n == step:
@@ -237,7 +239,7 @@ JUMPS = {
 
 
 @pytest.mark.parametrize("clock", ["monotonic", "time", "perf_counter"])
-@pytest.mark.parametrize("jump", JUMPS)
+@pytest.mark.parametrize("jump", mostly_slow(JUMPS))
 def test_clocks_that_jump(tmp_path, monkeypatch, clock, jump):
     real, calls = getattr(time, clock), []
 
@@ -268,7 +270,7 @@ def in_child(work):
 
 
 @posix
-@pytest.mark.parametrize("step", range(N_STEPS))
+@pytest.mark.parametrize("step", mostly_slow(range(N_STEPS)))
 def test_a_fork_in_the_middle(tmp_path, step):
     """The child trains on as if nothing were recorded; the parent's run is whole."""
     path, told = tmp_path / "run", tmp_path / "told"
@@ -316,7 +318,7 @@ def test_a_process_that_dies(tmp_path, way, step):
 
 
 @posix
-@pytest.mark.parametrize("step", range(1, N_STEPS))
+@pytest.mark.parametrize("step", mostly_slow(range(1, N_STEPS)))
 @pytest.mark.parametrize("name", ["SIGINT", "SIGALRM", "SIGUSR1"])
 def test_signals_that_raise_end_the_training_as_they_would(tmp_path, name, step):
     """The exception is the user's; what was seen before it is kept."""

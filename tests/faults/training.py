@@ -60,8 +60,8 @@ def bits(tensor: Tensor) -> bytes:
     return bytes(tensor.detach().contiguous().reshape(-1).view(torch.uint8).tolist())
 
 
-def mostly_slow(cases, every: int = 4):
-    """Cases of which one in four runs every day, and all with the slow tests."""
+def mostly_slow(cases, every: int = 10):
+    """Cases of which one in ten runs every day, and all with the slow tests."""
     return [
         case if n % every == 0 else pytest.param(case, marks=pytest.mark.slow)
         for n, case in enumerate(cases)
