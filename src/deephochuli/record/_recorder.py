@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ class Recorder:
         self._faults = Faults()
         self._copies: dict[int, Tensor] = {}
         self._indices: dict[Place, int] = {}
+        self._numbers = itertools.count()
         self._before: dict[int, Tensor] = {}
         self._began = time.monotonic()
         self.n_steps = 0
@@ -115,17 +117,20 @@ class Recorder:
         """Count one tensor."""
         if not self._on or not is_supported(tensor):
             return
-        index = self._indices.setdefault(place, len(self._indices))
-        seen = self._step.seen.get(index)
-        dtype = _name(tensor.dtype)
+        # Several threads may look at once: `setdefault` and `next` let one of them come first.
+        index = self._indices.get(place)
+        if index is None:
+            index = self._indices.setdefault(place, next(self._numbers))
+        step, dtype = self._step, _name(tensor.dtype)
+        seen = step.seen.get(index)
         if seen is None:
-            seen = self._step.seen[index] = _Seen(place, dtype)
-        elif seen.dtype != dtype:
+            seen = step.seen.setdefault(index, _Seen(place, dtype))
+        if seen.dtype != dtype:
             seen.dtype = "mixed"
         seen.calls += 1
-        rows = self._step.rows.get(tensor.device)
+        rows = step.rows.get(tensor.device)
         if rows is None:
-            rows = self._step.rows[tensor.device] = backend_for(tensor.device).rows()
+            rows = step.rows.setdefault(tensor.device, backend_for(tensor.device).rows())
         channel_dim = place.channel_dim if place.quantity == "z" else None
         rows.add(index, TensorJob(tensor, channel_dim))
 

@@ -17,7 +17,7 @@ class Faults:
         """Start with nothing failed."""
         self._failed: set[object] = set()
         self._causes: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may come in while it is held
 
     def __contains__(self, what: object) -> bool:
         """Say whether this place or event has failed and is switched off."""
