@@ -180,10 +180,10 @@ class Discovery:
         module = getattr(given, "__self__", None)
         if isinstance(module, nn.Module) and getattr(given, "__name__", "") == "_call_impl":
             return self._calling(compiled, module)  # from Module.compile
-        kind: type = type(compiled)
-        if isinstance(compiled, nn.Module) and kind is not type(given):
-            if not any(patch.owner is kind for patch in self._patches) and not self._is_over:
-                self._patch(kind, "__call__", self._calling)
+        kind = cast("type[object]", type(compiled))
+        is_new = not any(patch.owner is kind for patch in self._patches)
+        if isinstance(compiled, nn.Module) and kind is not type(given) and is_new:
+            self._patch(kind, "__call__", self._calling)
         return compiled
 
     def _calling(self, original: Callable[..., Any], own: nn.Module | None = None) -> Any:
@@ -197,7 +197,7 @@ class Discovery:
         def __call__(*args: Any, **kwargs: Any) -> Any:
             if self._is_over or torch.compiler.is_compiling():
                 return original(*args, **kwargs)
-            self._called(args[0] if own is None else own, args[1:] if own is None else args)
+            self._consider(args[0] if own is None else own)
             self._n_compiled_calls += 1
             self._look_away()
             try:
@@ -212,14 +212,19 @@ class Discovery:
         """Global forward pre-hook; costs next to nothing for a module that has been judged."""
         if torch.compiler.is_compiling() or id(module) in self._judged:
             return
-        if torch.is_grad_enabled() and _is_plain_call():
-            hooks = cast("dict[int, Any]", nn_module._global_forward_pre_hooks)
-            hooks_before = set(hooks)
+        hooks = cast("dict[int, Any]", nn_module._global_forward_pre_hooks)
+        before = set(hooks)
+        self._consider(module)
+        for number, hook in list(hooks.items()):
+            if number not in before:  # torch has begun to go through those of before
+                hook(module, args)
+
+    def _consider(self, module: nn.Module) -> None:
+        """Judge a module that is called, if its call can be one of a training."""
+        is_new = id(module) not in self._judged
+        if is_new and torch.is_grad_enabled() and _is_plain_call():
             with self._lock, self._guarded(type(module).__name__):
                 self._judge(module)
-            for number, hook in list(hooks.items()):
-                if number not in hooks_before:  # torch has begun to go through those of before
-                    hook(module, args)
 
     def _before_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         """Find the model of an optimizer of which no model has been seen in action."""
