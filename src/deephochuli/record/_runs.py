@@ -110,14 +110,13 @@ class Runs:
             if run.overlaps(trained):
                 self.close(run)
         self.close_abandoned()
-        name = self._new_name(trained.model)
-        if len(self.all) == MOST_RUNS:
-            self._note(
-                f"Not recorded: {name} and what came after it. A script leaves at most "
-                f"{MOST_RUNS} runs, one for each model and each set of its optimizers."
-            )
         if len(self.all) < MOST_RUNS:
-            self.all.append(self._start(name, trained))
+            self.all.append(self._start(self._new_name(trained.model), trained))
+        else:
+            self._note(
+                f"The first {MOST_RUNS} runs are recorded, and none after them: a run is one model "
+                "with one set of optimizers."
+            )
 
     def _start(self, name: str, trained: Trained) -> Run:
         options, path = self._options, self._options.folder / name
