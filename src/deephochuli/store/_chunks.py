@@ -69,10 +69,10 @@ class ChunkReader:
         self._kept: dict[str, dict[str, Any]] = {}
         self.n_bytes = sum(file.n_bytes for file in opened.values())
 
-    def steps(self) -> dict[str, Array]:
+    def steps(self, told: Iterable[str] = ("loss",)) -> dict[str, Array]:
         """Columns of steps.parquet, and where a loss was told."""
         file = self._files["steps"]
-        columns = self._read("steps", file.columns, told=["loss"])
+        columns = self._read("steps", file.columns, told=told)
         step = columns["step"]
         if np.any(step[1:] <= step[:-1]):
             raise StoreError(f"{file.path} is damaged: its steps do not increase.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -57,6 +58,19 @@ def step_frame(step: int, rows: Sequence[TapRow], taps: Taps) -> Frame:
     numbers["n_per_channel"] = _elements_per_channel(rows, numbers)
     _check(rows, total_faults(lists, numbers))
     return Frame(tap, numbers, lists)
+
+
+def sound_rows(step: int, rows: Sequence[TapRow], taps: Taps) -> list[TapRow]:
+    """Rows that do not contradict themselves, each tap once."""
+    found: list[TapRow] = []
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        with suppress(StoreError, TypeError, ValueError):
+            step_frame(step, [row], taps)
+            if (row.layer, row.quantity) not in seen:
+                seen.add((row.layer, row.quantity))
+                found.append(row)
+    return found
 
 
 def _column(rows: Sequence[TapRow], name: str) -> list[Any]:

@@ -53,12 +53,14 @@ class Session(_Data):
         first_step: Step from which training went on, once it is known.
         ended: When it ended in order; None if it goes on, or was killed.
         reason: Why it ended before training did, or None.
+        changed: Provenance that was not as it was when the run began.
     """
 
     started: datetime | None = None
     first_step: int | None = None
     ended: datetime | None = None
     reason: str | None = None
+    changed: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
 
 
 class Manifest(_Data):

@@ -141,6 +141,16 @@ class RunReader:
         return len(self._chunks)
 
     @property
+    def chunks(self) -> list[ChunkReader]:
+        """The chunks that count, by number."""
+        return list(self._chunks)
+
+    @property
+    def next_number(self) -> int:
+        """Number that no chunk has yet."""
+        return max([-1, *self._opened, *self._left_out]) + 1
+
+    @property
     def steps(self) -> dict[str, Array]:
         """Recorded steps: the columns of steps.parquet.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,19 +32,26 @@ class Taps:
             np.int64,
         )
 
-    def _add(self, row: TapRow) -> int:
-        name = (row.layer, row.quantity)
+    def add(self, texts: Mapping[str, str], order: int) -> int:
+        """Index of the tap with these texts; a new one gets the next."""
+        name = (texts["layer"], texts["quantity"])
         if name not in self.index:
             self.index[name] = len(self.order)
-            self.order.append(row.order)
+            self.order.append(order)
             for text, values in self.texts.items():
-                values.append(as_utf8(getattr(row, text)))
+                values.append(as_utf8(texts[text]))
         return self.index[name]
+
+    def _add(self, row: TapRow) -> int:
+        return self.add({text: getattr(row, text) for text in _TEXTS}, row.order)
 
     def dtype_indices(self, rows: Sequence[TapRow]) -> NDArray[np.int64]:
         """Index of the dtype of each row in ``dtypes``."""
-        names = [row.dtype for row in rows]
-        for name in sorted(set(names) - set(self._dtype_index)):
+        return np.array([self.dtype_index(row.dtype) for row in rows], np.int64)
+
+    def dtype_index(self, name: str) -> int:
+        """Index of a dtype in ``dtypes``; a new one gets the next."""
+        if name not in self._dtype_index:
             self._dtype_index[name] = len(self.dtypes)
             self.dtypes.append(as_utf8(name))
-        return np.array([self._dtype_index[name] for name in names], np.int64)
+        return self._dtype_index[name]

@@ -47,26 +47,26 @@ def _read_struct(data: bytes, position: int, depth: int) -> tuple[Struct, int]:
     while head := data[position]:
         position += 1
         kind = head & 15
-        if head > kind:
+        if head > 15:
             number += head >> 4
         else:
             number, position = _read_integer(data, position)
         if number in fields:
             raise StoreError("a header or a footer has a field twice")
-        if _I16 <= kind <= _I64 and data[position] < 128:  # most are small: no call for them
+        if _I16 <= kind <= _I64:  # nearly all fields; most take one byte
             value = data[position]
-            fields[number] = (value >> 1) ^ -(value & 1)
             position += 1
+            if value > 127:
+                value, position = _read_varint(data, position - 1)
+            fields[number] = (value >> 1) ^ -(value & 1)
+        elif kind == _STRUCT:
+            fields[number], position = _read_struct(data, position, depth - 1)
         else:
             fields[number], position = _read_value(data, position, kind, depth)
     return fields, position + 1
 
 
 def _read_value(data: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]:
-    if kind == _STRUCT:
-        return _read_struct(data, position, depth - 1)
-    if _I16 <= kind <= _I64:
-        return _read_integer(data, position)
     if kind == _BINARY:
         length, position = _read_varint(data, position)
         if position + length > len(data):
@@ -90,8 +90,12 @@ def _read_list(data: bytes, position: int, depth: int) -> tuple[list[Any], int]:
         raise StoreError("a header or a footer has a list that is too long")
     values: list[Any] = []
     for _ in range(size):
-        if kind in (_TRUE, _FALSE):  # in a list, unlike in a struct, these take a byte
+        if kind == _STRUCT:
+            value, position = _read_struct(data, position, depth - 1)
+        elif kind in (_TRUE, _FALSE):  # in a list, unlike in a struct, these take a byte
             value, position = data[position] == _TRUE, position + 1
+        elif _I16 <= kind <= _I64:
+            value, position = _read_integer(data, position)
         else:
             value, position = _read_value(data, position, kind, depth - 1)
         values.append(value)

@@ -29,10 +29,12 @@ FULL = Manifest(
 def test_a_manifest_comes_back(tmp_path):
     RunWriter(tmp_path / "run", FULL).close()
     found = open_run(tmp_path / "run").manifest
-    changed = {"finished", "ended", "n_steps", "n_chunks", "command"}
+    changed = {"finished", "ended", "n_steps", "n_chunks", "command", "sessions"}
     assert found.model_dump(exclude=changed) == FULL.model_dump(exclude=changed)
     assert found.command == ["python", "train.py", "half \\ud83d", "ünïcode"]
     assert (found.finished, found.n_steps, found.n_chunks) == (True, 0, 0)
+    (session,) = found.sessions
+    assert (session.started, session.ended) == (found.created, found.ended)
 
 
 def test_numbers_that_json_has_no_word_for(tmp_path):

@@ -178,8 +178,12 @@ def full_disk(*args, **kwargs):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def flaky_disk(*args, **kwargs):
+    raise OSError(errno.EIO, "Input/output error")
+
+
 class TestNothingReachesTheTraining:
-    """Each fault ends the recording with one warning; chunks before it stay, nothing half does."""
+    """Each fault is said once; chunks before it stay, nothing half does."""
 
     def check(self, path, writer, run, reason):
         with pytest.warns(DeepHochuliWarning, match=reason) as caught:
@@ -254,23 +258,69 @@ class TestNothingReachesTheTraining:
         ],
         ids=lambda x: x if isinstance(x, str) else "",
     )
-    def test_a_row_that_contradicts_itself(self, begun, fault, reason):
+    def test_a_row_that_contradicts_itself_is_left_out(self, begun, fault, reason):
         path, writer, run = begun
         bad = tap_row(np.ones((1, 1)), layer="culprit", **fault)
-        run[5] = (run[5][0], [*run[5][1], bad])
-        self.check(path, writer, run, reason)
+        for i in (5, 6):
+            run[i] = (run[i][0], [bad, *run[i][1]])
+        with pytest.warns(DeepHochuliWarning, match=f"1 rows left out.*{reason}") as caught:
+            finish(writer, run[4:])
+        assert len(caught) == 1
+        reader = open_run(path)
+        assert reader.steps["step"].tolist() == list(range(16))
+        assert [tap.layer for tap in reader.taps()] == ["stem"]
+        (noted,) = reader.manifest.faults
+        assert noted.endswith("(2 times)")
+        assert reader.manifest.stopped is None
         if "Error" not in reason:
-            assert "'culprit', quantity 'z'" in writer.manifest.stopped
+            assert "'culprit', quantity 'z'" in noted
 
-    def test_a_tap_that_comes_twice(self, begun):
+    def test_a_tap_that_comes_twice_is_kept_once(self, begun):
         path, writer, run = begun
         run[5] = (run[5][0], run[5][1] * 2)
-        self.check(path, writer, run, "Tap 'stem', quantity 'z': it comes twice in one step")
+        with pytest.warns(DeepHochuliWarning, match="'stem', quantity 'z': it comes twice in one"):
+            finish(writer, run[4:])
+        assert open_run(path).scalars("stem", "z")["n"].tolist() == [1] * 16
 
-    def test_a_step_that_does_not_increase(self, begun):
+    def test_a_step_that_does_not_increase_is_left_out(self, begun):
         path, writer, run = begun
         run[5] = (run[3][0], run[5][1])
-        self.check(path, writer, run, "Step 3 came after step 4")
+        with pytest.warns(
+            DeepHochuliWarning, match="Step 3 was not recorded: it came after step 4"
+        ):
+            finish(writer, run[4:])
+        assert open_run(path).steps["step"].tolist() == [0, 1, 2, 3, 4, *range(6, 16)]
+
+    def test_a_chunk_that_cannot_be_written_is_lost_alone(self, begun, monkeypatch):
+        """A fault that passes: the next chunk is written again."""
+        path, writer, run = begun
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", flaky_disk)
+            with pytest.warns(
+                DeepHochuliWarning, match="Steps up to 7 could not be written.*Input/output"
+            ):
+                append_all(writer, run[4:8])
+        assert writer.is_open
+        finish(writer, run[8:])
+        reader = open_run(path)
+        assert reader.steps["step"].tolist() == [0, 1, 2, 3, *range(8, 16)]
+        assert reader.finished
+        assert not reader.damaged
+        assert "Steps up to 7" in reader.manifest.faults[0]
+
+    def test_recording_ends_when_chunk_after_chunk_fails(self, begun, monkeypatch):
+        path, writer, run = begun
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", flaky_disk)
+            with pytest.warns(DeepHochuliWarning, match="goes on with a gap") as caught:
+                append_all(writer, run[4:])
+        assert len(caught) == 1
+        assert not writer.is_open
+        writer.close()
+        reader = open_run(path)
+        assert reader.n_chunks == 1
+        assert "Input/output error" in reader.manifest.stopped
+        assert reader.manifest.sessions[0].reason == reader.manifest.stopped
 
     @pytest.mark.parametrize(
         ("place", "name"),
