@@ -4,11 +4,14 @@ The rows that are written follow from the number of the step, so that whatever a
 be checked without knowing when the kill came.
 """
 
+import argparse
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deephochuli.store import Manifest, RunWriter, StepRow, TapRow, open_run
+from deephochuli.store import Manifest, RunWriter, StepRow, TapRow, _writer, open_run
 
 if not hasattr(os, "fork"):
     pytest.skip("this system cannot fork", allow_module_level=True)
@@ -129,10 +132,87 @@ def test_kill_at_random_moments(tmp_path):
         kill_after(tmp_path / str(number), n_chunks, delay_s)
 
 
+def kill_inside_a_write(path: Path, n_chunks: int, delay_s: float) -> bool:
+    """Kill a writer soon after it has begun to write a chunk; says whether it was in time.
+
+    The writer tells when it begins to write a chunk and when the chunk is there: the kill came
+    between the two if it told only of the beginning.
+    """
+    reading, writing = os.pipe()
+    child = in_child(lambda: write_aloud(path, writing))
+    os.close(writing)
+    told = b""
+    while told.count(b"(") <= n_chunks:
+        told += os.read(reading, 1)
+    time.sleep(delay_s)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    while more := os.read(reading, 1 << 16):
+        told += more
+    os.close(reading)
+    check(path, told.count(b")"), told.count(b"("))
+    resume(path, told.count(b"("))
+    return told.endswith(b"(")
+
+
+def write_aloud(path: Path, writing: int) -> None:
+    """Write a run and tell when a chunk is begun and when it is there."""
+
+    class Aloud(_writer.ChunkDraft):
+        def complete(self, session: int, resumed_at: int) -> int:
+            os.write(writing, b"(")
+            return super().complete(session, resumed_at)
+
+    _writer.ChunkDraft = Aloud
+    write_run(path, 10**9, lambda _: os.write(writing, b")"))
+
+
+def resume(path: Path, n_possible: int) -> None:
+    """The folder of a killed writer can be written to at once, by another process."""
+    n_steps = len(open_run(path).steps["step"])
+    with RunWriter(path, Manifest(seed=7), chunk_steps=CHUNK_STEPS, resume=True) as writer:
+        for step in range(n_steps, n_steps + CHUNK_STEPS):
+            writer.append(StepRow(step=step, wall_s=0.0, loss=float(step)), rows_of(step))
+    reader = open_run(path)
+    assert reader.finished
+    assert reader.n_chunks <= n_possible + 1
+    check(path, 1, reader.n_chunks)
+
+
+def test_kill_inside_a_write(tmp_path):
+    delays = np.random.default_rng(2).uniform(0, 0.01, 8)
+    found = [
+        kill_inside_a_write(tmp_path / str(number), 1, float(delay))
+        for number, delay in enumerate(delays)
+    ]
+    assert any(found)
+
+
 @pytest.mark.slow
-def test_kill_at_a_hundred_random_moments(tmp_path):
-    for number, (n_chunks, delay_s) in enumerate(draw_moments(100, seed=1)):
-        kill_after(tmp_path / str(number), n_chunks, delay_s)
+def test_many_kills(tmp_path):
+    """The whole number by one command: python -m tests.e2e.test_store_kill"""
+    n_kills, n_inside = kill_many(tmp_path, n_random=200, n_inside=20, seed=1)
+    assert n_kills >= 220
+    assert n_inside >= 20
+
+
+def kill_many(folder: Path, *, n_random: int, n_inside: int, seed: int) -> tuple[int, int]:
+    """Kill writers at random moments, and inside of writes until there are enough of these.
+
+    Returns:
+        How many were killed, and how many of them inside a write.
+    """
+    path = folder / "killed"
+    for n_chunks, delay_s in draw_moments(n_random, seed):
+        kill_after(path, n_chunks, delay_s)
+        shutil.rmtree(path)
+    rng = np.random.default_rng(seed)
+    n_tried = n_hit = 0
+    while n_hit < n_inside:
+        n_hit += kill_inside_a_write(path, int(rng.integers(0, 3)), float(rng.uniform(0, 0.012)))
+        n_tried += 1
+        shutil.rmtree(path)
+    return n_random + n_tried, n_hit
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename", "close", "mkdir"])
@@ -184,8 +264,36 @@ def test_a_disk_that_really_takes_no_more(tmp_path):
     assert sorted(p.name for p in path.iterdir())[-1] == "manifest.json"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Kill many writers, and say how many."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--random", type=int, default=1800, help="kills at random moments")
+    parser.add_argument("--inside", type=int, default=200, help="kills inside a write")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    memory = Path("/dev/shm")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        n_kills, n_inside = kill_many(
+            Path(folder), n_random=options.random, n_inside=options.inside, seed=options.seed
+        )
+    seconds = time.monotonic() - began
+    print(
+        f"{n_kills} kills, {n_inside} of them inside a write: every folder opened, at most the "
+        f"open chunk was missing, no partial record was accepted ({seconds:.0f} s)"
+    )
+
+
+def fill_disk(path: Path, n_bytes: int) -> None:
+    """Write a run in files that may not grow beyond a size."""
     # Writing further then fails with EFBIG, as it fails with ENOSPC on a full disk.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
-    write_run(Path(sys.argv[1]), 30, print)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes))
+    write_run(path, 30, print)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3 and sys.argv[2].isdecimal() and not sys.argv[1].startswith("-"):
+        fill_disk(Path(sys.argv[1]), int(sys.argv[2]))
+    else:
+        main()

@@ -57,16 +57,20 @@ def fuzz(n: int, *, start: int = 0, seed: int = 0, say_every: int = 0) -> Outcom
     number = start
     began = time.monotonic()
     deadly: set[int] = set()
-    while number < start + n:
-        number = _run_worker(number, start + n, seed, deadly, outcome, say_every, began)
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(
+        prefix="deephochuli-fuzz-", dir=memory if memory.is_dir() else None
+    ) as folder:
+        work = (Path(folder), seed, deadly)
+        while number < start + n:
+            number = _run_worker(number, start + n, work, outcome, say_every, began)
     return outcome
 
 
 def _run_worker(
     number: int,
     stop: int,
-    seed: int,
-    deadly: set[int],
+    work: tuple[Path, int, set[int]],
     outcome: Outcome,
     say_every: int,
     began: float,
@@ -75,7 +79,7 @@ def _run_worker(
     context = multiprocessing.get_context("fork" if sys.platform != "win32" else "spawn")
     here, there = context.Pipe(duplex=False)
     current = context.Value("q", number, lock=False)
-    worker = context.Process(target=_work, args=(there, current, number, stop, seed, deadly))
+    worker = context.Process(target=_work, args=(there, current, number, stop, *work))
     worker.start()
     there.close()
     try:
@@ -100,7 +104,7 @@ def _run_worker(
         here.close()
     if number < stop:  # the next process tries the batch again, without this case
         outcome.counts["failed"] += 1
-        deadly.add(current.value)
+        work[2].add(current.value)
     return number
 
 
@@ -144,14 +148,19 @@ def _add(outcome: Outcome, part: dict[str, Any]) -> None:
 
 
 def _work(
-    there: Connection, current: Any, start: int, stop: int, seed: int, deadly: set[int]
+    there: Connection,
+    current: Any,
+    start: int,
+    stop: int,
+    folder: Path,
+    seed: int,
+    deadly: set[int],
 ) -> None:
     """Try cases one after the other, and report in batches."""
     from tests.fuzz.cases import make_grounds, run_case
 
-    memory = Path("/dev/shm")
-    where = memory if memory.is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix="deephochuli-fuzz-", dir=where))
+    folder /= str(start)
+    folder.mkdir()
     try:
         grounds = make_grounds(folder)
         for number in range(WARM_UP):

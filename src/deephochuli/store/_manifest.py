@@ -183,7 +183,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         text = read_whole(path, _MOST_BYTES)
         if sum(map(text.count, (b",", b"[", b"{"))) > _MOST_ITEMS:
             raise StoreError(f"{path} is damaged or foreign: it holds too many values.")
-        data = json.loads(text)
+        data = json.loads(text.decode())  # bytes could be of any encoding
     except StoreError:
         raise
     except OSError as error:

@@ -85,7 +85,7 @@ def read_seal(folder: Path, run_id: str, number: int) -> Seal:
     """
     path = folder / SEAL_NAME
     try:
-        body: Any = json.loads(read_whole(path, _MOST_BYTES))
+        body: Any = json.loads(read_whole(path, _MOST_BYTES).decode())
         seal = _parse(body)
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing.") from error
