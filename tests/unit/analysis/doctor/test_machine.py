@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deephochuli.analysis.doctor import _machine, _probes, doctor
+from deephochuli.analysis.doctor import _machine, _machine_findings, _probes, doctor
 from deephochuli.analysis.doctor._machine_findings import machine_findings
 
 MATMUL = torch.backends.cuda.matmul
@@ -154,6 +154,14 @@ def facts_with(setting, value, applies=True):
 )
 def test_what_this_machine_cannot_do_is_judged_from_its_facts(setting, value, kind):
     assert [finding.kind for finding in machine_findings(facts_with(setting, value))] == [kind]
+
+
+def test_deterministic_algorithms_without_their_workspace(monkeypatch):
+    facts = facts_with("torch.are_deterministic_algorithms_enabled", "True")
+    assert machine_findings(facts) == []
+    monkeypatch.setattr(_machine_findings, "has_cuda", lambda: True)
+    assert [f.kind for f in machine_findings(facts)] == ["not-deterministic"]
+    assert machine_findings([*facts, *facts_with("CUBLAS_WORKSPACE_CONFIG", ":4096:8")]) == []
 
 
 def test_settings_of_two_styles_that_contradict_are_found(monkeypatch):

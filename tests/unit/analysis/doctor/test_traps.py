@@ -4,6 +4,7 @@ import pytest
 
 from deephochuli.analysis.doctor import doctor
 from tests.unit.analysis.doctor.clean import CLEAN, HARMLESS
+from tests.unit.analysis.doctor.test_page import kinds_in_code
 from tests.unit.analysis.doctor.traps import TRAPS
 
 
@@ -22,6 +23,7 @@ def test_a_planted_trap_is_found(name):
 def test_there_are_enough_traps_of_different_kinds():
     assert len(TRAPS) >= 50
     assert len({kind for _, kind in TRAPS.values()}) >= 25
+    assert kinds_in_code("_machine_findings.py", invert=True) == {k for _, k in TRAPS.values()}
 
 
 @pytest.mark.parametrize("name", CLEAN)

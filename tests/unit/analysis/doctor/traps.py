@@ -145,6 +145,13 @@ def poisoned_state():
     return model, optimizer
 
 
+def narrow_gradient():
+    model = linear()
+    model.weight.grad_dtype = BRAIN
+    model.weight.grad = torch.ones(16, 16, dtype=BRAIN)
+    return model
+
+
 def poisoned_gradient():
     model = linear()
     model.weight.grad = torch.full((16, 16), float("inf"))
@@ -291,5 +298,6 @@ TRAPS = {
         lambda: with_weights(lambda w: w.fill_(50_000), HALF),
         "little-headroom",
     ),
+    "gradients in BF16": (narrow_gradient, "narrow-gradients"),
     "BF16 numbers in FP32": (lambda: linear(BRAIN, 64).float(), "narrow-contents"),
 }
