@@ -43,7 +43,7 @@ def run(
         typer.Option(
             metavar="STEPS",
             help="Steps to record: a number n for every n-th, 'log', ranges such as "
-            "'0:100,1000:2000:10', or 'auto': the first 32, then ever fewer, never more than "
+            "'0:100,1000:2000:10', or 'auto': the first 64, then ever fewer, never more than "
             "1/32 of the training apart.",
         ),
     ] = AUTO,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-FIRST_STEPS: Final = 32
-"""So many steps are all recorded; afterwards there are as many for each doubling of the steps."""
+PER_DOUBLING: Final = 32
+"""Recorded steps for each doubling of the steps; the first twice as many are all recorded."""
 
 
 def is_chosen(step: int) -> bool:
@@ -22,7 +22,7 @@ def is_chosen(step: int) -> bool:
          80, 82, 84, 86, 88, 90, 92, 94, 96, 98, 100, 102, 104, 106, 108, 110, 112, 114, 116, 118,
          120, 122, 124, 126, 128, 132, 136]
     """
-    return step % max(1, (1 << step.bit_length() - 1) // FIRST_STEPS) == 0 if step else True
+    return step % max(1, (1 << step.bit_length() - 1) // PER_DOUBLING) == 0 if step else True
 
 
 class Counted:
