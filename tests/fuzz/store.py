@@ -166,6 +166,7 @@ def _work(
         for number in range(WARM_UP):
             run_case(grounds, number, seed=1 << 20)
         watch = _Watch()
+        parent = os.getppid()
         for first in range(start, stop, BATCH):
             part: dict[str, Any] = {"counts": Counter[str](), "failures": [], "worst": 0.0}
             for number in range(first, min(first + BATCH, stop)):
@@ -180,7 +181,7 @@ def _work(
             part["tried"] = part["next"] - first
             part["peak"] = _peak()
             there.send(part)
-            if part["failures"]:
+            if part["failures"] or os.getppid() != parent:
                 return
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,7 @@ Writing::
         writer.append(StepRow(step=0, wall_s=0.1, loss=2.3), [TapRow(...), ...])
 
     RunWriter(path, manifest, *, chunk_steps=16, chunk_seconds=30.0, max_bytes=None,
-              buffer_bytes=64 << 20)
+              buffer_bytes=64 << 20, resume=False, resume_step=None)
         .append(step: StepRow, taps: Sequence[TapRow])  never raises an Exception; copies arrays
         .flush()  .close()  .is_open  .manifest  .path
 
@@ -34,15 +34,19 @@ Reading::
     run.rollups(lists=...)          -> Rollups: rows per tap and chunk, lists as Ragged
     run.records(lists=...)          -> the same per tap and recorded step, for short runs
     run.channels(layer, quantity)   -> Channels, per chunk
+    run.prepare(columns=..., lists=...)  reads ahead what all_scalars and rollups will be asked for
+    run.refresh()                   -> whether a writer has added anything; answers follow
+    run.superseded                  -> chunks whose steps a resumed training recorded again
 
-The folder holds manifest.json and chunk-000000/{taps,rollup,steps}.parquet, which pandas, polars,
-DuckDB and pyarrow read as they are; `TAP_COLUMNS` and `STEP_COLUMNS` describe each column.
+The folder holds manifest.json and chunk-000000/{taps,sketches,rollup,steps}.parquet, which pandas,
+polars, DuckDB and pyarrow read as they are; `TAP_COLUMNS` and `STEP_COLUMNS` describe each column.
+chunk.json has the checksums of a chunk. Folders of older versions are read as well.
 """
 
 from __future__ import annotations
 
 from deephochuli.store._answers import Channels, Damage, MergedTap, Rollups, TapInfo
-from deephochuli.store._manifest import Manifest, ModelSummary, OptimizerSummary
+from deephochuli.store._manifest import Manifest, ModelSummary, OptimizerSummary, Session
 from deephochuli.store._ragged import Ragged
 from deephochuli.store._reader import RunReader, open_run
 from deephochuli.store._rows import StepRow, TapRow
@@ -64,6 +68,7 @@ __all__ = [
     "Rollups",
     "RunReader",
     "RunWriter",
+    "Session",
     "StepRow",
     "TapInfo",
     "TapRow",
