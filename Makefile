@@ -74,8 +74,9 @@ docs: $(VENV)/.installed-dev ## Run the doctests; check links and commands in th
 	@echo "==> Links and commands in the documentation"
 	@$(PYTEST) -q tests/architecture/test_documentation.py
 
+# triton has no pin: each torch for GPUs needs one version of it, another than the next torch.
 constraints: $(VENV)/.installed-dev $(VENV)/.installed-bench ## Write constraints.txt from .venv
-	@$(PY) -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' \
+	@$(PY) -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' | grep -v '^triton==' \
 	  | sed -E 's/\+[a-z0-9.]+$$//' | LC_ALL=C sort -f > constraints.txt
 	@echo "==> constraints.txt: $$(wc -l < constraints.txt) packages"
 

@@ -6,7 +6,12 @@ import socket
 import sys
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
+
+# Without a GPU, Triton interprets its kernels. It decides that when it is first imported.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "headless_shell")
 
@@ -29,11 +34,8 @@ def pytest_runtest_setup(item):
     """Skip, with the reason, what this machine cannot run."""
     if item.get_closest_marker("browser") and find_chromium() is None:
         pytest.skip("no Chromium found on PATH")
-    if item.get_closest_marker("cuda"):
-        import torch
-
-        if not torch.cuda.is_available():
-            pytest.skip("no GPU that torch can use")
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("no GPU that torch can use")
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 """Inner loops over tensors: one contract, several back ends.
 
-``backend_for(device)`` picks the back end: Numba on CPU, plain torch elsewhere and where Numba
-cannot be imported. Importing this package imports neither torch nor Numba: readers of finished
-runs need the key and the merging only.
+``backend_for(device)`` picks the back end: Numba on a CPU, Triton on a CUDA device, plain torch
+elsewhere and where these cannot be imported. Importing this package imports none of them: readers
+of finished runs need the key and the merging only.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ __all__ = [
     "backend_for",
     "binades_of",
     "cpu_backend",
+    "cuda_backend",
     "edge_of",
     "edges_of",
     "is_supported",
@@ -91,9 +92,29 @@ def cpu_backend() -> Backend:
     return CpuBackend()
 
 
+@functools.cache
+def cuda_backend(device: torch.device) -> Backend:
+    """The compiled back end of a GPU; the torch reference, with one warning, without Triton."""
+    try:
+        importlib.import_module("triton")
+    except ImportError as error:
+        warnings.warn(
+            f"Triton cannot be imported ({error}): counting on {device} in plain torch, which is "
+            "much slower. Install it with: pip install triton",
+            DeepHochuliWarning,
+            stacklevel=2,
+        )
+        return reference_backend()
+    from deephochuli.kernels._cuda import CudaBackend
+
+    return CudaBackend(device)
+
+
 def backend_for(device: torch.device) -> Backend:
     """The fastest back end for tensors on a device."""
-    return cpu_backend() if device.type == "cpu" else reference_backend()
+    if device.type == "cpu":
+        return cpu_backend()
+    return cuda_backend(device) if device.type == "cuda" else reference_backend()
 
 
 def is_supported(tensor: torch.Tensor) -> bool:

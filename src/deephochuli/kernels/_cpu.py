@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import threading
 from collections.abc import Sequence
@@ -26,7 +25,14 @@ from deephochuli.kernels._contract import (
     UpdateSummary,
 )
 from deephochuli.kernels._cpu_entries import address_of
-from deephochuli.kernels._layout import FLOAT8_TYPES, ChannelMap, channel_map, dense, update_tensors
+from deephochuli.kernels._layout import (
+    FLOAT8_TYPES,
+    ChannelMap,
+    channel_map,
+    dense,
+    table_of,
+    update_tensors,
+)
 from deephochuli.kernels._merge import EagerRows, largest, merge_counts, smallest
 from deephochuli.kernels._pool import run_everywhere
 from deephochuli.kernels._reference import summarise_update
@@ -45,16 +51,6 @@ _KINDS: dict[torch.dtype, int] = {
     **dict.fromkeys(FLOAT8_TYPES, loops.TABLE8),
 }
 _NO_CHANNELS = ChannelMap(0, 0)
-
-
-@functools.cache
-def _table_of(dtype: torch.dtype) -> NDArray[np.uint32]:
-    """Binary32 patterns of all 256 codes of an eight-bit type; all different, NaNs too."""
-    codes = torch.arange(256, dtype=torch.uint8)
-    table = codes.view(dtype).to(torch.float32).numpy().view(np.uint32).copy()
-    is_nan = (table & 0x7FFFFFFF) > 0x7F800000
-    table[is_nan] = 0x7FC00000 | np.flatnonzero(is_nan).astype(np.uint32)
-    return table
 
 
 class _Workspace(threading.local):
@@ -307,7 +303,7 @@ def _source(tensors: list[torch.Tensor]) -> _Source:
     kind = _KINDS[dtype]
     addresses = [tensor.data_ptr() for tensor in tensors]
     after, before, gradient = addresses + [0] * (3 - len(addresses))
-    table = _table_of(dtype).ctypes.data if kind == loops.TABLE8 else 0
+    table = table_of(dtype).ctypes.data if kind == loops.TABLE8 else 0
     return _Source(kind, after, before, gradient, table)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from deephochuli.errors import SketchError
 from deephochuli.kernels._contract import UpdateJob
@@ -92,6 +95,16 @@ def channel_map(tensor: torch.Tensor, channel_dim: int) -> ChannelMap:
     n_channels = tensor.shape[channel_dim]
     inner = tensor.numel() if n_channels == 1 else tensor.stride(channel_dim)
     return ChannelMap(inner, n_channels)
+
+
+@functools.cache
+def table_of(dtype: torch.dtype) -> NDArray[np.uint32]:
+    """Binary32 patterns of all 256 codes of an eight-bit type; all different, NaNs too."""
+    codes = torch.arange(256, dtype=torch.uint8)
+    table = codes.view(dtype).to(torch.float32).numpy().view(np.uint32).copy()
+    is_nan = (table & 0x7FFFFFFF) > 0x7F800000
+    table[is_nan] = 0x7FC00000 | np.flatnonzero(is_nan).astype(np.uint32)
+    return table
 
 
 def _is_dense(tensor: torch.Tensor) -> bool:

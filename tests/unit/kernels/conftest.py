@@ -1,12 +1,36 @@
+import os
+import warnings
+
 import pytest
 import torch
 
 from deephochuli.kernels import cpu_backend, reference_backend
 
 
-@pytest.fixture(params=["torch", "numba"])
+def interpreted_backend():
+    """The Triton back end on this CPU, where Triton interprets its kernels: slow, the same code."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        pytest.skip("Triton compiles for the GPU here; tests/cuda runs it there")
+    from deephochuli.kernels._cuda import CudaBackend
+
+    return CudaBackend(torch.device("cpu"))
+
+
+BACKENDS = {"torch": reference_backend, "numba": cpu_backend, "triton": interpreted_backend}
+
+
+@pytest.fixture(params=["torch", "numba", pytest.param("triton", marks=pytest.mark.slow)])
 def backend(request):
-    return reference_backend() if request.param == "torch" else cpu_backend()
+    if request.param == "triton":  # NumPy, which stands for the GPU, complains of NaNs
+        warnings.simplefilter("ignore", RuntimeWarning)
+    return BACKENDS[request.param]()
+
+
+@pytest.fixture
+def interpreted():
+    warnings.simplefilter("ignore", RuntimeWarning)
+    return interpreted_backend()
 
 
 @pytest.fixture(scope="session")

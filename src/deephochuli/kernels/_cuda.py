@@ -1,0 +1,409 @@
+"""The CUDA back end: rows on the device, launches without waiting, one read at the end of a step.
+
+``Rows.add`` launches and returns: once the row of a tensor is there, it allocates nothing, copies
+nothing from the host and waits for nothing. All tensors of a ``summarise`` call are counted by one
+launch for each element type. Results come back in one copy on a stream of their own.
+
+binary64 tensors, rare on a GPU, are left to the torch reference.
+
+Numerics:
+    Counts and extremes are exact and do not depend on the order of the programs. Sums are
+    accumulated in binary64 by atomic additions, so their last bits can differ between two runs.
+"""
+
+# Triton's kernels carry no types; everything that leaves this module does.
+# pyright: basic
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deephochuli.kernels import _cuda_kernels as device_code
+from deephochuli.kernels._contract import (
+    ChannelCounts,
+    Rows,
+    Summary,
+    TensorJob,
+    UpdateJob,
+    UpdateSummary,
+)
+from deephochuli.kernels._key import INFINITY, NAN, SIGN
+from deephochuli.kernels._layout import (
+    FLOAT8_TYPES,
+    ChannelMap,
+    channel_map,
+    dense,
+    table_of,
+    update_tensors,
+)
+from deephochuli.kernels._merge import EagerRows, merge_summaries
+from deephochuli.kernels._reference import ReferenceBackend, summarise_update
+
+PART = device_code.PART.value
+ROW_WORDS, EXTRA_WORDS = device_code.ROW_WORDS.value, device_code.EXTRA_WORDS.value
+N_MAIN, TINY_HALF = device_code.N_MAIN.value, device_code.TINY_HALF.value
+SUM_AT, LOW_AT = device_code.SUM_AT.value, device_code.LOW_AT.value
+N_RATIOS, RATIO_ZERO = device_code.N_RATIOS.value, device_code.RATIO_ZERO.value
+NO_LOW = device_code.NO_LOW
+_KINDS: dict[torch.dtype, Any] = {
+    torch.float32: device_code.BINARY32.value,
+    torch.bfloat16: device_code.BFLOAT16.value,
+    torch.float16: device_code.BINARY16.value,
+    **dict.fromkeys(FLOAT8_TYPES, device_code.TABLE8.value),
+}
+_FIRST_ROWS = 64
+
+
+@functools.cache
+def _keys() -> NDArray[np.uint16]:
+    """The leading-bit key of each counter of a row; NaN for the many that no number has."""
+    index = np.arange(N_MAIN)
+    exponent = (index >> 4) & 255
+    keys = ((index >> 12) << 15) | ((exponent + 896) << 4) | (index & 15)
+    keys[exponent == 0] = (index[exponent == 0] >> 12) << 15
+    keys[exponent == 255] = NAN
+    for sign, at in ((0, 255 << 4), (SIGN, (1 << 12) | (255 << 4))):
+        keys[at] = sign | INFINITY
+    tiny = np.arange(TINY_HALF) + (874 << 4)
+    return np.concatenate([keys, tiny, tiny | SIGN]).astype(np.uint16)
+
+
+def _summary(words: NDArray[np.int64], channels: ChannelCounts | None = None) -> Summary:
+    """Make a row readable."""
+    at = np.flatnonzero(words[:SUM_AT])
+    keys, place = np.unique(_keys()[at], return_inverse=True)
+    counts = np.zeros(len(keys), np.int64)
+    np.add.at(counts, place, words[at])
+    total, squares = words[SUM_AT : SUM_AT + 2].view(np.float64).tolist()
+    below, above = words[LOW_AT : LOW_AT + 2].tolist()
+    low, high = _value(NO_LOW - below if below else None), _value(above - 1 if above else None)
+    return Summary(keys, counts, total, squares, low, high, channels)
+
+
+def _value(pattern: int | None) -> float:
+    """The magnitude with a binary32 pattern; NaN for none."""
+    if pattern is None:
+        return float("nan")
+    return float(np.array([pattern], np.uint32).view(np.float32).astype(np.float64)[0])
+
+
+@functools.cache
+def _table_on(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """What the codes of an eight-bit type widen to; any tensor for the other types."""
+    if dtype not in FLOAT8_TYPES:
+        return torch.zeros(1, dtype=torch.int64, device=device)
+    return torch.from_numpy(table_of(dtype).view(np.int32)).to(device)
+
+
+def _parts_of(sizes: Sequence[int]) -> NDArray[np.int64]:
+    """Job and start of each part of some tensors."""
+    pairs = [(job, start) for job, n in enumerate(sizes) for start in range(0, n, PART)]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+@dataclass(slots=True)
+class _ChannelRow:
+    """Counters of one row's channels on the device, and how many elements a channel has by now."""
+
+    counts: torch.Tensor
+    n_channels: int
+    n_per_channel: int = 0
+
+
+@dataclass(slots=True)
+class _RowState:
+    """What is known on the host about a row that was added to."""
+
+    channels: _ChannelRow | None = None
+    is_without_channels: bool = False
+    others: list[Summary] = field(default_factory=list[Summary])
+    is_counted: bool = False
+
+
+class CudaRows:
+    """Rows that live on a device and grow by doubling when a new row is first used."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Make an empty set of rows on `device`."""
+        self._device = device
+        self._words = torch.zeros(_FIRST_ROWS * ROW_WORDS, dtype=torch.int64, device=device)
+        self._places: dict[int, int] = {}
+        self._channels: dict[tuple[int, int], _ChannelRow] = {}
+        self._used: dict[int, _RowState] = {}
+        self._streams: set[torch.cuda.Stream] = set()
+        self._reference = ReferenceBackend()
+
+    def add(self, row: int, job: TensorJob) -> None:
+        """Launch the counting of one more tensor into a row."""
+        tensor = dense(job.tensor, job.channel_dim)
+        state = self._used.setdefault(row, _RowState())
+        if tensor.dtype not in _KINDS:
+            state.others.extend(self._reference.summarise([job]))
+            return
+        if tensor.device.type == "cuda":
+            self._streams.add(torch.cuda.current_stream(tensor.device))
+        place = self._place(row)
+        state.is_counted = True
+        if tensor.numel():
+            _count_one(self._words, place, tensor)
+        self._count_channels(row, state, tensor, job.channel_dim)
+
+    def _place(self, row: int) -> int:
+        """Where a row lies; room is made for it on first use."""
+        place = self._places.setdefault(row, len(self._places))
+        if (place + 1) * ROW_WORDS > len(self._words):
+            self._wait_for_launches()
+            longer = torch.zeros(2 * len(self._words), dtype=torch.int64, device=self._device)
+            longer[: len(self._words)] = self._words
+            self._words = longer
+        return place
+
+    def _wait_for_launches(self) -> None:
+        """Have the current stream wait for every stream that was launched on; not the host."""
+        for stream in self._streams:
+            torch.cuda.current_stream(self._device).wait_stream(stream)
+        self._streams.clear()
+
+    def _count_channels(
+        self, row: int, state: _RowState, tensor: torch.Tensor, dim: int | None
+    ) -> None:
+        """Launch the counting per channel, as long as all tensors of a row have the same ones."""
+        if dim is None or state.is_without_channels:
+            state.is_without_channels = True
+            return
+        n_channels = tensor.shape[dim]
+        if state.channels is not None and state.channels.n_channels != n_channels:
+            state.is_without_channels = True
+            return
+        if state.channels is None:
+            state.channels = self._channel_row(row, n_channels)
+        if tensor.numel():
+            state.channels.n_per_channel += tensor.numel() // n_channels
+            _count_channels(state.channels.counts, tensor, channel_map(tensor, dim))
+
+    def _channel_row(self, row: int, n_channels: int) -> _ChannelRow:
+        found = self._channels.get((row, n_channels))
+        if found is None:
+            counts = torch.zeros(3 * n_channels, dtype=torch.int64, device=self._device)
+            found = self._channels[row, n_channels] = _ChannelRow(counts, n_channels)
+        return found
+
+    def read(self) -> dict[int, Summary]:
+        """Wait for the work, return the rows that were added to, and empty all rows."""
+        used, self._used = self._used, {}
+        self._wait_for_launches()
+        counters = [state.channels.counts for state in used.values() if state.channels]
+        words, *counts = _fetch([self._words[: len(self._places) * ROW_WORDS], *counters])
+        rows = words.reshape(-1, ROW_WORDS)
+        remaining = iter(counts)
+        found = {
+            row: self._summary(rows, row, state, next(remaining) if state.channels else None)
+            for row, state in used.items()
+        }
+        self._words.zero_()
+        for state in used.values():
+            if state.channels:
+                state.channels.counts.zero_()
+                state.channels.n_per_channel = 0
+        return found
+
+    def _summary(
+        self,
+        rows: NDArray[np.int64],
+        row: int,
+        state: _RowState,
+        counts: NDArray[np.int64] | None,
+    ) -> Summary:
+        if not state.is_counted:
+            return merge_summaries(state.others)
+        channels = None
+        if counts is not None and state.channels and not state.is_without_channels:
+            positive, zero, nonfinite = counts.reshape(3, -1)
+            channels = ChannelCounts(state.channels.n_per_channel, positive, zero, nonfinite)
+        return merge_summaries([_summary(rows[self._places[row]], channels), *state.others])
+
+
+def _fetch(tensors: Sequence[torch.Tensor]) -> list[NDArray[np.int64]]:
+    """Copy tensors of one device to the host, waiting once."""
+    device = tensors[0].device
+    if device.type != "cuda":
+        return [tensor.numpy().copy() for tensor in tensors]
+    stream = _stream_of(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        copies = [torch.empty(len(t), dtype=t.dtype, pin_memory=True) for t in tensors]
+        for copy, tensor in zip(copies, tensors, strict=True):
+            copy.copy_(tensor, non_blocking=True)
+    stream.synchronize()
+    return [copy.numpy().copy() for copy in copies]
+
+
+@functools.cache
+def _stream_of(device: torch.device) -> torch.cuda.Stream:
+    """The stream on which results of a device are copied."""
+    return torch.cuda.Stream(device)
+
+
+def _launch(kernel: object, grid: tuple[int, ...], device: torch.device, *args: object) -> None:
+    """Launch a kernel on the device's current stream."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            kernel[grid](*args)  # pyright: ignore[reportIndexIssue]
+    else:
+        kernel[grid](*args)  # pyright: ignore[reportIndexIssue]
+
+
+def _count_one(words: torch.Tensor, place: int, tensor: torch.Tensor) -> None:
+    n, dtype, device = tensor.numel(), tensor.dtype, tensor.device
+    args = words, place, tensor.data_ptr(), n, _table_on(dtype, device).data_ptr(), _KINDS[dtype]
+    _launch(device_code.count_one, (-(-n // PART),), device, *args)
+
+
+def _count_channels(counts: torch.Tensor, tensor: torch.Tensor, channels: ChannelMap) -> None:
+    n, dtype, device = tensor.numel(), tensor.dtype, tensor.device
+    table, kind, n_channels = (
+        _table_on(dtype, device).data_ptr(),
+        _KINDS[dtype],
+        channels.n_channels,
+    )
+    per_channel = n // n_channels
+    if channels.inner == 1 and n_channels > 1:
+        grid = -(-n_channels // 64), -(-per_channel // 1024)
+        args = counts, tensor.data_ptr(), n, n_channels, table, kind, 16
+        _launch(device_code.channel_of_columns, grid, device, *args)
+    else:
+        grid = n_channels, -(-per_channel // PART)
+        args = counts, tensor.data_ptr(), n, channels.inner, n_channels, table, kind
+        _launch(device_code.channel_of_planes, grid, device, *args)
+
+
+class CudaBackend:
+    """Summaries by Triton; also on a CPU, where Triton interprets its kernels."""
+
+    name = "triton"
+
+    def __init__(self, device: torch.device) -> None:
+        """Count tensors that lie on `device`."""
+        self._device = device
+        self._reference = ReferenceBackend()
+
+    def rows(self) -> Rows:
+        """Make an empty set of rows."""
+        return CudaRows(self._device)
+
+    def summarise(self, jobs: Sequence[TensorJob]) -> list[Summary]:
+        """Summarise tensors, one launch for each type, one result per job, in order."""
+        found: dict[int, Summary] = {}
+        with torch.no_grad():
+            for dtype, places in _by_type([job.tensor.dtype for job in jobs]):
+                group = [jobs[place] for place in places]
+                if dtype not in _KINDS or any(job.channel_dim is not None for job in group):
+                    summaries = self._one_by_one(group)
+                else:
+                    summaries = self._together(dtype, [dense(job.tensor) for job in group])
+                found.update(zip(places, summaries, strict=True))
+        return [found[place] for place in range(len(jobs))]
+
+    def _one_by_one(self, jobs: Sequence[TensorJob]) -> list[Summary]:
+        rows = EagerRows(self._reference.summarise)
+        if all(job.tensor.dtype in _KINDS for job in jobs):
+            rows = CudaRows(self._device)
+        for row, job in enumerate(jobs):
+            rows.add(row, job)
+        summaries = rows.read()
+        return [summaries[row] for row in range(len(jobs))]
+
+    def _together(self, dtype: torch.dtype, tensors: Sequence[torch.Tensor]) -> list[Summary]:
+        words = torch.zeros(len(tensors) * ROW_WORDS, dtype=torch.int64, device=self._device)
+        jobs = [(t.data_ptr(), t.numel(), row) for row, t in enumerate(tensors)]
+        parts = _parts_of([t.numel() for t in tensors])
+        if len(parts):
+            table = _table_on(dtype, self._device).data_ptr()
+            tables = self._upload(np.array(jobs, np.int64), parts)
+            args = words, *tables, table, _KINDS[dtype]
+            _launch(device_code.count_many, (len(parts),), self._device, *args)
+        (rows,) = _fetch([words])
+        return [_summary(row) for row in rows.reshape(-1, ROW_WORDS)]
+
+    def _upload(self, *tables: NDArray[np.int64]) -> Iterator[torch.Tensor]:
+        for table in tables:
+            yield torch.from_numpy(table.reshape(-1)).to(self._device)
+
+    def summarise_updates(self, jobs: Sequence[UpdateJob]) -> list[UpdateSummary]:
+        """Summarise optimizer steps, one launch for each type, one result per job, in order."""
+        with torch.no_grad():
+            tensors = [_alike(job) for job in jobs]
+            found: dict[int, UpdateSummary] = {
+                place: summarise_update(job)
+                for place, job in enumerate(jobs)
+                if tensors[place] is None
+            }
+            kinds = [(t[0].dtype, len(t) == 3) if t else None for t in tensors]
+            for kind, places in _by_type(kinds):
+                if kind is not None:
+                    group = [tensors[place] or [] for place in places]
+                    found.update(zip(places, self._updates(kind, group), strict=True))
+        return [found[place] for place in range(len(jobs))]
+
+    def _updates(
+        self, kind: tuple[torch.dtype, bool], group: Sequence[Sequence[torch.Tensor]]
+    ) -> Iterator[UpdateSummary]:
+        dtype, has_gradient = kind
+        words = torch.zeros(3 * len(group) * ROW_WORDS, dtype=torch.int64, device=self._device)
+        extras = torch.zeros(len(group) * EXTRA_WORDS, dtype=torch.int64, device=self._device)
+        jobs = [
+            (*[t.data_ptr() for t in (*tensors, tensors[0])[:3]], tensors[0].numel(), 3 * i, i)
+            for i, tensors in enumerate(group)
+        ]
+        parts = _parts_of([tensors[0].numel() for tensors in group])
+        if len(parts):
+            table = _table_on(dtype, self._device).data_ptr()
+            tables = self._upload(np.array(jobs, np.int64), parts)
+            args = words, extras, *tables, table, _KINDS[dtype], has_gradient
+            _launch(device_code.count_updates, (len(parts),), self._device, *args)
+        rows, beside = _fetch([words, extras])
+        for three, extra in zip(
+            rows.reshape(-1, 3, ROW_WORDS), beside.reshape(-1, EXTRA_WORDS), strict=True
+        ):
+            yield _update_summary(three, extra, has_gradient)
+
+
+def _update_summary(
+    rows: NDArray[np.int64], extra: NDArray[np.int64], has_gradient: bool
+) -> UpdateSummary:
+    ratios = np.flatnonzero(extra[:N_RATIOS])
+    return UpdateSummary(
+        _summary(rows[0]),
+        _summary(rows[1]) if has_gradient else None,
+        _summary(rows[2]),
+        int(extra[N_RATIOS]),
+        int(extra[N_RATIOS + 1]),
+        (ratios - RATIO_ZERO).astype(np.int16),
+        extra[ratios].copy(),
+    )
+
+
+def _alike(job: UpdateJob) -> list[torch.Tensor] | None:
+    """After, before and gradient in one memory order; None where they are left to the reference."""
+    tensors = update_tensors(job)
+    first = tensors[0]
+    if first.dtype not in _KINDS or any(tensor.dtype != first.dtype for tensor in tensors):
+        return None
+    if any(tensor.stride() != first.stride() for tensor in tensors):
+        return [tensor.contiguous() for tensor in tensors]
+    return tensors
+
+
+def _by_type(kinds: Sequence[Any]) -> list[tuple[Any, list[int]]]:
+    """Places of equal kinds."""
+    places: dict[Any, list[int]] = {}
+    for place, kind in enumerate(kinds):
+        places.setdefault(kind, []).append(place)
+    return list(places.items())
