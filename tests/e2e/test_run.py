@@ -61,7 +61,8 @@ def both(tmp_path, *words, options=(), text=""):
 
 def own_words(err):
     """What a script wrote to standard error, without the closing lines of the recording."""
-    return re.sub(r"^deephochuli: (?:recorded|Nothing was)(?:.|\n)*\Z", "", err, flags=re.MULTILINE)
+    closing = r"^deephochuli: recorded(?:.|\n)*?^Next: .*\n|^deephochuli: Nothing was.*\n"
+    return re.sub(closing, "", err, flags=re.MULTILINE)
 
 
 def runs_in(tmp_path):

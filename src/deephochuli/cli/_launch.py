@@ -78,6 +78,11 @@ def launch(plan: Plan) -> int:
     except SystemExit as done:
         if plan.fail_on is None or done.code not in (None, 0):
             raise
+    except KeyboardInterrupt:
+        # The interpreter dies of the signal only if nothing runs code from text after this point,
+        # as the import of a dataclass does.
+        session.close()
+        raise
     finally:
         arrival.cease()
     if plan.fail_on is None:
