@@ -1,8 +1,7 @@
 """Running a script with its trainings recorded, from its first line to the end of the process.
 
-The recordings end at the very end, after the script's own exit handlers, in a handler that is
-registered before the script begins. Nothing here may import torch: the script does, when it has
-set up the environment that torch reads.
+The recordings end when the script has ended and its traceback, if there is one, has been printed.
+Nothing here may import torch: the script does, when it has set up the environment that torch reads.
 """
 
 from __future__ import annotations
@@ -10,7 +9,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import threading
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,11 +72,12 @@ def launch(plan: Plan) -> int:
         BaseException: Whatever the script raises, for the interpreter to end the process with.
     """
     session = _Session(plan)
-    atexit.register(session.close)
+    atexit.register(session.close)  # where the script ends in a way that passes the rest by
     arrival = Arrival("torch", session.begin)
     try:
-        run_as_main(plan.script)
+        run_as_main(plan.script, session.finish)
     except SystemExit as done:
+        session.finish()
         if plan.fail_on is None or done.code not in (None, 0):
             raise
     except KeyboardInterrupt:
@@ -85,17 +87,19 @@ def launch(plan: Plan) -> int:
         raise
     finally:
         arrival.cease()
-    if plan.fail_on is None:
-        return 0
-    _wait_for_threads()
-    session.close()
-    return FOUND if session.is_found(plan.fail_on) else 0
+    session.finish()
+    return FOUND if plan.fail_on is not None and session.is_found(plan.fail_on) else 0
 
 
 def _wait_for_threads() -> None:
-    """Wait as the interpreter does at its end: a script may train in a thread."""
+    """Wait as the interpreter does at its end: a script may train in a thread.
+
+    The threads of a pool end only when the interpreter tells them to.
+    """
+    pools: object = sys.modules.get("concurrent.futures.thread")
+    pooled: Container[threading.Thread] = getattr(pools, "_threads_queues", ())
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
+        if thread is not threading.current_thread() and not thread.daemon and thread not in pooled:
             thread.join()
 
 
@@ -129,6 +133,15 @@ class _Session:
             self._status = None if plan.quiet else StatusLine(self._progress)
         except Exception as error:  # an instrument never stops the training
             self._complain(f"Nothing is recorded: {type(error).__name__}: {error}")
+
+    def finish(self) -> None:
+        """Close when the threads of the script have ended.
+
+        Not in an exit handler: there the interpreter takes no work for threads any more.
+        """
+        if not self._is_closed:
+            _wait_for_threads()
+            self.close()
 
     def close(self) -> None:
         """End the recordings and say what they hold; a forked process has none."""

@@ -12,6 +12,7 @@ import builtins
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
@@ -57,11 +58,12 @@ class _CodeLoader(InspectLoader):
         return None
 
 
-def run_as_main(script: Script) -> None:
+def run_as_main(script: Script, after_traceback: Callable[[], None]) -> None:
     """Run a script in place of this program, with nothing of this program in sight.
 
     Args:
         script: A script that exists, or a module.
+        after_traceback: Called once the traceback of an uncaught exception has been printed.
 
     Raises:
         BaseException: Whatever the script raises. Its traceback is printed without our frames.
@@ -71,7 +73,7 @@ def run_as_main(script: Script) -> None:
         sys.modules["__main__"] = module
         _CodeLoader(code).exec_module(module)
     except BaseException:
-        hide_own_frames(run_as_main.__code__)
+        hide_own_frames(run_as_main.__code__, after_traceback)
         raise
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dis
 import linecache
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, Final, cast
@@ -22,13 +22,14 @@ _IMPORT_SYSTEM: Final = "<frozen importlib"
 _MODULE_CALL: Final = "torch.nn.modules.module"
 
 
-def hide_own_frames(launcher: CodeType) -> None:
+def hide_own_frames(launcher: CodeType, then: Callable[[], None]) -> None:
     """Have the traceback that is about to be printed begin with the script.
 
     The hook is wrapped now, not before the script ran: it may have set one of its own.
 
     Args:
         launcher: The function that runs the script.
+        then: Called when the traceback has been printed.
     """
     hook = sys.excepthook
 
@@ -39,6 +40,7 @@ def hide_own_frames(launcher: CodeType) -> None:
         for each in _chain(error):
             each.__traceback__ = _cleaned(begin if each is error else each.__traceback__)
         hook(kind, error, error.__traceback__)
+        then()
 
     sys.excepthook = hook_without_own_frames
 

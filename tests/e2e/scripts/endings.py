@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 
 def train(n_steps):
@@ -68,6 +69,8 @@ def end(way):  # noqa: C901
             os.kill(os.getpid(), signal.SIGINT)
         case "terminate":
             os.kill(os.getpid(), signal.SIGTERM)
+        case "pool":
+            ThreadPoolExecutor(1).submit(print, "in a pool that nobody shuts down").result()
         case "handled":
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(9))
             os.kill(os.getpid(), signal.SIGTERM)
