@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from deephochuli.analysis import Finding, findings, fit
     from deephochuli.analysis.doctor import Diagnosis, doctor
     from deephochuli.formats import Format, Rounding, get_format, list_formats, round_scalar
-    from deephochuli.record import Recording, record
+    from deephochuli.record import Recording, Watch, record
     from deephochuli.report import build_report as report
     from deephochuli.report import print_findings
     from deephochuli.sketch import Sketch
@@ -62,6 +62,7 @@ __all__ = [
     "SketchError",
     "StoreError",
     "TapError",
+    "Watch",
     "__version__",
     "doctor",
     "findings",
@@ -84,6 +85,7 @@ _HOME: Final = {
     "RunReader": "store",
     "Selection": "taps",
     "Sketch": "sketch",
+    "Watch": "record",
     "doctor": "analysis.doctor",
     "findings": "analysis",
     "fit": "analysis",

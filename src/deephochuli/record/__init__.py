@@ -9,13 +9,19 @@ from deephochuli.record._recording import Recording as Recording
 from deephochuli.record._recording import record as record
 from deephochuli.record._runs import Options as Options
 from deephochuli.record._runs import Run as Run
+from deephochuli.record._triggers import TRIGGERS as TRIGGERS
+from deephochuli.record._triggers import Trigger as Trigger
+from deephochuli.record._triggers import Watch as Watch
 
 __all__ = [
+    "TRIGGERS",
     "Discovery",
     "Options",
     "Recorder",
     "Recording",
     "Run",
+    "Trigger",
+    "Watch",
     "arithmetic_flags",
     "record",
 ]

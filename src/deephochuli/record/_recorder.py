@@ -85,6 +85,11 @@ class Recorder:
         self._faults = attachment.faults
         self._begin_step()
 
+    def start_at(self, step: int) -> None:
+        """Count the steps from a number on, before the first one."""
+        self.n_steps = step
+        self._begin_step()
+
     def log(self, *, loss: float | Tensor) -> None:
         """Note the loss of the step that is going on; ignored when the step is not recorded."""
         if self._on:

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from deephochuli.kernels import TensorJob, UpdateJob, cpu_backend, is_supported
 from deephochuli.record._provenance import describe_run
 from deephochuli.record._recorder import Recorder
+from deephochuli.record._triggers import Ring, Trigger, Watch
 from deephochuli.store import RunWriter
 from deephochuli.taps import Attachment, Pattern, Selection, attach, parse_schedule
 
@@ -29,11 +30,18 @@ class Recording:
         path: The run folder.
     """
 
-    def __init__(self, recorder: Recorder, attachment: Attachment, writer: RunWriter) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        attachment: Attachment,
+        writer: RunWriter,
+        ring: Ring | None = None,
+    ) -> None:
         """Bind the parts together; use :func:`record`."""
         self._recorder = recorder
         self._attachment = attachment
         self._writer = writer
+        self._ring = ring
         self.path = writer.path
 
     @property
@@ -59,6 +67,8 @@ class Recording:
             self._recorder.finish()
         except Exception as error:  # an error here would hide one that ended the training
             self._attachment.faults.report("the last step", error)
+        if self._ring is not None:
+            self._ring.close()
         self._writer.close()
 
     def forsake(self) -> None:
@@ -85,6 +95,8 @@ def record(
     every: Schedule = 1,
     select: Selection | Patterns | None = None,
     max_bytes: int | None = None,
+    watch: Watch | str | Trigger | Sequence[str | Trigger] | None = None,
+    resume: bool | int = False,
     extra: Mapping[str, JsonValue] | None = None,
 ) -> Recording:
     """Record what floating-point arithmetic does in a model while it trains.
@@ -105,6 +117,13 @@ def record(
             several of these, or a :class:`~deephochuli.taps.Selection` (which also chooses
             quantities). Every layer when None.
         max_bytes: Cap for the files of the run; recording ends there, training goes on.
+        watch: Record more when something happens, with the steps before it: names of triggers
+            (``"nonfinite"``, ``"loss-spike"``, ``"swamped"``, ``"underflow"``), functions of a step
+            and its taps, or a :class:`Watch`. Watched steps are counted, so this costs as much as
+            recording them; the disk is spared.
+        resume: Go on with the run in the folder, if there is one: from the step of this number, as
+            after loading a checkpoint (what was recorded from there on no longer counts), or, with
+            True, from where it left off.
         extra: Further facts to keep in the manifest of the run.
 
     Returns:
@@ -113,7 +132,8 @@ def record(
     Raises:
         TapError: The model has nothing to look at, the selection matches nothing, or the schedule
             cannot be read.
-        StoreError: The folder cannot be written, or already holds something.
+        StoreError: The folder cannot be written, or already holds something; with ``resume``, the
+            run in it is of another model, or is being written.
 
     Example:
         >>> import tempfile, torch
@@ -124,7 +144,10 @@ def record(
         ...         model(torch.ones(2, 4)).sum().backward()
         ...         optimizer.step()
     """
-    recorder = Recorder(parse_schedule(every))
+    schedule = parse_schedule(every)
+    watching = _watch_of(watch)
+    late = _Late(schedule)
+    recorder = Recorder(late)
     selection = select if isinstance(select, Selection) else _selection_of(select)
     attachment = attach(model, () if optimizer is None else optimizer, recorder, selection)
     try:
@@ -133,12 +156,44 @@ def record(
         )
         manifest = manifest.model_copy(update={"extra": {**manifest.extra, **(extra or {})}})
         _warm_up(model)
-        writer = RunWriter(to, manifest, max_bytes=max_bytes)
+        ring = _ring_of(watching, schedule)
+        writer = RunWriter(
+            to,
+            manifest,
+            max_bytes=max_bytes,
+            resume=resume is not False,
+            resume_step=None if isinstance(resume, bool) else resume,
+        )
     except BaseException:
         attachment.detach()
         raise
-    recorder.connect(attachment, writer.append)
-    return Recording(recorder, attachment, writer)
+    if ring is not None:
+        late.schedule = ring.is_counted
+        ring.connect(writer.append, writer.remark)
+    recorder.start_at(writer.next_step)
+    recorder.connect(attachment, writer.append if ring is None else ring.take)
+    return Recording(recorder, attachment, writer, ring)
+
+
+class _Late:
+    """A schedule that can still be exchanged."""
+
+    def __init__(self, schedule: Callable[[int], bool]) -> None:
+        self.schedule = schedule
+
+    def __call__(self, step: int) -> bool:
+        """Say whether a step is recorded."""
+        return self.schedule(step)
+
+
+def _ring_of(watch: Watch | None, schedule: Callable[[int], bool]) -> Ring | None:
+    return None if watch is None else Ring(watch, schedule, parse_schedule(watch.steps))
+
+
+def _watch_of(watch: Watch | str | Trigger | Sequence[str | Trigger] | None) -> Watch | None:
+    if watch is None or isinstance(watch, Watch):
+        return watch
+    return Watch(on=(watch,) if isinstance(watch, str) or callable(watch) else tuple(watch))
 
 
 def _warm_up(model: nn.Module) -> None:

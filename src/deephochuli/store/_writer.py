@@ -158,6 +158,23 @@ class RunWriter:
         self._note(finished=True)
         drop_lock(self.path)
 
+    @property
+    def next_step(self) -> int:
+        """Step that the run goes on with: 0 in a new run; where it was resumed, or left off."""
+        if self._resume_step is not None:
+            return self._resume_step
+        return self._last_step + 1 if self._past is None else self._past.last_step + 1
+
+    def remark(self, step: int, what: str) -> None:
+        """Note in the manifest that something happened in a step. Never raises an Exception."""
+        if not self.is_open:
+            return
+        events = self.manifest.extra.get("events")
+        known = events if isinstance(events, list) else []
+        extra = {**self.manifest.extra, "events": [*known, {"step": step, "what": what}]}
+        self.manifest = self.manifest.model_copy(update={"extra": extra})
+        self._note(finished=False)
+
     def _begin(self, *, resume: bool) -> None:
         """Make the folder, or take over the one that is there, and write the first manifest."""
         try:
