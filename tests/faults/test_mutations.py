@@ -173,7 +173,7 @@ def cycle(model, optimizer):
 
 
 def share(model, optimizer):
-    model.norm = nn.Sequential(model.norm, twice := nn.Tanh(), twice)
+    model.norm = nn.Sequential(model.norm, twice := nn.Softplus(), twice)
 
 
 def load(model, optimizer):
