@@ -295,6 +295,21 @@ def test_a_compiled_model_beside_a_plain_one(discovery, way):
     step(called(X), first)  # it still works when nobody looks any more
 
 
+def test_no_hook_of_ours_is_compiled_into_a_model_that_is_not_recorded(discovery):
+    seen = []
+
+    def backend(graph, _):
+        seen.append(dict(nn_module._global_forward_pre_hooks))
+        return graph
+
+    in_place = Net()
+    in_place.compile(backend=backend)
+    torch.compile(Net(), backend=backend)(X)
+    in_place(X)
+    assert seen == [{}, {}]
+    assert discovery._called in nn_module._global_forward_pre_hooks.values()
+
+
 # ---- leaving things as they were
 
 
