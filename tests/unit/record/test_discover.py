@@ -295,18 +295,22 @@ def test_a_compiled_model_beside_a_plain_one(discovery, way):
     step(called(X), first)  # it still works when nobody looks any more
 
 
-def test_no_hook_of_ours_is_compiled_into_a_model_that_is_not_recorded(discovery):
+@pytest.mark.parametrize("way", ["new", "in-place"])
+def test_no_hook_of_ours_is_compiled_into_a_model_that_is_not_recorded(discovery, way):
     seen = []
 
     def backend(graph, _):
         seen.append(dict(nn_module._global_forward_pre_hooks))
         return graph
 
-    in_place = Net()
-    in_place.compile(backend=backend)
-    torch.compile(Net(), backend=backend)(X)
-    in_place(X)
-    assert seen == [{}, {}]
+    torch.compiler.reset()  # what is compiled is kept for other models of the class
+    model = Net()
+    if way == "new":
+        torch.compile(model, backend=backend)(X)
+    else:
+        model.compile(backend=backend)
+        model(X)
+    assert seen == [{}]
     assert discovery._called in nn_module._global_forward_pre_hooks.values()
 
 
