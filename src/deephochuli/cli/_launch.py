@@ -39,6 +39,7 @@ class Plan:
         every: Schedule, as text.
         select: Layers to look at; all if empty.
         max_bytes: Cap for the files of each run.
+        watch: Names of triggers around which more is recorded.
         fail_on: From which severity on findings make the command fail, or None.
         quiet: Whether to print nothing but faults.
     """
@@ -48,6 +49,7 @@ class Plan:
     every: str
     select: tuple[str, ...] = ()
     max_bytes: int | None = None
+    watch: tuple[str, ...] = ()
     fail_on: str | None = None
     quiet: bool = False
 
@@ -125,7 +127,7 @@ class _Session:
 
             plan = self._plan
             options = Options(
-                self._folder, plan.every, plan.select, plan.max_bytes, extra=self._origin
+                self._folder, plan.every, plan.select, plan.max_bytes, plan.watch, self._origin
             )
             discovery = Discovery(options, complain=self._complain, on_update=self._tick)
             discovery.begin()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,6 +19,15 @@ AUTO: Final = "auto"
 
 # Everything after the script belongs to the script, whatever it looks like.
 SETTINGS: Final = {"allow_interspersed_args": False}
+
+
+class Event(StrEnum):
+    """What can be watched for: `deephochuli.record.TRIGGERS`, which would load torch."""
+
+    NONFINITE = "nonfinite"
+    LOSS_SPIKE = "loss-spike"
+    SWAMPED = "swamped"
+    UNDERFLOW = "underflow"
 
 
 def run(
@@ -55,6 +65,13 @@ def run(
         int | None,
         typer.Option(metavar="N", min=1, help="Cap for the files of each run, in bytes."),
     ] = None,
+    watch: Annotated[
+        list[Event] | None,
+        typer.Option(
+            help="Record more, with the steps before, when this happens; repeatable. Watching "
+            "counts every step, which costs as much as recording every step."
+        ),
+    ] = None,
     fail_on: Annotated[
         Severity | None,
         typer.Option(
@@ -76,7 +93,9 @@ def run(
     _check_patterns(select or [])
     folder = _prepared(to or _default_folder(target.name))
     severity = None if fail_on is None else fail_on.value
-    raise Launch(Plan(target, folder, every, tuple(select or ()), max_bytes, severity, quiet))
+    events = tuple(event.value for event in watch or ())
+    plan = Plan(target, folder, every, tuple(select or ()), max_bytes, events, severity, quiet)
+    raise Launch(plan)
 
 
 # ---- what can be refused before the script starts, without torch

@@ -34,6 +34,7 @@ class Options:
         every: A schedule as text, or ``"auto"``.
         select: Layers to look at; all if empty.
         max_bytes: Cap for the files of each run.
+        watch: Names of triggers around which more is recorded.
         extra: Further facts for the manifests.
     """
 
@@ -41,6 +42,7 @@ class Options:
     every: str = AUTO
     select: tuple[str, ...] = ()
     max_bytes: int | None = None
+    watch: tuple[str, ...] = ()
     extra: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
 
 
@@ -131,6 +133,7 @@ class Runs:
             every=counted,
             select=list(options.select) or None,
             max_bytes=options.max_bytes,
+            watch=options.watch or None,
             extra=options.extra,
         )
         in_container = len(roots) > 1

@@ -1,10 +1,10 @@
 """Dead, dormant and revived channels, from planted histories."""
 
 import torch
-from runs import tap, write_run
 
 from deephochuli.analysis import findings
 from deephochuli.analysis.dead_units import lives
+from runs import tap, write_run
 
 
 def history(*windows):

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from runs import tap, write_run
 
 from deephochuli.analysis import findings
 from deephochuli.analysis.headroom import headrooms, theil_sen
+from runs import tap, write_run
 
 
 def test_slope_is_the_median_over_all_pairs():

@@ -1,10 +1,10 @@
 """Where the first infinity or NaN was born."""
 
 import torch
-from runs import tap, write_run
 
 from deephochuli.analysis import findings
 from deephochuli.analysis.nonfinite import births
+from runs import tap, write_run
 
 FINE, BAD = torch.ones(4, 4), torch.tensor([[1.0, float("inf")], [float("nan"), 2.0]])
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from runs import tap, write_run
 
 from deephochuli.analysis import findings
 from deephochuli.analysis.underflow import limiting_scale, underflows
 from deephochuli.formats import get_format
+from runs import tap, write_run
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1e-6, 1e-7, 3e-8])

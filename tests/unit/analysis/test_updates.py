@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from runs import tap, write_run
 
 from deephochuli.analysis import findings
 from deephochuli.analysis.updates import stagnations, swamped_in
 from deephochuli.kernels import UpdateJob, reference_backend
+from runs import tap, write_run
 
 
 def test_share_is_unmoved_over_updatable(tmp_path):
