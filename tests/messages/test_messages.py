@@ -90,7 +90,7 @@ def test_a_newer_schema(tmp_path):
     says(
         error,
         f"{folder} was written by a newer DeepHochuli: its schema version is 99, this one reads "
-        "up to 1. Update with: pip install --upgrade deephochuli",
+        "up to 2. Update with: pip install --upgrade deephochuli",
     )
 
 
@@ -101,7 +101,7 @@ def test_a_folder_that_already_holds_a_run(tmp_path, net):
     says(
         error,
         f"{folder} already holds a run, and runs are never overwritten. "
-        "Give another folder, or delete this one.",
+        "Give another folder, resume the run, or delete it.",
     )
     assert (folder / "manifest.json").read_text() == "{}"
 

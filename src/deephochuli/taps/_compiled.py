@@ -2,7 +2,7 @@
 
 While a forward is being compiled, the global hooks are compiled with it. There they put the
 operator `deephochuli::look` beside each activation, and a tensor hook that puts it into the
-backward graph. When the graph runs, the operator calls back here. Four facts shape this:
+backward graph. When the graph runs, the operator calls back here. Five facts shape this:
 
 - A compiler drops an operator that has neither output nor effect. One that changes an argument is
   kept, but where two graphs of a forward share that argument, the second finds it changed between
@@ -15,11 +15,14 @@ backward graph. When the graph runs, the operator calls back here. Four facts sh
   is narrower, unless something asks for such a value: then it is rounded, and what follows is
   computed from the rounded one. So tensors narrower than binary32 are not looked at in compiled
   code: looking would change the training. The watch says so once.
+- Where torch is about to compile, but calls a hook outside of a graph, the hook must run as it is:
+  compiled by itself it would show nothing and change how the code around it is compiled. Nor may a
+  function mode lie on the stack then, which is compiled into whatever is traced under it.
 - Compiled code guards on the global hooks, but code compiled for an inner module by itself does
   not. Whoever attaches must have torch compile anew: `compile_anew`.
 """
 
-# `DisableTorchFunction` has no public interface in torch.
+# Function modes and the compiler's hold on Python frames have no public interface in torch.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false
 from __future__ import annotations
 
@@ -30,11 +33,18 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from types import CodeType
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
+from torch._C._dynamo.eval_frame import (
+    _FrameAction,
+    _FrameExecStrategy,
+    get_eval_frame_callback,
+    set_code_exec_strategy,
+)
 from torch._library.effects import EffectType
 
 from deephochuli.taps._catalogue import Catalogue, Slot, Tapped, channel_dim
@@ -157,6 +167,22 @@ class CompiledWatch:
         if sees_gradient and x.requires_grad and torch.is_grad_enabled():
             x.register_hook(functools.partial(_look_at_gradient, self.number, module, what + 1))
 
+    # ---- what is known of a forward
+
+    def forward_begins(self, *, is_recording: bool, is_listed: bool) -> None:
+        """Learn that a forward begins, from within a graph or from a hook outside of one.
+
+        Args:
+            is_recording: Whether it is looked at.
+            is_listed: Whether so much of the model is compiled that nothing tells the order in
+                which its modules are executed.
+        """
+        if is_listed:
+            self._catalogue.take_listed_order()
+        self._n_inputs.clear()
+        self._n_gradients.clear()
+        self._is_on = is_recording
+
     # ---- called by the operator while the graph runs
 
     def looked(self, x: Tensor, module: int, what: int) -> None:
@@ -175,11 +201,8 @@ class CompiledWatch:
         """A forward of the whole model begins, unless a checkpoint runs it again."""
         if in_backward():
             return
-        self._catalogue.take_listed_order()
-        self._n_inputs.clear()
-        self._n_gradients.clear()
         self._announce(is_training, has_gradients)
-        self._is_on = bool(self._reader.tell("is_recording"))
+        self.forward_begins(is_recording=bool(self._reader.tell("is_recording")), is_listed=True)
 
     def _say_narrow(self, tapped: Tapped) -> None:
         if not self._has_said_narrow:
@@ -243,6 +266,30 @@ def _hints(tapped: list[Tapped]) -> dict[int, int | None]:
         hint = hint if one.channel_hint is None else one.channel_hint
         hints[id(one.module)] = hint
     return hints
+
+
+def is_compiler_on() -> bool:
+    """Say whether torch compiles the functions that are called from here.
+
+    It does so beside the graph as well: in what a graph break leaves to Python, and in the calls of
+    a module that it does not trace itself, such as `nn.Sequential` compiled in place.
+    """
+    return get_eval_frame_callback() not in (None, False)
+
+
+def call_uncompiled(function: Any, *args: object) -> None:
+    """Call a function of ours that torch must not compile."""
+    torch.compiler.disable(function)(*args)  # pyright: ignore[reportArgumentType]
+
+
+def never_compile_alone(code: CodeType) -> None:
+    """Have torch trace a function where it is called in a graph, and otherwise leave it alone."""
+    strategy = _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT)
+    set_code_exec_strategy(code, strategy)
+
+
+for _function in (is_compiler_on, call_uncompiled):
+    never_compile_alone(_function.__code__)
 
 
 def compile_anew() -> None:

@@ -18,7 +18,12 @@ from torch.jit._trace import is_tracing
 from deephochuli.taps._activations import activation_kind
 from deephochuli.taps._catalogue import Catalogue
 from deephochuli.taps._checkpoint import in_backward, region_being_recomputed, region_being_run
-from deephochuli.taps._compiled import CompiledWatch
+from deephochuli.taps._compiled import (
+    CompiledWatch,
+    call_uncompiled,
+    is_compiler_on,
+    never_compile_alone,
+)
 from deephochuli.taps._frames import Call, ThreadState, ground
 from deephochuli.taps._look import Look
 from deephochuli.taps._modes import FunctionMode, mode_stack, push, remove, remove_abandoned
@@ -58,14 +63,21 @@ class ForwardWatch:
         if torch.compiler.is_compiling():
             if not torch.compiler.is_exporting():
                 self._compiled.before(module, args)
-            return
+        elif is_compiler_on():
+            call_uncompiled(self._before, module, args, sys._getframe(1), False)
+        else:
+            self._before(module, args, sys._getframe(1), True)
+
+    def _before(
+        self, module: nn.Module, args: tuple[object, ...], frame: FrameType, uses_mode: bool
+    ) -> None:
         state = self._state
         if state.outermost is None:
             if id(module) not in self._by_id:
                 return
-            self._begin(state, module, sys._getframe(1))
+            self._begin(state, module, frame, uses_mode)
         elif module is state.outermost:
-            self._begin_again(state, module, sys._getframe(1))
+            self._begin_again(state, module, frame, uses_mode)
         if state.is_recording:
             try:
                 with torch._C.DisableTorchFunction():
@@ -78,7 +90,12 @@ class ForwardWatch:
         if torch.compiler.is_compiling():
             if not torch.compiler.is_exporting():
                 self._compiled.after(module, output)
-            return
+        elif is_compiler_on():
+            call_uncompiled(self._after, module, output)
+        else:
+            self._after(module, output)
+
+    def _after(self, module: nn.Module, output: object) -> None:
         state = self._state
         if state.outermost is None:
             return
@@ -95,14 +112,20 @@ class ForwardWatch:
 
     # ---- the forward as a whole
 
-    def _begin(self, state: ThreadState, module: nn.Module, frame: FrameType) -> None:
+    def _begin(
+        self, state: ThreadState, module: nn.Module, frame: FrameType, uses_mode: bool
+    ) -> None:
         state.outermost, state.depth, state.python_frame = module, 1, frame
         if in_backward():
             self._return_to_region(state)
         else:
             self._announce(state, module)
         state.is_recording = holds_values() and bool(self._reader.tell("is_recording"))
-        if state.is_recording:
+        if not in_backward():
+            is_recording = state.is_recording
+            self._compiled.forward_begins(is_recording=is_recording, is_listed=not uses_mode)
+        state.has_mode = state.is_recording and uses_mode
+        if state.has_mode:
             state.modes_below = mode_stack()
             push(self._mode)
 
@@ -147,16 +170,18 @@ class ForwardWatch:
         self._has_been_training |= is_training
         return has_gradients and (is_training or not self._has_been_training)
 
-    def _begin_again(self, state: ThreadState, module: nn.Module, frame: FrameType) -> None:
+    def _begin_again(
+        self, state: ThreadState, module: nn.Module, frame: FrameType, uses_mode: bool
+    ) -> None:
         """Tell a model that calls itself from one whose last call was interrupted."""
         if state.is_abandoned():
             self.repair()
-            self._begin(state, module, frame)
+            self._begin(state, module, frame, uses_mode)
         else:
             state.depth += 1
 
     def _end(self, state: ThreadState) -> None:
-        if state.is_recording:
+        if state.has_mode:
             remove(self._mode)
         state.clear()
         if state.loose_epoch is None and not in_backward():
@@ -175,7 +200,7 @@ class ForwardWatch:
         state = self._state
         if state.outermost is None:
             return
-        if state.is_recording:
+        if state.has_mode:
             remove_abandoned(self._mode, state.modes_below)
         state.clear()
 
@@ -253,3 +278,8 @@ def holds_values() -> bool:
     tensor stands for a batch of them, or for one that must not be read.
     """
     return not is_tracing() and _functorch.peek_interpreter_stack() is None
+
+
+# Traced where a caller is, but never compiled by themselves.
+for _hook in (ForwardWatch.before, ForwardWatch.after, FunctionMode.__torch_function__):
+    never_compile_alone(_hook.__code__)

@@ -53,6 +53,7 @@ class ThreadState(threading.local):
         self.outermost: nn.Module | None = None
         self.depth = 0
         self.is_recording = False
+        self.has_mode = False
         self.is_announced = False
         self.calls: list[Call] = []
         self.ground = ground()
@@ -88,6 +89,7 @@ class ThreadState(threading.local):
         self.outermost = None
         self.depth = 0
         self.is_recording = False
+        self.has_mode = False
         self.calls.clear()
         self.channel_hint = None
         self.python_frame = None

@@ -16,6 +16,7 @@ from torch.overrides import (
 )
 
 from deephochuli.taps._activations import FUNCTION_KINDS
+from deephochuli.taps._compiled import is_compiler_on
 
 Result = TypeVar("Result")
 
@@ -50,7 +51,8 @@ class FunctionMode(TorchFunctionMode):
         kwargs: dict[str, object] | None = None,
     ) -> object:
         """Call `func` as it would have been called."""
-        kind = None if torch.compiler.is_compiling() else FUNCTION_KINDS.get(func)
+        is_seen = not (torch.compiler.is_compiling() or is_compiler_on())
+        kind = FUNCTION_KINDS.get(func) if is_seen else None
         if kind is None:
             return func(*args, **(kwargs or {}))
         return self._watcher.call(kind, func, args, kwargs or {})
