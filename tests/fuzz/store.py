@@ -20,6 +20,7 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,8 @@ def _run_worker(
         here.close()
     if number < stop:  # the next process tries the batch again, without this case
         outcome.counts["failed"] += 1
+        if current.value in work[2]:  # it was left out, and yet the process has ended
+            raise RuntimeError(f"A process ends before case {current.value}: see its output.")
         work[2].add(current.value)
     return number
 
@@ -159,8 +162,8 @@ def _work(
     """Try cases one after the other, and report in batches."""
     from tests.fuzz.cases import make_grounds, run_case
 
-    folder /= str(start)
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    inherited = _peak()  # a forked process begins with the peak of its parent
     try:
         grounds = make_grounds(folder)
         for number in range(WARM_UP):
@@ -173,13 +176,14 @@ def _work(
                 current.value = number
                 if number in deadly:
                     continue
-                _try(part, watch, number, lambda number=number: run_case(grounds, number, seed))
+                case = partial(run_case, grounds, number, seed)
+                _try(part, watch, number, case, inherited)
                 if part["failures"]:
                     break
             part.setdefault("worst_case", first)
             part["next"] = current.value + 1
             part["tried"] = part["next"] - first
-            part["peak"] = _peak()
+            part["peak"] = _peak() - inherited
             there.send(part)
             if part["failures"] or os.getppid() != parent:
                 return
@@ -187,7 +191,7 @@ def _work(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _try(part: dict[str, Any], watch: _Watch, number: int, case: Any) -> None:
+def _try(part: dict[str, Any], watch: _Watch, number: int, case: Any, inherited: int) -> None:
     began = time.process_time()
     try:
         part["counts"][case()] += 1
@@ -199,8 +203,8 @@ def _try(part: dict[str, Any], watch: _Watch, number: int, case: Any) -> None:
         part["worst"], part["worst_case"] = spent, number
     if watch.seen:
         part["failures"].append(f"case {number}: does {watch.seen[:3]}")
-    if _peak() > MOST_BYTES:
-        part["failures"].append(f"case {number}: takes {_peak():,} bytes")
+    if (taken := _peak() - inherited) > MOST_BYTES:
+        part["failures"].append(f"case {number}: takes {taken:,} bytes")
 
 
 def _peak() -> int:
