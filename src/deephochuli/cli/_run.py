@@ -67,10 +67,7 @@ def run(
     ] = None,
     watch: Annotated[
         list[Event] | None,
-        typer.Option(
-            help="Record more, with the steps before, when this happens; repeatable. Watching "
-            "counts every step, which costs as much as recording every step."
-        ),
+        typer.Option(help="Record more around this; repeatable. Every step is counted then."),
     ] = None,
     fail_on: Annotated[
         Severity | None,
