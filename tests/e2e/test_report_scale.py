@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -42,8 +42,8 @@ def test_a_long_run_is_read_from_its_chunks_with_the_same_totals(tmp_path, monke
         packed.append((part, arrays_of(blob)))
     (fine, fine_arrays), (coarse, coarse_arrays) = packed
     assert len(fine["bins"]["first"]) == 40
-    assert len(coarse["bins"]["first"]) == 3  # chunks of 16 steps
-    assert coarse["bins"]["n"] == [16, 16, 8]
+    assert len(coarse["bins"]["first"]) == 2  # chunks of 32 steps
+    assert coarse["bins"]["n"] == [32, 8]
     assert fine["columns"] == coarse["columns"]
     assert fine["units"] == coarse["units"]
     for name, values in fine_arrays.items():
@@ -70,21 +70,19 @@ def test_the_time_axes_are_bounded(tmp_path):
 def test_a_hundred_layers_and_a_thousand_steps_open_in_three_seconds(tmp_path):
     """From the folder to the page, the start of Python included, in a process of its own.
 
-    CPU time, the least of three, so that a busy machine does not fail the test; on an idle one the
-    command takes no longer than that.
+    The least of five, so that a machine that is busy for a moment does not fail the test.
     """
     folder = write_large_run(tmp_path / "large", n_layers=100, n_steps=1000)
     page = tmp_path / "page.html"
     command = [sys.executable, "-m", "deephochuli", "report", str(folder), "--html", str(page)]
-    assert min(cpu_seconds_of(command) for _ in range(3)) < MOST_SECONDS
+    assert min(seconds_of(command) for _ in range(5)) < MOST_SECONDS
     assert page.stat().st_size < MOST_BYTES
     payload, _ = build_payload([open_run(folder)], ["large"], "large")
     assert len(payload["runs"][0]["taps"]) == 900  # 800 recorded, 100 activations derived
     assert len(json.dumps(payload)) < 500_000
 
 
-def cpu_seconds_of(command: list[str]) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def seconds_of(command: list[str]) -> float:
+    began = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.monotonic() - began

@@ -73,7 +73,7 @@ class RunWriter:
         path: str | os.PathLike[str],
         manifest: Manifest,
         *,
-        chunk_steps: int = 16,
+        chunk_steps: int = 32,
         chunk_seconds: float = 30.0,
         max_bytes: int | None = None,
         buffer_bytes: int = 64 << 20,
