@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from deephochuli.kernels import UpdateJob
+from deephochuli.kernels import UpdateJob, key_of, reference_backend
 from tests.unit.kernels.brute_force import DTYPES, check, doubles, patterns, sample
 
 
@@ -173,3 +173,15 @@ def test_a_shape_that_does_not_fit_is_refused(backend):
     job = UpdateJob(torch.zeros(3), torch.zeros(4), None)
     with pytest.raises(ValueError, match=r"\(3,\).*\(4,\)|\(4,\).*\(3,\)"):
         backend.summarise_updates([job])
+
+
+def test_a_flushed_operand_does_not_change_a_normal_update(compiled, flushing):
+    """1.5 x 2^-126 less 2^-127 is 2^-126; with the subnormal operand flushed it would be more."""
+    before = torch.tensor([3 << 22] * 20, dtype=torch.int32).view(torch.float32)  # 1.5 x 2^-126
+    after = torch.tensor([1 << 22] * 20, dtype=torch.int32).view(torch.float32)  # 2^-127
+    job = UpdateJob(before, after, None)
+    (ours,), (theirs,) = (
+        backend.summarise_updates([job]) for backend in (compiled, reference_backend())
+    )
+    assert ours.update.keys.tolist() == theirs.update.keys.tolist() == [key_of(-(2.0**-126))]
+    assert ours.ratios.tolist() == theirs.ratios.tolist() == [0]
