@@ -4,6 +4,8 @@
     ├── FormatError (ValueError)              a number format is unknown or impossible
     │   └── NotRepresentableError             a value has no place in a format
     ├── SketchError (ValueError)              a tensor or a sketch cannot be summarised or merged
+    ├── ArithmeticSpecError (ValueError)      an arithmetic is unknown, or contradicts itself
+    ├── CompareError (ValueError)             two executions of a model cannot be laid side by side
     ├── TapError (ValueError)                 a model or an optimizer cannot be looked at as asked
     ├── StoreError (OSError)                  a run folder is missing, foreign or damaged
     │   └── SchemaVersionError                a run folder was written by a newer version
@@ -36,6 +38,14 @@ class NotRepresentableError(FormatError):
 
 class SketchError(DeepHochuliError, ValueError):
     """A tensor cannot be summarised, or sketches cannot be merged."""
+
+
+class ArithmeticSpecError(DeepHochuliError, ValueError):
+    """An arithmetic is unknown, its parts contradict each other, or it cannot do what is asked."""
+
+
+class CompareError(DeepHochuliError, ValueError):
+    """Two executions of a model cannot be laid side by side; says what still can be."""
 
 
 class TapError(DeepHochuliError, ValueError):
