@@ -1,4 +1,4 @@
-"""How results are computed: rounding of tensors, sums of products, a model run as if in a format."""
+"""How results are computed: rounding of tensors, sums of products, a model run in an arithmetic."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from deephochuli.arithmetic._arithmetic import (
     get_arithmetic,
     list_arithmetics,
 )
+from deephochuli.arithmetic._random import StochasticKey
+from deephochuli.arithmetic._round_to import round_to
 from deephochuli.arithmetic._sums import Order, SumKind, Sums
 
 __all__ = [
     "Arithmetic",
     "Confidence",
     "Order",
+    "StochasticKey",
     "SumKind",
     "Sums",
     "get_arithmetic",
     "list_arithmetics",
+    "round_to",
 ]

@@ -1,0 +1,77 @@
+"""Rounding of tensors to any format: one contract, several back ends."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from deephochuli.kernels.rounding._contract import (
+    CARRIERS,
+    GROUP,
+    LANES,
+    N_RANDOM_BITS,
+    Carrier,
+    Rounder,
+    RoundingPlan,
+    StochasticKey,
+    carrier_of,
+    holds,
+    plan_for,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "CARRIERS",
+    "GROUP",
+    "LANES",
+    "N_RANDOM_BITS",
+    "Carrier",
+    "Rounder",
+    "RoundingPlan",
+    "StochasticKey",
+    "carrier_of",
+    "holds",
+    "plan_for",
+    "reference_rounder",
+    "round_into",
+    "rounder_for",
+]
+
+
+@functools.cache
+def reference_rounder() -> Rounder:
+    """The plain-torch back end that defines every result."""
+    from deephochuli.kernels.rounding._reference import ReferenceRounder
+
+    return ReferenceRounder()
+
+
+def rounder_for(device: torch.device) -> Rounder:
+    """The fastest back end for tensors on a device."""
+    return reference_rounder()
+
+
+def round_into(
+    source: torch.Tensor,
+    target: torch.Tensor,
+    plan: RoundingPlan,
+    key: StochasticKey | None = None,
+    rounder: Rounder | None = None,
+) -> None:
+    """Round the elements of a tensor into another one of the same shape, type and device.
+
+    The two may have any strides, and may be one tensor; where they overlap in another way the
+    result is as if they did not.
+
+    Args:
+        source: What is rounded.
+        target: Where the result goes; no two of its elements share memory.
+        plan: Where to and how, for the carrier of the type.
+        key: For stochastic rounding, whose random bits follow the logical order of elements.
+        rounder: Back end; the fastest one for the device when not given.
+    """
+    from deephochuli.kernels.rounding import _layout
+
+    _layout.round_into(source, target, plan, key, rounder or rounder_for(source.device))

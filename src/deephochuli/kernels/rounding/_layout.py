@@ -1,0 +1,69 @@
+"""Tensors of any strides, for back ends that know dense ones only."""
+
+from __future__ import annotations
+
+import torch
+
+from deephochuli.kernels.rounding._contract import Rounder, RoundingPlan, StochasticKey
+
+
+def round_into(
+    source: torch.Tensor,
+    target: torch.Tensor,
+    plan: RoundingPlan,
+    key: StochasticKey | None,
+    rounder: Rounder,
+) -> None:
+    """See the function of the package."""
+    if source.numel() == 0:
+        return
+    source, target = source.detach(), target.detach()
+    in_order = key is not None  # random bits go by the logical order, which must be that of memory
+    if _is_run(target, in_order) and _is_plain(source) and source.stride() == target.stride():
+        if _overlaps(source, target):
+            source = source.clone()
+        rounder.round(source, target, plan, key)
+        return
+    work = target
+    if not _is_run(target, in_order) or _overlaps(source, target):
+        work = torch.empty(target.shape, dtype=target.dtype, device=target.device)
+    work.copy_(source)  # takes care of a pending conjugation too
+    rounder.round(work, work, plan, key)
+    if work is not target:
+        target.copy_(work)
+
+
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Whether the elements fill one run of memory, in whatever order of the dimensions."""
+    if tensor.is_contiguous():
+        return True
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size == 1:
+            continue
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Whether the values are what lies in memory, and not their negatives."""
+    return not tensor.is_neg()
+
+
+def _is_run(tensor: torch.Tensor, in_order: bool) -> bool:
+    if not _is_plain(tensor):
+        return False
+    return tensor.is_contiguous() if in_order else is_dense(tensor)
+
+
+def _overlaps(source: torch.Tensor, target: torch.Tensor) -> bool:
+    """Whether two tensors share memory without being the same elements in the same places."""
+    ours, theirs = source.untyped_storage(), target.untyped_storage()
+    if ours.data_ptr() != theirs.data_ptr():
+        return False
+    if source.data_ptr() == target.data_ptr() and source.stride() == target.stride():
+        return False
+    first, second = sorted((source, target), key=torch.Tensor.data_ptr)
+    return not is_dense(first) or first.data_ptr() + first.nbytes > second.data_ptr()
