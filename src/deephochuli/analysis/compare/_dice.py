@@ -1,0 +1,99 @@
+"""The same random numbers in every execution, whatever its dtype and device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_aten: Any = torch.ops.aten
+
+
+class SameDice(TorchDispatchMode):
+    """Draws what operators draw in binary32 on the CPU, from a generator of its own.
+
+    torch draws other numbers for binary64 than for binary32, and others on a GPU than on a CPU, so
+    that dropout in two executions would drop different elements.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """Draw from `seed`."""
+        super().__init__()
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Compute one operator, with dice of our own where it throws some."""
+        kwargs = kwargs or {}
+        throw = _THROWS.get(func.overloadpacket)
+        if throw is None:
+            return func(*args, **kwargs)
+        return throw(self, func, args, kwargs)
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Numbers in [0, 1) in the shape of a tensor."""
+        return torch.rand(like.shape, generator=self._generator)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Numbers of the standard normal law in the shape of a tensor."""
+        return torch.randn(like.shape, generator=self._generator)
+
+
+def _dropout(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    x, p, train = (*args, None)[:3]
+    if train is False:
+        return x.clone(), torch.ones_like(x, dtype=torch.bool)
+    keep = (dice.uniform(x) >= p).to(x.device)
+    return x * keep / (1 - p) if p < 1 else torch.zeros_like(x), keep
+
+
+def _bernoulli_into(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+    x, p = (*args, 0.5)[:2]
+    p = p.to("cpu", torch.float32) if isinstance(p, Tensor) else p
+    return x.copy_(dice.uniform(x) < p)
+
+
+def _bernoulli(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+    p = args[1] if len(args) > 1 else kwargs.get("p", args[0])
+    p = p.to("cpu", torch.float32) if isinstance(p, Tensor) else p
+    return (dice.uniform(args[0]) < p).to(args[0])
+
+
+def _uniform_into(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+    x, low, high = (*args, *(0.0, 1.0)[len(args) - 1 :])[:3]
+    return x.copy_(dice.uniform(x) * (high - low) + low)
+
+
+def _normal_into(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+    x, mean, std = (*args, *(0.0, 1.0)[len(args) - 1 :])[:3]
+    return x.copy_(dice.normal(x) * std + mean)
+
+
+def _made_uniform(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+    made = func(*args, **kwargs)
+    return made.copy_(dice.uniform(made))
+
+
+def _made_normal(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+    made = func(*args, **kwargs)
+    return made.copy_(dice.normal(made))
+
+
+_THROWS: dict[Any, Any] = {
+    _aten.native_dropout: _dropout,
+    _aten.bernoulli_: _bernoulli_into,
+    _aten.bernoulli: _bernoulli,
+    _aten.uniform_: _uniform_into,
+    _aten.normal_: _normal_into,
+    _aten.rand: _made_uniform,
+    _aten.rand_like: _made_uniform,
+    _aten.randn: _made_normal,
+    _aten.randn_like: _made_normal,
+}
