@@ -8,6 +8,7 @@ from deephochuli.arithmetic._arithmetic import (
     get_arithmetic,
     list_arithmetics,
 )
+from deephochuli.arithmetic._noise import NoiseSource, perturbed
 from deephochuli.arithmetic._random import StochasticKey
 from deephochuli.arithmetic._round_to import round_to
 from deephochuli.arithmetic._sums import Order, SumKind, Sums
@@ -15,11 +16,13 @@ from deephochuli.arithmetic._sums import Order, SumKind, Sums
 __all__ = [
     "Arithmetic",
     "Confidence",
+    "NoiseSource",
     "Order",
     "StochasticKey",
     "SumKind",
     "Sums",
     "get_arithmetic",
     "list_arithmetics",
+    "perturbed",
     "round_to",
 ]
