@@ -8,9 +8,13 @@ from deephochuli.arithmetic._arithmetic import (
     get_arithmetic,
     list_arithmetics,
 )
+from deephochuli.arithmetic._attention import attention
+from deephochuli.arithmetic._convolution import convolution
 from deephochuli.arithmetic._noise import NoiseSource, perturbed
+from deephochuli.arithmetic._products import linear, matmul, sum_as
 from deephochuli.arithmetic._random import StochasticKey
 from deephochuli.arithmetic._round_to import round_to
+from deephochuli.arithmetic._run_as import Scope, run_as
 from deephochuli.arithmetic._sums import Order, SumKind, Sums
 
 __all__ = [
@@ -18,11 +22,18 @@ __all__ = [
     "Confidence",
     "NoiseSource",
     "Order",
+    "Scope",
     "StochasticKey",
     "SumKind",
     "Sums",
+    "attention",
+    "convolution",
     "get_arithmetic",
+    "linear",
     "list_arithmetics",
+    "matmul",
     "perturbed",
     "round_to",
+    "run_as",
+    "sum_as",
 ]

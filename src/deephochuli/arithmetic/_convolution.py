@@ -1,0 +1,361 @@
+"""Convolutions as an arithmetic computes them, with both products of their backward pass.
+
+A convolution is a matrix product with its unfolded input, of which a bounded part exists at a
+time. The order of its sums: forward by channel, kernel row, kernel column; gradient by the input by
+output channel, kernel row and column, with zeros where a stride left something out; gradient by the
+weight by image, output row, output column.
+"""
+
+# torch's autograd functions carry no types.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deephochuli.arithmetic._arithmetic import Arithmetic
+from deephochuli.arithmetic._operands import (
+    add_bias,
+    check_operands,
+    raw_product,
+    to_inputs,
+    to_output,
+)
+from deephochuli.arithmetic._products import sum_as
+from deephochuli.arithmetic._sums import SumKind
+from deephochuli.arithmetic._windows import (
+    Geometry,
+    by_channel,
+    by_image,
+    flipped,
+    padded,
+    spread,
+    windows,
+)
+from deephochuli.errors import ArithmeticSpecError
+from deephochuli.formats import BINARY64
+
+Sizes = int | Sequence[int]
+
+
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sizes,
+    padding: Sizes | str,
+    dilation: Sizes,
+    groups: int,
+    arithmetic: Arithmetic,
+    *,
+    transposed: bool = False,
+    output_padding: Sizes = 0,
+) -> Tensor:
+    """A convolution in one to three dimensions, or a transposed one.
+
+    Args:
+        x: (N, C, *sizes), or (C, *sizes) for a single image.
+        weight: (O, C / groups, *kernel); transposed: (C, O / groups, *kernel).
+        bias: (O,), added to the sum of products and rounded with it once, or None.
+        stride: One number, or one for each spatial dimension; as for the next two.
+        padding: Zeros on both sides, or "valid", or "same" with a stride of 1.
+        dilation: Distance between the elements of a window.
+        groups: Groups of channels that do not see each other.
+        arithmetic: How operands and results are rounded and products are added.
+        transposed: Whether to compute the gradient of a convolution by its input.
+        output_padding: Further elements at the end of a transposed convolution's result.
+
+    Returns:
+        What `torch.nn.functional.conv1d` and its like return, in the wider dtype of the two.
+
+    Raises:
+        ArithmeticSpecError: The shapes do not fit, or an operand is not floating-point.
+
+    Numerics:
+        As in `matmul`; the order of the sums is said above.
+    """
+    n_spatial = weight.dim() - 2
+    if x.dim() == n_spatial + 1:
+        out = convolution(
+            *(x.unsqueeze(0), weight, bias, stride, padding, dilation, groups, arithmetic),
+            transposed=transposed,
+            output_padding=output_padding,
+        )
+        return out.squeeze(0)
+    _check(x, weight, groups, transposed=transposed)
+    dilations = _each(dilation, n_spatial)
+    if isinstance(padding, str):
+        x, padding = _padded_by_name(
+            x, padding, weight.shape[2:], _each(stride, n_spatial), dilations
+        )
+    geometry = Geometry(
+        tuple(weight.shape[2:]), _each(stride, n_spatial), _each(padding, n_spatial), dilations
+    )
+    extra = _each(output_padding, n_spatial) if transposed else None
+    return _Convolution.apply(x, weight, bias, geometry, groups, arithmetic, extra)
+
+
+class _Convolution(torch.autograd.Function):
+    """A convolution, transposed where the padding of its result is given."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        geometry: Geometry,
+        groups: int,
+        arithmetic: Arithmetic,
+        extra: tuple[int, ...] | None,
+    ) -> Tensor:
+        """Form the result."""
+        ctx.save_for_backward(x, weight)
+        ctx.how = geometry, groups, arithmetic, extra
+        a, b = _inputs(x, weight, arithmetic)
+        if extra is None:
+            total = _forward(a, b, geometry, groups, arithmetic)
+        else:
+            sizes = _transposed_sizes(x.shape[2:], geometry, extra)
+            total = _by_input(a, b, sizes, geometry, groups, arithmetic)
+        if bias is not None:
+            total = add_bias(total, bias.reshape(-1, *[1] * (x.dim() - 2)), arithmetic)
+        return to_output(total, arithmetic, a.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        """Form the two products of the backward pass, and the sum for the bias."""
+        x, weight = ctx.saved_tensors
+        geometry, groups, arithmetic, extra = ctx.how
+        arithmetic = arithmetic.backward or arithmetic
+        how = (geometry, groups, arithmetic, extra)
+        grads: list[Tensor | None] = [None, None, None]
+        if ctx.needs_input_grad[0]:
+            grads[0] = _grad_input(grad, x, weight, *how)
+        if ctx.needs_input_grad[1]:
+            grads[1] = _grad_weight(grad, x, weight, *how)
+        if ctx.needs_input_grad[2]:
+            grads[2] = sum_as(grad, arithmetic, dim=[0, *range(2, grad.dim())])
+        return (*grads, None, None, None, None)
+
+
+def convolution_grad_input(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    arithmetic: Arithmetic,
+    *,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+    transposed: bool = False,
+    output_padding: Sizes = 0,
+) -> Tensor:
+    """Gradient of a convolution by its input, formed by exactly the arithmetic given."""
+    geometry, extra = _described(weight, stride, padding, dilation, transposed, output_padding)
+    return _grad_input(grad, x, weight, geometry, groups, arithmetic, extra)
+
+
+def convolution_grad_weight(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    arithmetic: Arithmetic,
+    *,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+    transposed: bool = False,
+    output_padding: Sizes = 0,
+) -> Tensor:
+    """Gradient of a convolution by its weight, formed by exactly the arithmetic given."""
+    geometry, extra = _described(weight, stride, padding, dilation, transposed, output_padding)
+    return _grad_weight(grad, x, weight, geometry, groups, arithmetic, extra)
+
+
+def _described(
+    weight: Tensor,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    transposed: bool,
+    output_padding: Sizes,
+) -> tuple[Geometry, tuple[int, ...] | None]:
+    n = weight.dim() - 2
+    kernel = tuple(weight.shape[2:])
+    geometry = Geometry(kernel, _each(stride, n), _each(padding, n), _each(dilation, n))
+    return geometry, _each(output_padding, n) if transposed else None
+
+
+def _grad_input(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    groups: int,
+    arithmetic: Arithmetic,
+    extra: tuple[int, ...] | None,
+) -> Tensor:
+    a, b = _inputs(grad, weight, arithmetic, first_is_gradient=True)
+    if extra is None:
+        total = _by_input(a, b, tuple(x.shape[2:]), geometry, groups, arithmetic)
+    else:
+        total = _forward(a, b, geometry, groups, arithmetic)
+    return to_output(total, arithmetic, x.dtype)
+
+
+def _grad_weight(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    groups: int,
+    arithmetic: Arithmetic,
+    extra: tuple[int, ...] | None,
+) -> Tensor:
+    a, b = _inputs(grad, x, arithmetic, first_is_gradient=True)
+    if extra is not None:  # what the convolution read is what the transposed one wrote
+        a, b = b, a
+    total = _by_weight(a, b, tuple(weight.shape), geometry, groups, arithmetic)
+    return to_output(total, arithmetic, weight.dtype)
+
+
+def _inputs(
+    x: Tensor, weight: Tensor, arithmetic: Arithmetic, *, first_is_gradient: bool = False
+) -> tuple[Tensor, Tensor]:
+    dtype = check_operands(x, weight, "Convolution")
+    first = to_inputs(x.to(dtype), arithmetic, is_gradient=first_is_gradient)
+    second = to_inputs(weight.to(dtype), arithmetic)
+    if arithmetic.sums.kind is SumKind.NATIVE and arithmetic.sums.format == BINARY64:
+        return first.double(), second.double()
+    return first, second
+
+
+def _forward(
+    x: Tensor, weight: Tensor, geometry: Geometry, groups: int, arithmetic: Arithmetic
+) -> Tensor:
+    if arithmetic.sums.kind is SumKind.NATIVE:
+        n = x.dim() - 2
+        how = geometry.stride, geometry.padding, geometry.dilation
+        return torch.convolution(x, weight, None, *how, False, [0] * n, groups)
+    view = windows(x, geometry)
+    outputs = view.shape[2 + len(geometry.kernel) :]
+    matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
+    parts: list[Tensor] = []
+    for images, columns in by_image(view, groups):
+        n = view[images].shape[0]
+        part = raw_product(matrix, columns, arithmetic)
+        parts.append(part.reshape(weight.shape[0], n, *outputs).movedim(1, 0))
+    return torch.cat(parts) if parts else x.new_zeros(0, weight.shape[0], *outputs)
+
+
+def _by_input(
+    grad: Tensor,
+    weight: Tensor,
+    sizes: tuple[int, ...],
+    geometry: Geometry,
+    groups: int,
+    arithmetic: Arithmetic,
+) -> Tensor:
+    """The gradient by the input as a convolution of the spread gradient with flipped weights."""
+    if arithmetic.sums.kind is SumKind.NATIVE:
+        like = grad.new_zeros(grad.shape[0], weight.shape[1] * groups, *sizes)
+        return _native_backward(grad, like, weight, geometry, groups, 0)
+    wide = spread(grad, geometry.stride)
+    amounts: list[tuple[int, int]] = []
+    for d, size in enumerate(sizes):
+        before = geometry.extent(d) - 1 - geometry.padding[d]
+        after = size + geometry.extent(d) - 1 - wide.shape[2 + d] - before
+        amounts.append((before, after))
+    ones = (1,) * len(sizes)
+    plain = Geometry(geometry.kernel, ones, (0,) * len(sizes), geometry.dilation)
+    return _forward(padded(wide, amounts), flipped(weight, groups), plain, groups, arithmetic)
+
+
+def _by_weight(
+    grad: Tensor,
+    x: Tensor,
+    shape: tuple[int, ...],
+    geometry: Geometry,
+    groups: int,
+    arithmetic: Arithmetic,
+) -> Tensor:
+    if arithmetic.sums.kind is SumKind.NATIVE:
+        return _native_backward(grad, x, grad.new_zeros(shape), geometry, groups, 1)
+    outer = grad.movedim(0, 1).reshape(groups, shape[0] // groups, -1)
+    view = _used(windows(x, geometry), grad)
+    out = grad.new_zeros(groups, shape[0] // groups, *shape[1:])
+    for channels, columns in by_channel(view, groups):
+        part = raw_product(outer, columns.mT, arithmetic).to(out.dtype)
+        out[:, :, channels] = part.reshape(out[:, :, channels].shape)
+    return out.reshape(shape)
+
+
+def _used(view: Tensor, grad: Tensor) -> Tensor:
+    """Windows that there is a gradient for; a transposed convolution may have more."""
+    d = grad.dim() - 2
+    return view[(..., *(slice(n) for n in grad.shape[2:]))] if d else view
+
+
+def _native_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, groups: int, which: int
+) -> Tensor:
+    n = x.dim() - 2
+    mask = [which == 0, which == 1, False]
+    how = [list(each) for each in (geometry.stride, geometry.padding, geometry.dilation)]
+    return torch.ops.aten.convolution_backward(
+        grad, x, weight, None, *how, False, [0] * n, groups, mask
+    )[which]
+
+
+def _transposed_sizes(
+    sizes: Sequence[int], geometry: Geometry, extra: tuple[int, ...]
+) -> tuple[int, ...]:
+    return tuple(
+        (n - 1) * geometry.stride[d] - 2 * geometry.padding[d] + geometry.extent(d) + extra[d]
+        for d, n in enumerate(sizes)
+    )
+
+
+def _each(value: Sizes, n: int) -> tuple[int, ...]:
+    """One number for each spatial dimension."""
+    if isinstance(value, int):
+        return (value,) * n
+    return tuple(value) * n if len(value) == 1 else tuple(value)
+
+
+def _padded_by_name(
+    x: Tensor,
+    padding: str,
+    kernel: Sequence[int],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[Tensor, int]:
+    """The input with the zeros that "same" stands for; an odd one goes behind."""
+    if padding == "valid":
+        return x, 0
+    if padding != "same" or any(s != 1 for s in stride):
+        raise ArithmeticSpecError(
+            f"padding={padding!r} with stride={stride}: padding is a number, 'valid', or 'same' "
+            "with a stride of 1."
+        )
+    spans = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    return padded(x, [(span // 2, span - span // 2) for span in spans]), 0
+
+
+def _check(x: Tensor, weight: Tensor, groups: int, *, transposed: bool) -> None:
+    channels = weight.shape[0] if transposed else weight.shape[1] * groups
+    fits = x.dim() == weight.dim() and x.shape[1] == channels and weight.shape[0] % groups == 0
+    if not fits or not 1 <= weight.dim() - 2 <= 3:
+        raise ArithmeticSpecError(
+            f"Convolution of a tensor of shape {tuple(x.shape)} with weights of shape "
+            f"{tuple(weight.shape)}, groups={groups}, transposed={transposed}: expected "
+            f"{channels} channels and one to three spatial dimensions."
+        )

@@ -1,0 +1,51 @@
+"""Sums of products under a plan: one contract, several back ends.
+
+The torch reference defines every result. Numba serves on CPUs; where it cannot be imported, and on
+other devices, the reference does.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from deephochuli.kernels.products._plan import ProductBackend, ProductPlan
+from deephochuli.kernels.products._reference import ReferenceProducts
+from deephochuli.kernels.products._torch_rounding import add_rounded, round_values
+
+__all__ = [
+    "ProductBackend",
+    "ProductPlan",
+    "add_rounded",
+    "multiply",
+    "reference_products",
+    "round_values",
+]
+
+
+def reference_products() -> ProductBackend:
+    """The plain-torch back end that defines every result."""
+    return ReferenceProducts()
+
+
+def multiply(
+    plan: ProductPlan,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    initial: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Form all sums of a batch of matrix products on the device that holds them.
+
+    See `ProductBackend.multiply`, whose arguments these are. Nothing is recorded for autograd.
+    """
+    with torch.no_grad():
+        if plan.swaps:
+            a, b = _swapped(a, b)
+        return reference_products().multiply(plan, a, b, initial)
+
+
+def _swapped(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each two neighbouring k the second first."""
+    k = a.shape[2]
+    order = torch.arange(k, device=a.device)
+    order = torch.where(order < k - k % 2, order ^ 1, order)
+    return a[:, :, order], b[:, order]
