@@ -77,6 +77,8 @@ Noise on what they read and return cannot show what such a difference loses; the
 their definitions in smaller operators instead.
 """
 
+_COPYING: Final = frozenset({torch.ops.aten.copy_, torch.ops.aten.fill_, torch.ops.aten.full_like})
+
 _PLAIN_SUMS: Final = frozenset({torch.ops.aten.sum, torch.ops.aten.mean})
 """Sums of what is given, which torch forms by cascades: about as good as rounded once."""
 
@@ -91,8 +93,11 @@ class NoiseSource:
     operators in the same order gets the same noise. torch's own generators are not touched.
     """
 
-    def __init__(self, precision_bits: int, key: int) -> None:
-        """Draw errors of one ulp of `precision_bits` bits; equal keys give equal errors."""
+    def __init__(self, precision_bits: int | None, key: int) -> None:
+        """Draw errors of one ulp of `precision_bits` bits; equal keys give equal errors.
+
+        None stands for the precision of each tensor's own dtype.
+        """
         self.precision_bits = precision_bits
         self._key = key
         self._generators: dict[torch.device, torch.Generator] = {}
@@ -120,7 +125,7 @@ class NoiseSource:
         it to nearest would remove it. Ulps are steps of the integer that holds the bits.
         """
         bits = x.view(_BIT_TYPES[x.dtype])
-        size = math.ldexp(1.0, _PRECISION[x.dtype] + 1 - self.precision_bits)
+        size = math.ldexp(1.0, _PRECISION[x.dtype] + 1 - self._bits(x.dtype))
         significand = torch.frexp(x).mantissa.to(_random_dtype(x)).abs_()  # in [1/2, 1)
         steps = self._uniform(x).mul_(significand).mul_(size)
         steps = steps.add_(self._uniform(x)).add_(0.5).floor_()
@@ -137,9 +142,12 @@ class NoiseSource:
         number of the dtype stays as it is.
         """
         exponent = torch.frexp(exact).exponent.clamp_(min=_EMIN[x.dtype] + 1)
-        error = torch.ldexp(self._uniform(exact), exponent - self.precision_bits)
+        error = torch.ldexp(self._uniform(exact), exponent - self._bits(x.dtype))
         rounded = (exact + error.masked_fill_(exact == 0, 0)).to(x.dtype)
         x.copy_(torch.where(rounded.isfinite() | ~x.isfinite(), rounded, x))
+
+    def _bits(self, dtype: torch.dtype) -> int:
+        return _PRECISION[dtype] if self.precision_bits is None else self.precision_bits
 
     def _uniform(self, like: Tensor) -> Tensor:
         """Random numbers from -1/2 to 1/2."""
@@ -167,6 +175,13 @@ def _definitions() -> dict[Any, Callable[..., Any]]:
 def _random_dtype(like: Tensor) -> torch.dtype:
     """Random numbers must have more bits than what is moved by them."""
     return torch.float64 if like.dtype == torch.float64 else torch.float32
+
+
+def _rounds(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether an operator makes numbers of numbers: none of those that make them of nothing."""
+    if torch.Tag.nondeterministic_seeded in func.tags or func.overloadpacket in _COPYING:
+        return False
+    return any(each.is_floating_point() for each in tensors_in(args))
 
 
 def _widened(x: Tensor) -> Tensor:
@@ -200,8 +215,10 @@ class Perturbation(TorchDispatchMode):
         """Compute one operator."""
         kwargs = kwargs or {}
         packet = func.overloadpacket
-        if packet in EXACT or not self._is_wanted():
+        if packet in EXACT or not _rounds(func, args) or not self._is_wanted():
             return func(*args, **kwargs)
+        if packet is torch.ops.aten._to_copy:
+            return self._narrowed(func(*args, **kwargs), args[0])
         definition = _definitions().get(func)
         if definition is not None:
             with self:
@@ -213,6 +230,12 @@ class Perturbation(TorchDispatchMode):
         out = func(*args, **kwargs)
         made = out[0] if packet in FIRST_ONLY else written_arguments(func, args, kwargs) or out
         mapped(made, self._source.perturb_)
+        return out
+
+    def _narrowed(self, out: Tensor, x: Tensor) -> Tensor:
+        """A conversion, rounded at random where the new dtype is the narrower one."""
+        if out.dtype in _EMIN and _PRECISION.get(x.dtype, 0) > _PRECISION[out.dtype]:
+            self._source.round_(out, x.to(out.device, torch.float64))
         return out
 
     def _rounded_at_random(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -244,7 +267,7 @@ class Perturbation(TorchDispatchMode):
 @contextmanager
 def perturbed(
     model: nn.Module,
-    precision_bits: int = 24,
+    precision_bits: int | None = 24,
     *,
     key: int,
     scope: Collection[str] | Callable[[str], bool] | None = None,
@@ -260,7 +283,8 @@ def perturbed(
 
     Args:
         model: Module whose layers `scope` names.
-        precision_bits: t, virtual precision in bits: 24 for errors like those of FP32.
+        precision_bits: t, virtual precision in bits: 24 for errors like those of FP32; None for the
+            precision of each tensor's own dtype.
         key: Decides the errors: equal keys, models and inputs give equal bits.
         scope: Paths of modules, each with all below it, or a predicate on paths; only operators of
             these layers are perturbed. None perturbs everything that runs, a loss included.
@@ -286,7 +310,7 @@ def perturbed(
     References:
         Parker, "Monte Carlo arithmetic: exploiting randomness in floating-point arithmetic" (1997).
     """
-    if not 1 <= precision_bits <= 53:
+    if precision_bits is not None and not 1 <= precision_bits <= 53:
         raise ArithmeticSpecError(
             f"Cannot perturb at {precision_bits!r} bits: expected 1 to 53, such as 24 for FP32."
         )
