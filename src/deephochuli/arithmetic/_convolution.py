@@ -125,7 +125,7 @@ class _Convolution(torch.autograd.Function):
             total = _by_input(a, b, sizes, geometry, groups, arithmetic)
         if bias is not None:
             total = add_bias(total, bias.reshape(-1, *[1] * (x.dim() - 2)), arithmetic)
-        return to_output(total, arithmetic, a.dtype)
+        return to_output(total, arithmetic, torch.promote_types(x.dtype, weight.dtype))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]

@@ -2,12 +2,13 @@
 
 Every operator of the model's forward and of its backward passes through here, whatever called it:
 modules, functions, attention, user-written autograd functions, recomputed checkpoints. Sums of
-products are formed by the emulated arithmetic; what other operators return is rounded as it would be
-on its way to memory.
+products are formed by the emulated arithmetic; what other operators return is rounded as it would
+be on its way to memory.
 """
 
 # Modes below autograd, and the node that is being worked, have no public interface in torch.
-# pyright: reportPrivateUsage=false
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
+# pyright: reportUnnecessaryComparison=false
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -59,6 +60,9 @@ class Emulation(TorchDispatchMode):
     ) -> Any:
         """Compute one operator."""
         kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled() and func._can_decompose():
+            with self:  # below inference mode composite operators arrive in one piece
+                return func.decompose(*args, **kwargs)
         if func.overloadpacket in EXACT:
             return func(*args, **kwargs)
         if self.stepping:
@@ -88,7 +92,7 @@ class Emulation(TorchDispatchMode):
             args = mapped(args, self._weight_reader(arithmetic))
         compute = PRODUCTS.get(func.overloadpacket)
         if compute is not None:
-            out = compute(func, args, kwargs, arithmetic)
+            out = compute(func, args, kwargs, arithmetic, None)
         else:
             out = func(*args, **kwargs)
         return self._store(func, args, kwargs, out, arithmetic, "activations")
@@ -100,7 +104,8 @@ class Emulation(TorchDispatchMode):
             args = mapped(args, self._weight_reader(arithmetic))
         compute = PRODUCTS.get(func.overloadpacket)
         if compute is not None:
-            out = compute(func, args, kwargs, arithmetic.backward or arithmetic)
+            node = torch._C._current_autograd_node()
+            out = compute(func, args, kwargs, arithmetic.backward or arithmetic, node)
         else:
             out = func(*args, **kwargs)
         return self._store(func, args, kwargs, out, arithmetic, "gradients")

@@ -1,11 +1,14 @@
 """What the operators of torch do, as far as an emulation must know it.
 
 Everything below autograd is an operator of ``torch.ops.aten``. For an emulation there are three
-kinds: those that form sums of products, those whose results are operands moved, selected or negated,
-so that rounding them again changes nothing, and all others, whose results are rounded as they are
-stored.
+kinds: those that form sums of products, those whose results are operands moved, selected or
+negated, so that rounding them again changes nothing, and all others, whose results are rounded as
+they are stored.
 """
 
+# torch leaves much of its interface without types.
+# pyright: reportPrivateUsage=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Iterator

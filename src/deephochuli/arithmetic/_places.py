@@ -1,9 +1,13 @@
 """In which layer an operator runs: by the module calls in progress, in the backward by its node.
 
-A node of the autograd graph bears a sequence number that grows from one node to the next. Where each
-call of a module begins and ends in those numbers says to which layer a node belongs.
+A node of the autograd graph bears a sequence number that grows from one node to the next. Where
+each call of a module begins and ends in those numbers says to which layer a node belongs.
 """
 
+# torch leaves much of its interface without types.
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 from bisect import bisect_right

@@ -1,11 +1,12 @@
 """Run a model as if in another arithmetic: forward, backward and optimizer step."""
 
 # How to keep recurrent layers and compiled code from being one opaque operator is not public.
-# pyright: reportPrivateUsage=false
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,8 +18,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from deephochuli.arithmetic._arithmetic import Arithmetic
-from deephochuli.arithmetic._catalogue import get_arithmetic
+from deephochuli.arithmetic._arithmetic import Arithmetic, get_arithmetic
 from deephochuli.arithmetic._emulation import Emulation
 from deephochuli.arithmetic._storage import Storage
 from deephochuli.errors import ArithmeticSpecError, near_matches
@@ -33,7 +33,7 @@ def run_as(
     scope: Scope | None = None,
     *,
     seed: int = 0,
-) -> Iterator[nn.Module]:
+) -> Generator[nn.Module]:
     """Compute whatever `model` computes inside the block as `arithmetic` would.
 
     Forward, backward and the steps of any optimizer that holds the model's parameters are emulated;
@@ -139,7 +139,7 @@ def _follow_steps(entered: ExitStack, model: nn.Module, emulation: Emulation) ->
 
 
 @contextmanager
-def _opened_up() -> Iterator[None]:
+def _opened_up() -> Generator[None]:
     """Let torch take apart what it would otherwise compute in one piece."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -152,7 +152,7 @@ def _opened_up() -> Iterator[None]:
 
 
 @contextmanager
-def _recurrent_layers_opened() -> Iterator[None]:
+def _recurrent_layers_opened() -> Generator[None]:
     """Keep recurrent layers, and them alone, from the kernels that compute all steps at once."""
     libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
     kept: list[list[bool]] = []

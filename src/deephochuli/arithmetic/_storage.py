@@ -19,19 +19,19 @@ class Storage:
         self._seed = seed
         self._n_drawn = 0
 
-    def rounded(self, tensor: Tensor, fmt: Format | None, rounding: Rounding) -> Tensor:
+    def rounded(self, tensor: Tensor, fmt: Format | None, rounding: Rounding | str) -> Tensor:
         """A tensor rounded to a format; the tensor itself where there is nothing to round."""
         if fmt is None or not needs_rounding(tensor, fmt):
             return tensor
         return round_to(tensor, fmt, rounding=rounding, key=self._key(rounding))
 
-    def round_in_place(self, tensor: Tensor, fmt: Format, rounding: Rounding) -> None:
+    def round_in_place(self, tensor: Tensor, fmt: Format, rounding: Rounding | str) -> None:
         """Round a tensor where it lies."""
         if needs_rounding(tensor, fmt):
             round_to(tensor, fmt, rounding=rounding, key=self._key(rounding), out=tensor)
 
-    def _key(self, rounding: Rounding) -> StochasticKey | None:
-        if rounding is not Rounding.STOCHASTIC:
+    def _key(self, rounding: Rounding | str) -> StochasticKey | None:
+        if Rounding(rounding) is not Rounding.STOCHASTIC:
             return None
         self._n_drawn += 1
         return StochasticKey(self._seed, stream=self._n_drawn)

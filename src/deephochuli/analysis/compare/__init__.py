@@ -15,6 +15,7 @@ from deephochuli.analysis.compare._executors import (
 from deephochuli.analysis.compare._floor import SAMPLES, Floor, perturbed_executor
 from deephochuli.analysis.compare._mechanism import Mechanism
 from deephochuli.analysis.compare._pairs import PairComparison, PairRow, compare_traces
+from deephochuli.analysis.compare._recorded import judge_recorded
 from deephochuli.analysis.compare._saved import environment, is_saved, load, save
 from deephochuli.analysis.compare._search import Kept, Outcome, keep_wide
 from deephochuli.analysis.compare._top import Decisions
@@ -47,6 +48,7 @@ __all__ = [
     "execute",
     "executor_of",
     "is_saved",
+    "judge_recorded",
     "keep_wide",
     "label",
     "load",

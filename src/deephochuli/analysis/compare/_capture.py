@@ -1,5 +1,7 @@
 """Record one execution of a model: every call's inputs and outputs, and the gradients by both."""
 
+# torch leaves much of its interface without types.
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 from typing import Any
@@ -57,7 +59,7 @@ class Capture:
         if self._left < 0:
             raise CompareError(
                 f"Keeping every call of this model needs more than {self._max_bytes / 2**30:.1f} "
-                f"GiB; it was used up at {call.path or 'the model itself'!r}, after "
+                f"GiB, spent at {call.path or 'the model itself'!r} after "
                 f"{len(self._trace.calls)} calls. Give a smaller batch, compare a part of the model "
                 "(model.some_block with its own input), or raise max_bytes."
             )

@@ -126,7 +126,8 @@ def compare(
     Numerics:
         Errors are formed in binary64. A call's own error is what it made of the numbers that this
         execution gave it, minus what the reference makes of the same numbers; the inherited error
-        is what the reference makes of these, minus what it makes of its own. Their sum is the total.
+        is what the reference makes of these, minus what it makes of its own; their sum is the
+        total.
     """
     truth = truth_of(reference)
     task = Task(
@@ -244,9 +245,9 @@ def _check_common(judgement: Judgement, free: Trace, name: str) -> None:
     if common <= 1 and len(free.calls) > 1:
         raise CompareError(
             f"{name!r} and the reference have no layer in common besides the model itself. The "
-            f"reference has {_some(free.calls)}; {name!r} has {_some(judgement.extra)}. Were layers "
-            "renamed? Their outputs can still be compared: wrap both models in modules with the "
-            "same names."
+            f"reference has {_some(free.calls)}; {name!r} has {_some(judgement.extra)}. "
+            "Were layers renamed? Their outputs can still be compared: wrap both models in "
+            "modules with the same names."
         )
 
 

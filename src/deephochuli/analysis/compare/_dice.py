@@ -1,5 +1,8 @@
 """The same random numbers in every execution, whatever its dtype and device."""
 
+# torch leaves much of its interface without types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownLambdaType=false
 from __future__ import annotations
 
 from typing import Any
@@ -47,7 +50,8 @@ class SameDice(TorchDispatchMode):
 
 
 def _dropout(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    x, p, train = (*args, None)[:3]
+    padded: tuple[Any, ...] = (*args, None)
+    x, p, train = padded[:3]
     if train is False:
         return x.clone(), torch.ones_like(x, dtype=torch.bool)
     keep = (dice.uniform(x) >= p).to(x.device)
@@ -55,7 +59,8 @@ def _dropout(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _bernoulli_into(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
-    x, p = (*args, 0.5)[:2]
+    padded: tuple[Any, ...] = (*args, 0.5)
+    x, p = padded[:2]
     p = p.to("cpu", torch.float32) if isinstance(p, Tensor) else p
     return x.copy_(dice.uniform(x) < p)
 
@@ -67,12 +72,14 @@ def _bernoulli(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) ->
 
 
 def _uniform_into(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
-    x, low, high = (*args, *(0.0, 1.0)[len(args) - 1 :])[:3]
+    padded: tuple[Any, ...] = (*args, *(0.0, 1.0)[len(args) - 1 :])
+    x, low, high = padded[:3]
     return x.copy_(dice.uniform(x) * (high - low) + low)
 
 
 def _normal_into(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
-    x, mean, std = (*args, *(0.0, 1.0)[len(args) - 1 :])[:3]
+    padded: tuple[Any, ...] = (*args, *(0.0, 1.0)[len(args) - 1 :])
+    x, mean, std = padded[:3]
     return x.copy_(dice.normal(x) * std + mean)
 
 

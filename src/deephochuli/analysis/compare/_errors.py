@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,8 +27,8 @@ class Error:
         median_abs: Median of abs(e), of the largest tensor where there are several.
         reference_rms: Root of the mean of the reference's squares.
         cosine: Cosine of the angle between judged and reference; nan where one of them is zero.
-        rms_ulps: Root of the mean of (e / ulp)^2 over the nonzero reference elements, in ulps of the
-            dtype that the judged numbers are stored in; ulp(x) is the gap in the binade of x.
+        rms_ulps: Root of the mean of (e / ulp)^2 over the nonzero reference elements, in ulps of
+            the dtype that the judged numbers are stored in; ulp(x) is the gap in the binade of x.
         max_ulps: Largest abs(e) in ulps.
         zeros: Elements that are zero though the reference is not.
         sign_flips: Elements with the other sign than the reference, both nonzero.
@@ -158,12 +159,12 @@ class Differences:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._sums: dict[tuple[Hashable, str], _Sums] = {}
+        self._sums: dict[tuple[Any, str], _Sums] = {}
 
     def see(self, owner: Hashable, what: str, judged: Tensor, reference: Tensor) -> None:
         """Add the elements of one tensor to what is known of `owner` and `what`."""
         self._sums.setdefault((owner, what), _Sums()).add(judged, reference)
 
-    def errors(self) -> dict[tuple[Hashable, str], Error]:
+    def errors(self) -> dict[tuple[Any, str], Error]:
         """The error under each name."""
         return {name: sums.error() for name, sums in self._sums.items()}

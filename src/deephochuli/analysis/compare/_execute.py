@@ -1,11 +1,14 @@
 """Execute a copy of a model once, on one batch, in one way."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -114,7 +117,7 @@ def replay(
 
 
 @contextmanager
-def _world(task: Task, executor: Executor, model: nn.Module) -> Iterator[None]:
+def _world(task: Task, executor: Executor, model: nn.Module) -> Generator[None]:
     """Flags, modes and dice of an execution; what is global is put back afterwards."""
     with ExitStack() as entered:
         entered.enter_context(torch.random.fork_rng(devices=[]))
@@ -133,7 +136,7 @@ def _copied(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Patien
         return Patient(copy_of(model), None)
     both = copy_of(nn.ModuleList([model]))
     memo = {id(p): q for p, q in zip(model.parameters(), both.parameters(), strict=True)}
-    return Patient(both[0], copy.deepcopy(optimizer, memo))  # pyright: ignore[reportIndexIssue]
+    return Patient(both[0], copy.deepcopy(optimizer, memo))
 
 
 def _moved_optimizer(task: Task, model: nn.Module) -> torch.optim.Optimizer:
@@ -258,7 +261,7 @@ def _parts_of(batch: Any, n_parts: int) -> list[Any]:
 
     return [
         pytree.tree_unflatten([cut(leaf, start, stop) for leaf in leaves], form)
-        for start, stop in zip(edges, edges[1:], strict=False)
+        for start, stop in pairwise(edges)
     ]
 
 

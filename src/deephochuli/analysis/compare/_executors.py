@@ -1,9 +1,11 @@
-"""Ways to execute a model: an emulated arithmetic, a dtype, a device, flags, threads, a split batch."""
+"""Ways to execute a model: an arithmetic, a dtype, a device, flags, threads, a split batch."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownLambdaType=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +73,7 @@ def of_model(
     name: str = "other model",
     optimizer: torch.optim.Optimizer | None = None,
 ) -> Executor:
-    """Another model, whose parts bear the same names, and its optimizer if it has one of its own."""
+    """Another model, whose parts bear the same names, and its own optimizer if it has one."""
     return Executor(name=name, model=model, optimizer=optimizer)
 
 
@@ -162,7 +164,7 @@ def _compiled(spec: str, _: str | None, backend: str | None) -> Executor:
 
 def _channels_last(spec: str) -> Executor:
     def prepare(model: nn.Module) -> None:
-        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        model.to(memory_format=torch.channels_last)
 
     return Executor(name=spec, prepare=prepare)
 
@@ -190,14 +192,14 @@ def _require_device(name: str) -> None:
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise CompareError(
-            f"The executor {name!r} needs a CUDA device, and torch sees none here. Record there with "
-            "`deephochuli compare --save`, and compare the two saved runs; or emulate its arithmetic "
-            "here, for instance 'h100-tf32' or 'tf32'."
+            f"The executor {name!r} needs a CUDA device, and torch sees none here. Record there "
+            "with `deephochuli compare --save`, and compare the two saved runs; or emulate its "
+            "arithmetic here, for instance 'h100-tf32' or 'tf32'."
         )
 
 
 @contextmanager
-def _n_threads(count: int) -> Iterator[None]:
+def _n_threads(count: int) -> Generator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -207,7 +209,7 @@ def _n_threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def _tf32(is_on: bool) -> Iterator[None]:
+def _tf32(is_on: bool) -> Generator[None]:
     """Let products and convolutions of a GPU use TF32, or not."""
     libraries: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
     before = [library.fp32_precision for library in libraries]

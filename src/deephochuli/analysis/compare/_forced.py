@@ -9,6 +9,8 @@ The pieces are the modules without modules below them, and what each other modul
 calls of those below it.
 """
 
+# torch leaves much of its interface without types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
 from collections.abc import Callable

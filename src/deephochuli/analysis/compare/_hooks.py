@@ -1,8 +1,11 @@
 """Hooks that follow the calls of a model and pass every tensor at their borders to a visitor."""
 
+# torch leaves much of its interface without types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -62,7 +65,7 @@ class Caller:
 
 
 def _each_float(value: Any, change: Callable[[Tensor, int], Tensor]) -> Any:
-    """The same structure with every floating-point tensor changed; equal tensors count once each."""
+    """The same structure with every floating-point tensor changed, in order."""
     leaves, form = pytree.tree_flatten(value)
     place = 0
     for i, leaf in enumerate(leaves):
@@ -73,7 +76,7 @@ def _each_float(value: Any, change: Callable[[Tensor, int], Tensor]) -> Any:
 
 
 @contextmanager
-def following(model: nn.Module, visitor: Visitor) -> Iterator[None]:
+def following(model: nn.Module, visitor: Visitor) -> Generator[None]:
     """Show all calls of a model inside the block to a visitor."""
     caller = Caller(model, visitor)
     handles: list[Any] = []

@@ -1,5 +1,7 @@
 """Why a call errs: causes that can be read off, and roundings that explain the error or do not."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 import math
@@ -73,7 +75,7 @@ class _Keep(Forced):
                 self.pairs.append((a.detach(), r.detach()))
             see(owner, what, a, r)
 
-        self.differences.see = keep  # pyright: ignore[reportAttributeAccessIssue]
+        self.differences.see = keep
 
 
 def explain(
@@ -220,9 +222,9 @@ def _stored_narrow(results: list[Tensor], direction: str) -> Mechanism | None:
     return Mechanism(
         "result-rounded",
         is_rounding=True,
-        text=f"All {n} of its {what.get(direction, 'weights after the step')} are {fmt.name} numbers "
-        f"(significand {fmt.precision} bits) though stored in {results[0].dtype}: its result was "
-        f"rounded to {fmt.name}.",
+        text=f"All {n} of its {what.get(direction, 'weights after the step')} are {fmt.name} "
+        f"numbers (significand {fmt.precision} bits) though stored in {results[0].dtype}: its result "
+        f"was rounded to {fmt.name}.",
         advice="Look for a cast, an autocast region or a kernel with this output type around it.",
     )
 
@@ -262,8 +264,8 @@ def _one_factor(pairs: Pairs, limit: float) -> Mechanism | None:
     return Mechanism(
         "one-factor",
         is_rounding=False,
-        text=f"Its results are the right ones times {factor:.9g} (1 {factor - 1:+.4g}); what is left "
-        f"then is {left:.3g} rms, within the floor.",
+        text=f"Its results are the right ones times {factor:.9g} (1 {factor - 1:+.4g}); what is "
+        f"left then is {left:.3g} rms, within the floor.",
         advice="Look for a scale that is applied twice, left out or slightly wrong.",
     )
 
@@ -290,8 +292,8 @@ def _operands_rounded(
             return Mechanism(
                 "operands-rounded",
                 is_rounding=True,
-                text=f"Rounding the operands of its products to {fmt.name} ({rounding}) explains it: "
-                f"{left:.3g} rms are left, within the floor.",
+                text=f"Rounding the operands of its products to {fmt.name} ({rounding}) explains "
+                f"it: {left:.3g} rms are left, within the floor.",
                 advice=_OPERAND_ADVICE.get(fmt.name, "Look for an autocast region around it."),
             )
     return None
@@ -342,6 +344,6 @@ def _unexplained(pairs: Pairs) -> Mechanism:
         is_rounding=False,
         text=f"No rounding of its operands or results to TF32, BF16, FP16 or FP8 explains it; it "
         f"agrees with the reference in {bits:.1f} bits.",
-        advice="Compare the code of this layer with the reference's: constants, order of operations, "
-        "stale buffers, the axis of a reduction.",
+        advice="Compare the code of this layer with the reference's: constants, order of "
+        "operations, stale buffers, the axis of a reduction.",
     )

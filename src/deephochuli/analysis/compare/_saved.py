@@ -6,6 +6,8 @@
 Nothing in such a folder is code, and nothing read from it is believed unchecked.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import json
@@ -105,7 +107,7 @@ def save(trace: Trace, folder: str | os.PathLike[str]) -> Path:
     )
     try:
         path.mkdir(parents=True)
-        np.savez(path / ARRAYS, allow_pickle=False, **shelf.arrays)  # pyright: ignore
+        np.savez(path / ARRAYS, allow_pickle=False, **shelf.arrays)
         text = description.model_dump_json(indent=1)
         (path / DESCRIPTION).write_text(text, encoding="utf-8")  # last: it makes the folder whole
     except OSError as error:

@@ -14,15 +14,15 @@ TOP = 5
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """How often an execution decides otherwise than the reference, over the output's last dimension.
+    """How often an execution decides otherwise, over the last dimension of the output.
 
     Attributes:
         n: Decisions, one for each vector of the first output; 0 where there is no choice.
         argmax_flips: Vectors whose largest element is another one.
         top_k: k of `top_k_flips`: 5, or less for shorter vectors.
         top_k_flips: Vectors whose set of k largest elements is another one.
-        margin: Median over the vectors of the reference's distance between its largest two elements,
-            in units of the execution's rms error; the decisions below about 3 are not safe.
+        margin: Median over the vectors of the distance between the reference's largest two
+            elements, in units of the execution's rms error; decisions below about 3 are not safe.
         margin_of_flips: The largest such distance among the flipped decisions; nan without a flip.
     """
 

@@ -1,5 +1,4 @@
-"""One execution of a model, call by call: what went into each module, what came out, and both
-gradients.
+"""One execution of a model, call by call: what went in, what came out, and both gradients.
 
 A *call* is one call of one module, named by the module's path and by how often it was called before
 in the same execution. Executions on different machines, devices or dtypes are laid side by side by
@@ -32,7 +31,8 @@ class Call:
         is_leaf: Whether the module has no modules below it.
         inputs: Floating-point tensors that went in, in the order of the arguments.
         outputs: Floating-point tensors that came out.
-        grad_inputs: Gradient of the loss by each input through this call alone; None where none came.
+        grad_inputs: Gradient of the loss by each input through this call alone; None where none
+            came.
         grad_outputs: Gradient of the loss by each output; None where none came.
     """
 

@@ -22,7 +22,8 @@ from deephochuli.arithmetic import Arithmetic
 THRESHOLD = 4.0
 """An error counts from this many times the floor on."""
 
-_STAGES = ("forward", "backward", "gradient", "update")
+_STAGES = {"forward": 0, "backward": 1, "gradient": 1, "update": 2}
+"""When a direction is computed: a parameter's gradient when the backward passes its layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Verdict:
         suspects: All calls above the floor, in the order of the computation.
         floor: What was measured as sound, by the names of the executions.
         n_runs: Model executions that the verdict took.
+        execution: Name of the execution that was judged.
     """
 
     kind: Literal["clean", "rounding", "not rounding"]
@@ -71,6 +73,7 @@ class Verdict:
     suspects: tuple[Suspect, ...]
     floor: Floor
     n_runs: int
+    execution: str = ""
 
     def __str__(self) -> str:
         """One paragraph."""
@@ -105,9 +108,9 @@ def verdict(
 ) -> Verdict:
     """Name the first layer of an execution that errs more than rounding in binary32 would.
 
-    Each call is given exactly what the suspect execution gave it, so errors of earlier layers do not
-    count, and its own error is laid beside a noise floor that is measured: the largest own error of
-    the same call in sound executions.
+    Each call is given exactly what the suspect execution gave it, so errors of earlier layers do
+    not count, and its own error is laid beside a noise floor that is measured: the largest own
+    error of the same call in sound executions.
 
     Args:
         model: The model as it should be.
@@ -139,11 +142,11 @@ def verdict(
     suspects = rank(judgement, floor, free, threshold)
     n_runs = 3 + 2 * len(samples)
     if not suspects:
-        return Verdict("clean", None, None, (), floor, n_runs)
+        return Verdict("clean", None, None, (), floor, n_runs, executor.name)
     first = suspects[0]
     mechanism = explain(task, executor, trace, free, truth, first.call, first.direction, floor)
     kind = "rounding" if mechanism is not None and mechanism.is_rounding else "not rounding"
-    return Verdict(kind, first, mechanism, tuple(suspects), floor, n_runs)
+    return Verdict(kind, first, mechanism, tuple(suspects), floor, n_runs, executor.name)
 
 
 def rank(judgement: Judgement, floor: Floor, free: Trace, threshold: float) -> list[Suspect]:
@@ -154,7 +157,7 @@ def rank(judgement: Judgement, floor: Floor, free: Trace, threshold: float) -> l
         times = floor.exceeded(key, error)
         if times > threshold and key[0] in order:
             found.append(_suspect(key, error, floor, times))
-    return sorted(found, key=lambda each: _reached(each, order, free))
+    return sorted(found, key=lambda each: _reached(each, order))
 
 
 def _suspect(key: Key, error: Error, floor: Floor, times: float) -> Suspect:
@@ -171,16 +174,11 @@ def _suspect(key: Key, error: Error, floor: Floor, times: float) -> Suspect:
     )
 
 
-def _reached(suspect: Suspect, order: dict[CallName, int], free: Trace) -> tuple[int, int, float]:
+def _reached(suspect: Suspect, order: dict[CallName, int]) -> tuple[int, int, float]:
     """Place of a suspect in the computation: forward first, then the backward from the last call.
 
-    A gradient of a parameter arises where the backward passes its layer. Of two in one place the
-    leaf is named before the module around it, and the larger error before the smaller.
+    Of two errors in one place the larger one is named first.
     """
     place = order[suspect.call]
-    is_leaf = free.calls[suspect.call].is_leaf
-    stage = min(_STAGES.index(suspect.direction), 2 if suspect.direction == "update" else 1)
-    if suspect.direction == "forward":
-        stage = 0
-    along = place if stage != 1 else -place
-    return stage, along if is_leaf else along, -suspect.times_floor
+    stage = _STAGES[suspect.direction]
+    return stage, -place if stage == 1 else place, -suspect.times_floor
