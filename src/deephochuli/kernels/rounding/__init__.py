@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import warnings
 from typing import TYPE_CHECKING
 
+from deephochuli.errors import DeepHochuliWarning
 from deephochuli.kernels.rounding._contract import (
     CARRIERS,
     GROUP,
@@ -32,6 +35,8 @@ __all__ = [
     "RoundingPlan",
     "StochasticKey",
     "carrier_of",
+    "cpu_rounder",
+    "cuda_rounder",
     "holds",
     "plan_for",
     "reference_rounder",
@@ -48,9 +53,31 @@ def reference_rounder() -> Rounder:
     return ReferenceRounder()
 
 
+@functools.cache
+def cpu_rounder() -> Rounder:
+    """The compiled CPU back end; the torch reference, with one warning, without Numba."""
+    if not _has("numba"):
+        return reference_rounder()
+    from deephochuli.kernels.rounding._cpu import CpuRounder
+
+    return CpuRounder()
+
+
+@functools.cache
+def cuda_rounder() -> Rounder:
+    """The compiled GPU back end; the torch reference, with one warning, without Triton."""
+    if not _has("triton"):
+        return reference_rounder()
+    from deephochuli.kernels.rounding._cuda import CudaRounder
+
+    return CudaRounder()
+
+
 def rounder_for(device: torch.device) -> Rounder:
     """The fastest back end for tensors on a device."""
-    return reference_rounder()
+    if device.type == "cpu":
+        return cpu_rounder()
+    return cuda_rounder() if device.type == "cuda" else reference_rounder()
 
 
 def round_into(
@@ -75,3 +102,18 @@ def round_into(
     from deephochuli.kernels.rounding import _layout
 
     _layout.round_into(source, target, plan, key, rounder or rounder_for(source.device))
+
+
+def _has(package: str) -> bool:
+    """Whether a package can be imported; says so where it cannot."""
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        warnings.warn(
+            f"{package} cannot be imported ({error}): rounding in plain torch, which is much "
+            f"slower. Install it with: pip install {package}",
+            DeepHochuliWarning,
+            stacklevel=3,
+        )
+        return False
+    return True

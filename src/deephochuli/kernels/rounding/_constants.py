@@ -1,0 +1,180 @@
+"""What the compiled loops read of a plan: a short table of words.
+
+The loops do not take numbers apart. The bits of a positive number are an integer that grows with
+it, and rounding in the normal range of a format is an addition and a mask at a fixed bit. Below
+that range (*low*) the significand is cut at another bit for each binade, and the number of steps
+that is left is made a number again.
+
+Where a format reaches below the normal range of its carrier (*deep*: E8M0 in binary32), the
+exponents of all patterns are first lifted, so that those numbers look normal too.
+"""
+
+from __future__ import annotations
+
+import functools
+from enum import IntEnum, IntFlag
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deephochuli.formats import Rounding
+from deephochuli.kernels.rounding._contract import Carrier, RoundingPlan
+
+
+class Mode(IntEnum):
+    """How a loop decides; what differs inside a mode is in the table."""
+
+    NEAREST = 0
+    DIRECTED = 1
+    ODD = 2
+    STOCHASTIC = 3
+
+
+class Variant(IntFlag):
+    """Which parts a loop has."""
+
+    PLAIN = 0
+    LOW = 1
+    """Some numbers are below the normal range of the format."""
+    SUM = 2
+    """The low range can be rounded by a floating-point addition: nearest-even, far from both ends
+    of the carrier, so that no operand whose value matters is subnormal."""
+    DEEP = 4
+    """The format reaches below the normal range of the carrier."""
+    CALM = 8
+    """There is no number above `max_finite`, no infinity and no NaN, and the format has signs."""
+
+
+class Word(IntEnum):
+    """Places in the table. Patterns are those of the carrier; lifted where that is said."""
+
+    CUT = 0  # how many bits the normal range cuts off
+    BELOW = 1  # those bits, set
+    PARITY = 2  # 1 where the last bit that stays decides ties, or whether an odd number is odd
+    TIE = 3  # 1 where ties go up
+    LOW_PARITY = 4  # the same in the low range
+    LOW_TIE = 5
+    GROWS_POSITIVE = 6  # whether a directed mode rounds up magnitudes of this sign
+    GROWS_NEGATIVE = 7
+    LOW_LIMIT = 8  # lifted pattern of the smallest normal number; 0 where nothing is low
+    LOW_FIELD = 9  # its exponent field
+    LOW_CUT = 10  # how many bits the binade just below it would cut off, less 1
+    LOW_STEP = 11  # how many steps up is
+    LOW_SCALE = 12  # what added to the pattern of a number of steps makes it that many steps
+    LOW_NORMAL = 13  # from how many steps on that is a normal number of the carrier
+    LOW_SHIFT = 14  # how far fewer steps are shifted to be a subnormal one
+    FLOOR = 15  # lifted pattern of the smallest value where there is no zero
+    MAX = 16
+    BEYOND_POSITIVE = 17
+    BEYOND_NEGATIVE = 18
+    INFINITE = 19
+    CAP_NEGATIVE = 20  # negative magnitudes above this are NaN
+    SIGN = 21  # mask of the sign; 0 for unsigned formats
+    LEAST_SIGNED = 22  # magnitudes that keep the sign: from here on,
+    N_SIGNED = 23  # and this many
+    SUMMAND = 24  # the number whose last bit is the smallest subnormal number
+
+
+def lift_of(carrier: Carrier) -> int:
+    """By how much exponent fields are lifted."""
+    return carrier.stored + 1
+
+
+def variant_of(plan: RoundingPlan) -> Variant:
+    """Which loop a plan needs for blocks of any content."""
+    fmt, lowest = plan.fmt, plan.carrier.fmt.emin
+    deep = Variant.DEEP if fmt.emin < lowest else Variant.PLAIN
+    goes_on = fmt.emin == lowest and fmt.has_subnormals and fmt.precision > 1
+    if goes_on or not fmt.has_zero:
+        return deep
+    is_sum = plan.rounding is Rounding.NEAREST_EVEN and fmt.has_subnormals and fmt.precision > 1
+    # Half of the smallest subnormal number must be a normal number of the carrier.
+    if is_sum and fmt.emin - fmt.precision >= lowest:
+        return Variant.SUM
+    return deep | Variant.LOW
+
+
+def mode_of(rounding: Rounding) -> Mode:
+    """Which loop a mode needs."""
+    match rounding:
+        case Rounding.NEAREST_EVEN | Rounding.NEAREST_AWAY:
+            return Mode.NEAREST
+        case Rounding.ODD:
+            return Mode.ODD
+        case Rounding.STOCHASTIC:
+            return Mode.STOCHASTIC
+        case _:
+            return Mode.DIRECTED
+
+
+def calm_limit(plan: RoundingPlan) -> int:
+    """Up to which magnitude a block is calm."""
+    return plan.max_finite if plan.fmt.is_signed else 0
+
+
+@functools.lru_cache(maxsize=512)
+def table_of(plan: RoundingPlan) -> NDArray[np.unsignedinteger[Any]]:
+    """The table of a plan, in words of the width of its carrier."""
+    words = {**_decisions(plan), **_low_range(plan), **_ends(plan)}
+    # Patterns are integers modulo 2^width.
+    width = plan.carrier.width
+    return np.array([words[word] % (1 << width) for word in Word], f"u{width // 8}")
+
+
+def _decisions(plan: RoundingPlan) -> dict[Word, int]:
+    """How the normal range is cut, and which neighbour is taken."""
+    fmt, mode = plan.fmt, plan.rounding
+    cut = plan.carrier.stored + 1 - fmt.precision
+    is_even_mode = mode in (Rounding.NEAREST_EVEN, Rounding.ODD)
+    # With one bit of precision all significands are odd.
+    looks = is_even_mode and fmt.precision > 1 and cut > 0
+    goes_up = mode is Rounding.NEAREST_AWAY or (is_even_mode and fmt.precision == 1)
+    return {
+        Word.CUT: cut,
+        Word.BELOW: (1 << cut) - 1,
+        Word.PARITY: int(looks),
+        Word.TIE: int(goes_up and cut > 0),
+        Word.LOW_PARITY: int(is_even_mode),
+        Word.LOW_TIE: int(mode is Rounding.NEAREST_AWAY),
+        Word.GROWS_POSITIVE: int(mode is Rounding.UP),
+        Word.GROWS_NEGATIVE: int(mode is Rounding.DOWN),
+    }
+
+
+def _low_range(plan: RoundingPlan) -> dict[Word, int]:
+    """How the range below the normal one is cut, and made numbers again."""
+    fmt, carrier, variant = plan.fmt, plan.carrier, variant_of(plan)
+    lift = lift_of(carrier) if variant & Variant.DEEP else 0
+    stored, field = carrier.stored, fmt.emin + carrier.bias + lift
+    unit = fmt.emin - (fmt.precision - 1)
+    normal_from = 1 if lift else max(1, 1 << max(0, carrier.fmt.emin - unit))
+    shift = unit - (carrier.fmt.emin - stored)
+    start = field << stored
+    return {
+        Word.LOW_LIMIT: start if fmt.has_zero and variant else 0,
+        Word.LOW_FIELD: field,
+        Word.LOW_CUT: stored + 1 - fmt.precision if fmt.has_subnormals else stored,
+        Word.LOW_STEP: 1 if fmt.has_subnormals else 1 << (fmt.precision - 1),
+        Word.LOW_SCALE: (unit + lift) << stored,
+        Word.LOW_NORMAL: normal_from,
+        Word.LOW_SHIFT: shift if normal_from > 1 else 0,
+        Word.FLOOR: 0 if fmt.has_zero else start,
+        Word.SUMMAND: (unit + stored + carrier.bias) << stored,
+    }
+
+
+def _ends(plan: RoundingPlan) -> dict[Word, int]:
+    """What becomes of the largest numbers, of infinities, and of signs."""
+    fmt, carrier = plan.fmt, plan.carrier
+    least = 0 if fmt.has_negative_zero else 1
+    return {
+        Word.MAX: plan.max_finite,
+        Word.BEYOND_POSITIVE: plan.beyond(is_negative=False),
+        Word.BEYOND_NEGATIVE: plan.beyond(is_negative=True),
+        Word.INFINITE: plan.infinite,
+        Word.CAP_NEGATIVE: carrier.infinity if fmt.is_signed else 0,
+        Word.SIGN: carrier.sign if fmt.is_signed else 0,
+        Word.LEAST_SIGNED: least,
+        Word.N_SIGNED: carrier.infinity + 1 - least,
+    }

@@ -1,0 +1,95 @@
+"""The CPU back end: one call of the compiled parts for each tensor."""
+
+# The compiled parts carry no types; everything that leaves this module does.
+# pyright: basic
+
+from __future__ import annotations
+
+import functools
+import threading
+
+import numpy as np
+import torch
+
+from deephochuli.kernels._pool import run_everywhere
+from deephochuli.kernels.rounding import _cpu_work as parts
+from deephochuli.kernels.rounding._constants import (
+    Variant,
+    calm_limit,
+    mode_of,
+    table_of,
+    variant_of,
+)
+from deephochuli.kernels.rounding._contract import RoundingPlan, StochasticKey
+from deephochuli.kernels.rounding._cpu_entries import fill_address, loop_address, work_address
+
+PART = 1 << 16
+# Below this many elements waking other threads costs more than they help.
+_SMALL = 1 << 15
+_KINDS: dict[torch.dtype, int] = {
+    torch.float32: parts.BINARY32,
+    torch.float64: parts.BINARY64,
+    torch.bfloat16: parts.BFLOAT16,
+    torch.float16: parts.BINARY16,
+}
+_NO_KEY = (0, 0, 0, 0)
+
+
+class _Workspace(threading.local):
+    """Scratch memory of the calling thread, grown when needed and kept."""
+
+    def __init__(self) -> None:
+        self.control = np.zeros(parts.C_WORDS, np.uint64)
+        self.control_at = self.control.ctypes.data
+        self.n_slots = self.scratch_at = 0
+
+    def prepare(self, n_slots: int) -> None:
+        """Make room for some threads."""
+        if n_slots > self.n_slots:
+            self.scratch = np.zeros(n_slots * parts.SLOT_BYTES, np.uint8)
+            self.n_slots, self.scratch_at = n_slots, self.scratch.ctypes.data
+
+
+_workspace = _Workspace()
+
+
+@functools.lru_cache(maxsize=512)
+def _functions(plan: RoundingPlan) -> tuple[int, int, int, int]:
+    """Addresses of the table of a plan and of its two loops, and when the first of them serves."""
+    width, mode, variant = plan.carrier.width, mode_of(plan.rounding), variant_of(plan)
+    calm = loop_address(width, mode, variant | Variant.CALM)
+    table = _held(plan).ctypes.data
+    return table, calm, loop_address(width, mode, variant), calm_limit(plan)
+
+
+_tables: dict[RoundingPlan, np.ndarray] = {}
+
+
+def _held(plan: RoundingPlan) -> np.ndarray:
+    """The table of a plan, which stays where it is."""
+    return _tables.setdefault(plan, table_of(plan))
+
+
+class CpuRounder:
+    """Rounding by compiled code on torch's own threads."""
+
+    name = "numba"
+
+    def round(
+        self,
+        source: torch.Tensor,
+        target: torch.Tensor,
+        plan: RoundingPlan,
+        key: StochasticKey | None,
+    ) -> None:
+        """Round all elements; see `Rounder`."""
+        n = source.numel()
+        n_threads = 1 if n < _SMALL else min(torch.get_num_threads(), -(-n // PART))
+        space = _workspace
+        space.prepare(n_threads)
+        fill = 0 if key is None else fill_address()
+        space.control[:] = (
+            *(0, 0, n, PART, source.data_ptr(), target.data_ptr(), _KINDS[source.dtype]),
+            *(*_functions(plan), fill, *(_NO_KEY if key is None else key.words), space.scratch_at),
+        )
+        run_everywhere(work_address(), space.control_at, n_threads)

@@ -1,0 +1,135 @@
+"""What one thread of the CPU back end does: take parts of a tensor and round them, block by block.
+
+A block is copied, or widened, to where it is rounded in place, while it lies in the first-level
+cache. Parts are claimed with an atomic counter; what an element becomes does not depend on who
+rounds it.
+"""
+
+# Compiled functions get their types from their callers; the type checker cannot follow.
+# pyright: basic
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from deephochuli.kernels._cpu_loops import widened_binary16
+from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64
+from deephochuli.kernels.rounding._contract import GROUP
+from deephochuli.kernels.rounding._cpu_words import call4
+
+u16, u32, u64, i64 = np.uint16, np.uint32, np.uint64, np.int64
+ABS32, ABS64 = u32(0x7FFFFFFF), u64(0x7FFFFFFFFFFFFFFF)
+
+# Elements of a block: whole groups of random bits.
+BLOCK = 2 * GROUP
+# Control block, uint64.
+C_NEXT, C_SLOT, C_N, C_PART, C_SOURCE, C_TARGET, C_KIND, C_TABLE = range(8)
+# The loop for blocks without a magnitude above `C_CALM`, and the one for all blocks.
+C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 16
+C_WORDS = 17
+# Scratch of one thread, in bytes: random bits, and a block of widened patterns.
+S_RANDOM, S_WIDE = 0, 4 * BLOCK
+SLOT_BYTES = 8 * BLOCK
+BINARY32, BINARY64, BFLOAT16, BINARY16 = 0, 1, 2, 3
+OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+
+
+@nb.njit(**OPTIONS)
+def copy_block(kind, source, target, n):
+    """Copy the bits of a block to another place, or leave it; return its largest magnitude."""
+    if kind == u64(BINARY64):
+        ours8, theirs8, worst8 = p64(source), p64(target), u64(0)
+        if source != target:
+            for i in range(n):
+                theirs8[i] = ours8[i]
+        for i in range(n):
+            worst8 = max(worst8, u64(theirs8[i] & ABS64))
+        return worst8
+    ours4, theirs4, worst4 = p32(source), p32(target), u32(0)
+    if source != target:
+        for i in range(n):
+            theirs4[i] = ours4[i]
+    for i in range(n):
+        worst4 = max(worst4, u32(theirs4[i] & ABS32))
+    return u64(worst4)
+
+
+@nb.njit(**OPTIONS)
+def widen(kind, source, target, n):
+    """Binary32 patterns of a block of narrow elements, exact."""
+    narrow, wide = p16(source), p32(target)
+    if kind == u64(BFLOAT16):
+        for i in range(n):
+            wide[i] = u32(narrow[i]) << u32(16)
+    else:
+        for i in range(n):
+            wide[i] = widened_binary16(u32(narrow[i]))
+
+
+@nb.njit(**OPTIONS)
+def narrowed_binary16(pattern):
+    """Binary16 pattern of a binary32 pattern whose value binary16 has."""
+    magnitude = u32(pattern & u32(0x7FFFFFFF))
+    normal = u32(u32(magnitude - u32(112 << 23)) >> u32(13))
+    shift = min(u32(u32(126) - u32(magnitude >> u32(23))), u32(31))
+    tiny = u32(u32(u32(magnitude & u32(0x7FFFFF)) | u32(0x800000)) >> shift)
+    special = u32(u32(magnitude >> u32(13)) - u32(224 << 10))
+    half = tiny if magnitude < u32(113 << 23) else normal
+    half = special if magnitude >= u32(0x7F800000) else half
+    return u32(half | u32(u32(pattern >> u32(16)) & u32(0x8000)))
+
+
+@nb.njit(**OPTIONS)
+def narrow_block(kind, source, target, n):
+    """Take rounded patterns back to the type of the elements, exact."""
+    wide, narrow = p32(source), p16(target)
+    if kind == u64(BFLOAT16):
+        for i in range(n):
+            narrow[i] = u16(wide[i] >> u32(16))
+    else:
+        for i in range(n):
+            narrow[i] = u16(narrowed_binary16(wide[i]))
+
+
+@nb.njit(**OPTIONS)
+def round_part(control, scratch, start, stop):
+    """Round the elements of a part; it starts at the beginning of a group."""
+    table = p64(control)
+    kind = table[C_KIND]
+    size = u64(8) if kind == u64(BINARY64) else (u64(4) if kind == u64(BINARY32) else u64(2))
+    random, wide = scratch + u64(S_RANDOM), scratch + u64(S_WIDE)
+    is_narrow = size == u64(2)
+    for at in range(start, stop, BLOCK):
+        n = min(i64(BLOCK), stop - at)
+        source = table[C_SOURCE] + size * u64(at)
+        target = table[C_TARGET] + size * u64(at)
+        place = wide if is_narrow else target
+        if is_narrow:
+            widen(kind, source, wide, n)
+            source = wide
+        worst = copy_block(kind, source, place, n)
+        if table[C_FILL] != u64(0):
+            key = control + u64(8 * C_KEY)
+            call4(table[C_FILL], random, u64(at // GROUP), u64(n), key)
+        loop = table[C_CALM_LOOP] if worst <= table[C_CALM] else table[C_LOOP]
+        call4(loop, place, u64(n), table[C_TABLE], random)
+        if is_narrow:
+            narrow_block(kind, wide, target, n)
+
+
+def work(control):
+    """Claim parts until none is left; every thread of a call runs this once."""
+    table = p64(control)
+    n, part = i64(table[C_N]), i64(table[C_PART])
+    slot = fetch_add(control + u64(8 * C_SLOT))
+    scratch = table[C_SCRATCH] + u64(SLOT_BYTES) * u64(slot)
+    start = fetch_add(control + u64(8 * C_NEXT)) * part
+    while start < n:
+        round_part(control, scratch, start, min(n, start + part))
+        start = fetch_add(control + u64(8 * C_NEXT)) * part
