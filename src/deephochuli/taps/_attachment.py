@@ -85,12 +85,17 @@ class Attachment:
 
     def _before_update(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         self._forward.end_loose_forward()
-        self._warn_of_unseen_forward()
+        self._warn_of_unseen_forward(optimizer)
         self._reader.tell("before_update", optimizer)
 
-    def _warn_of_unseen_forward(self) -> None:
-        """Say once that the model is trained without being called in a way that can be seen."""
-        if self._forward.n_announced == 0 and not self._has_warned:
+    def _warn_of_unseen_forward(self, optimizer: Optimizer) -> None:
+        """Say once that the model is trained without being called in a way that can be seen.
+
+        An optimizer's first update tells nothing: the call may have come just before the attachment
+        was made, or come from within the update, as with LBFGS.
+        """
+        is_first = not self._n_updates.get(id(optimizer))
+        if self._forward.n_announced == 0 and not is_first and not self._has_warned:
             self._has_warned = True
             say(
                 f"An optimizer updates {type(self.model).__name__}, but no call of the model has "

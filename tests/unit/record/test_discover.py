@@ -3,6 +3,7 @@
 import copy
 import gc
 import itertools
+import warnings
 import weakref
 
 import pytest
@@ -191,6 +192,18 @@ def test_an_optimizer_that_comes_after_the_first_call(discovery):
         "Net was called before its optimizer was made; what was computed there is not in the "
         "record."
     ]
+
+
+def test_a_recording_that_begins_within_a_step_suspects_nothing(discovery):
+    model = Net()
+    loss = model(X)
+    optimizers = [sgd(model.hidden), sgd(model.head)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        step(loss, *optimizers)
+        step(model(X), *optimizers)
+    assert [str(each.message) for each in caught] == []
+    assert ended(discovery) == {"Net": [0, 1]}
 
 
 def test_new_optimizers_of_a_model_begin_a_new_run(discovery):

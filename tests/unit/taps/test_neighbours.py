@@ -266,9 +266,29 @@ def test_a_model_trained_unseen_is_said_so_once(collector):
     with attachment, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         optimizer.step()
+        assert caught == []  # perhaps the call was just before
+        optimizer.step()
         optimizer.step()
     assert [w.category for w in caught] == [DeepHochuliWarning]
     assert "no call of the model" in str(caught[0].message)
+
+
+def test_a_model_that_an_optimizer_calls_by_itself_is_not_unseen(collector):
+    model = Net()
+    optimizer = torch.optim.LBFGS(model.parameters(), 0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = model(torch.ones(2, 4)).sum()
+        loss.backward()
+        return loss
+
+    collector.attachment = attach(model, optimizer, collector)
+    with collector.attachment, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        optimizer.step(closure)
+        optimizer.step(closure)
+    assert [str(each.message) for each in caught] == []
 
 
 def test_a_trace_contains_nothing_of_the_tool(watch):
