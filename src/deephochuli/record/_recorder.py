@@ -21,6 +21,7 @@ from deephochuli.kernels import (
     backend_for,
     is_supported,
 )
+from deephochuli.record._gathered import GATHERING, GatheredRows
 from deephochuli.store import StepRow, TapRow
 from deephochuli.taps import Attachment, Faults, ParameterTap, Place
 
@@ -135,9 +136,21 @@ class Recorder:
         seen.calls += 1
         rows = step.rows.get(tensor.device)
         if rows is None:
-            rows = step.rows.setdefault(tensor.device, backend_for(tensor.device).rows())
+            rows = step.rows.setdefault(tensor.device, self._rows(step, tensor.device))
         channel_dim = place.channel_dim if place.quantity == "z" else None
         rows.add(index, TensorJob(tensor, channel_dim))
+
+    def _rows(self, step: _Step, device: torch.device) -> Rows:
+        """Rows for the tensors of one device in one step; a GPU counts later in any case."""
+        backend = backend_for(device)
+        if device.type != "cpu" or GATHERING in self._faults:
+            return backend.rows()
+
+        def on_fault(what: int | str, error: Exception) -> None:
+            place = step.seen[what].place if isinstance(what, int) else what
+            self._faults.report(place, error)
+
+        return GatheredRows(backend, on_fault)
 
     def before_update(self, optimizer: Optimizer) -> None:
         """Keep the weights as they are before the step."""

@@ -61,7 +61,7 @@ class Ragged:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Length of each row; 0 where there is no list."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]  # for few rows in half the time of np.diff
 
     def __getitem__(self, row: int) -> Array | None:
         if not self.present[row]:

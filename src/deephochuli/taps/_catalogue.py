@@ -106,6 +106,7 @@ class Catalogue:
         self.model = model
         self.selection = selection
         self._modules = dict(modules_of(model))
+        self._listed = {path: number for number, path in enumerate(self._modules)}
         self.by_id = {
             id(module): Tapped(
                 module,
@@ -130,9 +131,9 @@ class Catalogue:
                 "activation modules. Pass the model that is trained."
             )
         names = [path for path in self._modules if path] + parameters
-        functional = [
+        functional = (
             f"{path}.{kind}" if path else kind for path in self._modules for kind in KINDS
-        ]
+        )
         self.selection.check(names, functional, self.model)
 
     def tick(self) -> int:
@@ -157,8 +158,7 @@ class Catalogue:
         Before anything was executed it is the order in which the modules are listed.
         """
         orders = (self.by_id[id(module)].order for module in self._around(path))
-        listed = list(self._modules).index(path) if path in self._modules else 0
-        return next((order for order in orders if order >= 0), listed)
+        return next((order for order in orders if order >= 0), self._listed.get(path, 0))
 
     def take_listed_order(self) -> None:
         """Take the order in which modules are listed for that of their execution.

@@ -77,6 +77,8 @@ class Selection:
         Raises:
             TapError: A pattern matches nothing.
         """
+        if not self.include:
+            return
         known = list(names)
         possible = [*known, *functional]
         modules = list(model.modules())

@@ -315,3 +315,23 @@ def test_a_model_that_calls_itself_is_one_forward(watch):
         model(torch.randn(2, 4)).sum().backward()
     assert seen.events == ["train", "end"]
     assert seen.counts("z", "dz") == {"relu:z": 3, "gelu:z": 3, "gelu:dz": 3, "relu:dz": 3}
+
+
+class NeverWalked(dict):
+    """A table in which things may be looked up, one by one."""
+
+    def __iter__(self):
+        raise AssertionError("walked through: with many places this takes the square of the time")
+
+
+def test_the_order_of_a_place_is_looked_up():
+    from deephochuli.taps._catalogue import Catalogue
+
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+    catalogue = Catalogue(model, Selection())
+    catalogue._modules = NeverWalked(catalogue._modules)
+    paths = [path for path, _ in model.named_modules()]
+    assert [catalogue.order_of(path) for path in paths] == list(range(len(paths)))
+    catalogue.by_id[id(model[1])].order = 7  # as soon as something around it was executed
+    assert [catalogue.order_of(path) for path in ("0", "1", "1.0")] == [1, 7, 7]
+    assert catalogue.order_of("no such module") == 0
