@@ -92,7 +92,8 @@ def _convolution_backward(
 
 
 def _sum(func: Any, args: Arguments, kwargs: Options, arithmetic: Arithmetic, node: Any) -> Tensor:
-    x, dim, keepdim = (*args, *(None, False)[len(args) - 1 :])[:3]
+    padded: tuple[Any, ...] = (*args, *(None, False)[len(args) - 1 :])
+    x, dim, keepdim = padded[:3]
     dtype = kwargs.get("dtype") or x.dtype
     if not arithmetic.sums.is_emulated or not dtype.is_floating_point:
         return func(*args, **kwargs)

@@ -15,10 +15,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
 
 MOST_BOUNDARIES = 1_000_000
 """Older boundaries are forgotten beyond this many; a graph that old is not worked backwards."""
@@ -59,10 +55,9 @@ class Places:
 
     def follow(self) -> None:
         """Begin to follow."""
-        self._handles = [
-            register_module_forward_pre_hook(self._enter),
-            register_module_forward_hook(self._leave, always_call=True),
-        ]
+        for module in self._paths:
+            self._handles.append(module.register_forward_pre_hook(self._enter))
+            self._handles.append(module.register_forward_hook(self._leave, always_call=True))
 
     def forget(self) -> None:
         """Follow no more."""
@@ -72,13 +67,10 @@ class Places:
         self._stack.clear()
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        if module in self._paths:
-            self._stack.append(module)
-            self._mark()
+        self._stack.append(module)
+        self._mark()
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if module not in self._paths:
-            return
         while self._stack:  # a call that an exception ended may lie on top
             if self._stack.pop() is module:
                 break

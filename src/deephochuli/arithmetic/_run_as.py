@@ -80,7 +80,7 @@ def run_as(
     plan = _plan(model, arithmetic, scope or {})
     emulation = Emulation(model, plan, Storage(seed))
     with ExitStack() as entered:
-        entered.enter_context(_opened_up())
+        entered.enter_context(_opened_up(model))
         _follow_steps(entered, model, emulation)
         emulation.notice_weights()
         emulation.places.follow()
@@ -139,37 +139,34 @@ def _follow_steps(entered: ExitStack, model: nn.Module, emulation: Emulation) ->
 
 
 @contextmanager
-def _opened_up() -> Generator[None]:
+def _opened_up(model: nn.Module) -> Generator[None]:
     """Let torch take apart what it would otherwise compute in one piece."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     stance = torch.compiler.set_stance("force_eager")
     try:
-        with sdpa_kernel(SDPBackend.MATH), stance, _recurrent_layers_opened():
+        with sdpa_kernel(SDPBackend.MATH), stance, _recurrent_layers_opened(model):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @contextmanager
-def _recurrent_layers_opened() -> Generator[None]:
+def _recurrent_layers_opened(model: nn.Module) -> Generator[None]:
     """Keep recurrent layers, and them alone, from the kernels that compute all steps at once."""
     libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
     kept: list[list[bool]] = []
 
     def enter(module: nn.Module, args: Any) -> None:
-        if isinstance(module, nn.RNNBase):
-            kept.append([library.enabled for library in libraries])
-            _enable([False, False])
+        kept.append([library.enabled for library in libraries])
+        _enable([False, False])
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
-        if isinstance(module, nn.RNNBase) and kept:
-            _enable(kept.pop())
+        _enable(kept.pop())
 
-    handles = (
-        nn.modules.module.register_module_forward_pre_hook(enter),
-        nn.modules.module.register_module_forward_hook(leave, always_call=True),
-    )
+    layers = [module for module in model.modules() if isinstance(module, nn.RNNBase)]
+    handles = [module.register_forward_pre_hook(enter) for module in layers]
+    handles += [module.register_forward_hook(leave, always_call=True) for module in layers]
     try:
         yield
     finally:

@@ -58,37 +58,37 @@ def _dropout(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: dict[str,
     return x * keep / (1 - p) if p < 1 else torch.zeros_like(x), keep
 
 
-def _bernoulli_into(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+def _bernoulli_into(dice: SameDice, func: Any, args: Any, kwargs: Any) -> Tensor:
     padded: tuple[Any, ...] = (*args, 0.5)
     x, p = padded[:2]
     p = p.to("cpu", torch.float32) if isinstance(p, Tensor) else p
     return x.copy_(dice.uniform(x) < p)
 
 
-def _bernoulli(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
-    p = args[1] if len(args) > 1 else kwargs.get("p", args[0])
+def _bernoulli(dice: SameDice, func: Any, args: Any, kwargs: Any) -> Tensor:
+    p: Any = args[1] if len(args) > 1 else kwargs.get("p", args[0])
     p = p.to("cpu", torch.float32) if isinstance(p, Tensor) else p
     return (dice.uniform(args[0]) < p).to(args[0])
 
 
-def _uniform_into(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+def _uniform_into(dice: SameDice, func: Any, args: Any, kwargs: Any) -> Tensor:
     padded: tuple[Any, ...] = (*args, *(0.0, 1.0)[len(args) - 1 :])
     x, low, high = padded[:3]
     return x.copy_(dice.uniform(x) * (high - low) + low)
 
 
-def _normal_into(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+def _normal_into(dice: SameDice, func: Any, args: Any, kwargs: Any) -> Tensor:
     padded: tuple[Any, ...] = (*args, *(0.0, 1.0)[len(args) - 1 :])
     x, mean, std = padded[:3]
     return x.copy_(dice.normal(x) * std + mean)
 
 
-def _made_uniform(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+def _made_uniform(dice: SameDice, func: Any, args: Any, kwargs: Any) -> Tensor:
     made = func(*args, **kwargs)
     return made.copy_(dice.uniform(made))
 
 
-def _made_normal(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: Any) -> Tensor:
+def _made_normal(dice: SameDice, func: Any, args: Any, kwargs: Any) -> Tensor:
     made = func(*args, **kwargs)
     return made.copy_(dice.normal(made))
 

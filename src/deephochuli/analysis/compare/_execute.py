@@ -131,7 +131,7 @@ def _world(task: Task, executor: Executor, model: nn.Module) -> Generator[None]:
 
 
 def _copied(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Patient:
-    """A copy of a model; with an optimizer both at once, which keeps them together."""
+    """A copy of a model, and of its optimizer, which holds the copy's parameters."""
     if optimizer is None:
         return Patient(copy_of(model), None)
     both = copy_of(nn.ModuleList([model]))
