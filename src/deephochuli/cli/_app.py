@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from deephochuli import __version__
+from deephochuli.cli._compare import compare
 from deephochuli.cli._doctor import doctor
 from deephochuli.cli._fit import fit
 from deephochuli.cli._formats import formats
@@ -14,7 +15,14 @@ from deephochuli.cli._report import report
 from deephochuli.cli._run import SETTINGS as RUN_SETTINGS
 from deephochuli.cli._run import run
 
-COMMANDS: Final = {"run": run, "report": report, "fit": fit, "formats": formats, "doctor": doctor}
+COMMANDS: Final = {
+    "run": run,
+    "report": report,
+    "compare": compare,
+    "fit": fit,
+    "formats": formats,
+    "doctor": doctor,
+}
 _SETTINGS: Final = {"run": RUN_SETTINGS}
 
 app: Final = typer.Typer(

@@ -7,6 +7,15 @@ from __future__ import annotations
 
 from deephochuli.report._build import build_report as build_report
 from deephochuli.report._build import open_sources as open_sources
+from deephochuli.report._comparison import build_comparison_report as build_comparison_report
+from deephochuli.report._comparison_json import comparison_to_json as comparison_to_json
+from deephochuli.report._comparison_json import kept_to_json as kept_to_json
+from deephochuli.report._comparison_json import pairs_to_json as pairs_to_json
+from deephochuli.report._comparison_json import verdict_to_json as verdict_to_json
+from deephochuli.report._comparison_terminal import comparison_tables as comparison_tables
+from deephochuli.report._comparison_terminal import kept_tables as kept_tables
+from deephochuli.report._comparison_terminal import pairs_tables as pairs_tables
+from deephochuli.report._comparison_terminal import verdict_tables as verdict_tables
 from deephochuli.report._diagnosis import diagnosis_tables as diagnosis_tables
 from deephochuli.report._diagnosis import diagnosis_to_json as diagnosis_to_json
 from deephochuli.report._figures import write_figures as write_figures
@@ -17,14 +26,23 @@ from deephochuli.report._read import read_ahead as read_ahead
 from deephochuli.report._terminal import findings_table as findings_table
 
 __all__ = [
+    "build_comparison_report",
     "build_report",
+    "comparison_tables",
+    "comparison_to_json",
     "diagnosis_tables",
     "diagnosis_to_json",
     "findings_table",
+    "kept_tables",
+    "kept_to_json",
     "open_runs",
     "open_sources",
+    "pairs_tables",
+    "pairs_to_json",
     "print_findings",
     "read_ahead",
     "to_json",
+    "verdict_tables",
+    "verdict_to_json",
     "write_figures",
 ]

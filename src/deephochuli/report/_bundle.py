@@ -14,7 +14,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-STYLES: Final = ("base.css", "controls.css", "panels.css", "print.css")
+STYLES: Final = {
+    "main": ("base.css", "controls.css", "panels.css", "print.css"),
+    "comparison": ("base.css", "controls.css", "panels.css", "comparison.css", "print.css"),
+}
+"""Style sheets of each page, by the module with which it begins."""
 _IMPORT: Final = re.compile(r'^import \{([^}]*)\} from "\./([a-z_]+)\.mjs";\n', re.MULTILINE)
 _COMMENT: Final = re.compile(r"^ *(?:/\*\*.*?\*/|)\n", re.MULTILINE | re.DOTALL)
 _INDENT: Final = re.compile(r"^ +", re.MULTILINE)
@@ -29,10 +33,10 @@ def page_source(name: str) -> str:
 
 
 @cache
-def joined_script() -> str:
-    """All modules that `main` needs, in one script."""
+def joined_script(page: str = "main") -> str:
+    """All modules that a page needs, in one script."""
     parts: list[str] = []
-    _visit("main", parts, set(), ())
+    _visit(page, parts, set(), ())
     return "\n".join(parts)
 
 
@@ -58,9 +62,9 @@ def _as_function(name: str, source: str) -> str:
 
 
 @cache
-def joined_style() -> str:
-    """All style sheets in one."""
-    return "\n".join(page_source(name) for name in STYLES)
+def joined_style(page: str = "main") -> str:
+    """All style sheets of a page in one."""
+    return "\n".join(page_source(name) for name in STYLES[page])
 
 
 def content_hash(text: str) -> str:

@@ -16,9 +16,11 @@ def json_for_script(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def render_page(title: str, generator: str, payload: dict[str, Any], blob: str) -> str:
-    """The whole HTML file."""
-    theme, script, style = page_source("theme.js"), joined_script(), joined_style()
+def render_page(
+    title: str, generator: str, payload: dict[str, Any], blob: str, *, page: str = "main"
+) -> str:
+    """The whole HTML file; `page` names the module with which its code begins."""
+    theme, script, style = page_source("theme.js"), joined_script(page), joined_style(page)
     pieces = {
         "POLICY": html.escape(policy([theme, script], [style]), quote=False),
         "GENERATOR": html.escape(generator),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import deephochuli.report as report_package
-from deephochuli.report._bundle import joined_script, joined_style, page_source, policy
+from deephochuli.report._bundle import STYLES, joined_script, joined_style, page_source, policy
 from deephochuli.report._html import json_for_script, render_page
 from tests.e2e.synthetic import HOSTILE_NAMES
 from tests.unit.report.node import call_all
@@ -58,18 +58,32 @@ def page() -> str:
     return render_page('</title><script>alert("x")</script>', "deephochuli", payload, "AAAA")
 
 
-def test_every_module_is_in_the_script_once_and_before_it_is_used():
-    script = joined_script()
+def places_in(script: str) -> dict[str, int]:
+    """Where each module stands in a script; those that are not in it are left out."""
     places = {path.stem: script.find(f"const ${path.stem} = (() => {{") for path in MODULES}
-    assert min(places.values()) >= 0, places
+    return {name: place for name, place in places.items() if place >= 0}
+
+
+@pytest.mark.parametrize("page", STYLES)
+def test_every_module_is_in_the_script_once_and_before_it_is_used(page):
+    script = joined_script(page)
+    places = places_in(script)
+    assert max(places, key=lambda name: places[name]) == page
     assert all(script.count(f"const ${name} = ") == 1 for name in places)
-    for path in MODULES:
-        for used in re.findall(r'from "\./([a-z]+)\.mjs"', path.read_text("utf-8")):
-            assert places[used] < places[path.stem], f"{path.stem} uses {used}"
+    for name in places:
+        for used in re.findall(r'from "\./([a-z_]+)\.mjs"', page_source(f"{name}.mjs")):
+            assert places[used] < places[name], f"{name} uses {used}"
 
 
-def test_no_import_or_export_is_left_in_the_script():
-    assert not re.search(r"^(?:import|export)\b", joined_script(), re.MULTILINE)
+def test_every_module_and_style_is_in_some_page():
+    used = set().union(*(places_in(joined_script(page)) for page in STYLES))
+    assert used == {path.stem for path in MODULES}
+    assert set().union(*STYLES.values()) == {path.name for path in PAGE.glob("*.css")}
+
+
+@pytest.mark.parametrize("page", STYLES)
+def test_no_import_or_export_is_left_in_the_script(page):
+    assert not re.search(r"^(?:import|export)\b", joined_script(page), re.MULTILINE)
 
 
 def test_no_text_of_a_module_spans_lines():
@@ -81,7 +95,7 @@ def test_no_text_of_a_module_spans_lines():
 def test_every_import_names_an_export():
     for path in MODULES:
         for names, used in re.findall(
-            r'^import \{([^}]*)\} from "\./([a-z]+)\.mjs";$', path.read_text("utf-8"), re.MULTILINE
+            r'^import \{([^}]*)\} from "\./([a-z_]+)\.mjs";$', path.read_text("utf-8"), re.MULTILINE
         ):
             source = page_source(f"{used}.mjs")
             for name in filter(None, (part.strip() for part in names.split(","))):
@@ -113,8 +127,9 @@ def test_the_page_asks_no_network():
         assert word not in source
 
 
-def test_the_code_is_small():
-    assert len(joined_script()) + len(joined_style()) < 150_000
+@pytest.mark.parametrize("page", STYLES)
+def test_the_code_is_small(page):
+    assert len(joined_script(page)) + len(joined_style(page)) < 150_000
 
 
 def test_the_policy_allows_exactly_the_scripts_and_styles_of_the_page(page):
@@ -184,6 +199,14 @@ def test_numbers_are_never_rounded_to_an_end():
         "1·10⁻⁷ %",
         "50 %",
         "12.3 %",
+    ]
+
+
+def test_a_number_above_a_thousand_is_written_out():
+    values = [999.4, 1820.0, 12345.6, -4321.0, 99999.0, 123456.0, 0.5]
+    texts = call_all("numbers", [("decimal", [value]) for value in values])
+    assert [text.replace("\u202f", " ") for text in texts] == [
+        *("999", "1 820", "12 300", "−4 320", "100 000", "1.23·10⁵", "0.5"),
     ]
 
 

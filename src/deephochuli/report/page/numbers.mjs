@@ -43,7 +43,8 @@ export function decimal(value, digits = 3) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size < 1e-3 || size >= 1e5) return scientific(value, digits);
-  return minus(trimZeros(value.toPrecision(digits)));
+  const text = value.toPrecision(digits);
+  return minus(text.includes("e") ? integer(Number(text)) : trimZeros(text));
 }
 
 /**

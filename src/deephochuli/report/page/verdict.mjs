@@ -4,6 +4,7 @@ import { html, nameElement, replace, visible } from "./dom.mjs";
 import { decimal, integer, percent, percentBetween } from "./numbers.mjs";
 import { dot } from "./header.mjs";
 import { meaningOf, quantityLabel } from "./context.mjs";
+import { snippet } from "./snippet.mjs";
 
 const LEVELS = { critical: "Critical", warning: "Warning", note: "Note" };
 const OPEN_AT_FIRST = 8;
@@ -82,26 +83,6 @@ function inUnit(value, unit) {
   if (typeof value !== "number") return "–";
   if (unit === "share") return percent(value);
   return unit ? `${decimal(value)} ${visible(unit)}` : decimal(value);
-}
-
-/** A line of code with a button that copies it. */
-function snippet(code) {
-  const button = html("button", { type: "button", class: "quiet copy" }, "Copy");
-  button.addEventListener("click", async () => {
-    replace(button, (await copied(code)) ? "Copied" : "Press Ctrl+C");
-    setTimeout(() => replace(button, "Copy"), 1600);
-  });
-  return html("div", { class: "snippet" }, html("pre", {}, html("code", {}, code)), button);
-}
-
-/** @param {string} code @returns {Promise<boolean>} */
-async function copied(code) {
-  try {
-    await navigator.clipboard.writeText(code);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** All places that a finding concerns, each a click away. */
