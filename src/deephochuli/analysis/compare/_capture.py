@@ -60,6 +60,6 @@ class Capture:
             raise CompareError(
                 f"Keeping every call of this model needs more than {self._max_bytes / 2**30:.1f} "
                 f"GiB, spent at {call.path or 'the model itself'!r} after "
-                f"{len(self._trace.calls)} calls. Give a smaller batch, compare a part of the model "
-                "(model.some_block with its own input), or raise max_bytes."
+                f"{len(self._trace.calls)} calls. Give a smaller batch, compare a part of the "
+                "model (model.some_block with its own input), or raise max_bytes."
             )

@@ -134,9 +134,9 @@ def _copied(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Patien
     """A copy of a model, and of its optimizer, which holds the copy's parameters."""
     if optimizer is None:
         return Patient(copy_of(model), None)
-    both = copy_of(nn.ModuleList([model]))
-    memo = {id(p): q for p, q in zip(model.parameters(), both.parameters(), strict=True)}
-    return Patient(both[0], copy.deepcopy(optimizer, memo))
+    copied = copy_of(model)
+    memo = {id(p): q for p, q in zip(model.parameters(), copied.parameters(), strict=True)}
+    return Patient(copied, copy.deepcopy(optimizer, memo))
 
 
 def _moved_optimizer(task: Task, model: nn.Module) -> torch.optim.Optimizer:

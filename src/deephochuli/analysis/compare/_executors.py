@@ -164,7 +164,7 @@ def _compiled(spec: str, _: str | None, backend: str | None) -> Executor:
 
 def _channels_last(spec: str) -> Executor:
     def prepare(model: nn.Module) -> None:
-        model.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # pyright: ignore
 
     return Executor(name=spec, prepare=prepare)
 

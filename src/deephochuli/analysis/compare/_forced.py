@@ -59,6 +59,9 @@ class Forced:
         self.differences = Differences()
         self.missing: list[CallName] = []
 
+    def own(self, owner: CallName, what: str, judged: Tensor, computed: Tensor) -> None:
+        """Learn what a call had and should have had; for those who want more than its size."""
+
     def enter(self, call: Call) -> None:
         """Note a call that the judged execution does not have."""
         if call.name not in self._judged.calls:
@@ -70,7 +73,7 @@ class Forced:
         if judged is None or not _fits(judged.inputs, place, tensor):
             return tensor
         if call.parent is not None:
-            self.differences.see(call.parent, "forward", judged.inputs[place], tensor)
+            self._see(call.parent, "forward", judged.inputs[place], tensor, None)
         if call.kind in KINKED and free is not None and _fits(free.inputs, place, tensor):
             self.differences.see(call.name, "kink:", judged.inputs[place], free.inputs[place])
         known = None if free is None else _at(free.grad_inputs, place)
@@ -90,7 +93,7 @@ class Forced:
 
         def tell(computed: Tensor, gradient: Tensor) -> None:
             if call.parent is not None:
-                self.differences.see(call.parent, "backward", gradient, computed)
+                self._see(call.parent, "backward", gradient, computed, None)
 
         return _replace(tensor, judged.outputs[place], judged.grad_outputs[place], tell)
 
@@ -98,6 +101,7 @@ class Forced:
         self, owner: CallName, what: str, judged: Tensor, computed: Tensor, known: Tensor | None
     ) -> None:
         """The call's own error, and where the free run has it too the inherited and the total."""
+        self.own(owner, what, judged, computed)
         self.differences.see(owner, what, judged, computed)
         if known is not None and known.shape == judged.shape:
             self.differences.see(owner, f"inherited:{what}", computed, known)

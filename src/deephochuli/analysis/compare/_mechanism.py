@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +19,11 @@ from deephochuli.analysis.compare._executors import Executor
 from deephochuli.analysis.compare._floor import Floor
 from deephochuli.analysis.compare._forced import Forced
 from deephochuli.analysis.compare._trace import CallName, Trace
-from deephochuli.arithmetic import Arithmetic, round_to, run_as
+from deephochuli.arithmetic import Arithmetic, Sums, round_to, run_as
 from deephochuli.formats import (
     BFLOAT16,
     BINARY16,
+    BINARY64,
     E4M3FN,
     E5M2,
     TF32,
@@ -68,14 +70,11 @@ class _Keep(Forced):
         super().__init__(judged, free)
         self._wanted = (call, direction)
         self.pairs: Pairs = []
-        see = self.differences.see
 
-        def keep(owner: Any, what: str, a: Tensor, r: Tensor) -> None:
-            if (owner, what) == self._wanted:
-                self.pairs.append((a.detach(), r.detach()))
-            see(owner, what, a, r)
-
-        self.differences.see = keep
+    def own(self, owner: CallName, what: str, judged: Tensor, computed: Tensor) -> None:
+        """Keep the numbers of the call that is looked at."""
+        if (owner, what) == self._wanted:
+            self.pairs.append((judged.detach(), computed.detach()))
 
 
 def explain(
@@ -223,8 +222,8 @@ def _stored_narrow(results: list[Tensor], direction: str) -> Mechanism | None:
         "result-rounded",
         is_rounding=True,
         text=f"All {n} of its {what.get(direction, 'weights after the step')} are {fmt.name} "
-        f"numbers (significand {fmt.precision} bits) though stored in {results[0].dtype}: its result "
-        f"was rounded to {fmt.name}.",
+        f"numbers (significand {fmt.precision} bits) though stored in {results[0].dtype}: its "
+        f"result was rounded to {fmt.name}.",
         advice="Look for a cast, an autocast region or a kernel with this output type around it.",
     )
 
@@ -285,7 +284,7 @@ def _operands_rounded(
             name=f"operands in {fmt.name}",
             inputs=fmt,
             input_rounding=rounding,
-            sums=replace(Arithmetic(name="any").sums, format=_wide()),
+            sums=Sums(format=BINARY64),
         )
         left = _left(task, judged, free, _emulating(truth, arithmetic, call), call, direction)
         if left <= limit:
@@ -307,14 +306,13 @@ _OPERAND_ADVICE = {
 }
 
 
-def _wide() -> Format:
-    from deephochuli.formats import BINARY64
-
-    return BINARY64
-
-
 def _emulating(truth: Executor, arithmetic: Arithmetic, call: CallName) -> Executor:
-    return replace(truth, context=lambda model: run_as(model, None, {call[0]: arithmetic}))
+    """The reference with one layer in another arithmetic."""
+
+    def context(model: nn.Module) -> AbstractContextManager[nn.Module]:
+        return run_as(model, None, {call[0]: arithmetic})
+
+    return replace(truth, context=context)
 
 
 def _left(

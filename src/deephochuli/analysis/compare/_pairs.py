@@ -181,6 +181,6 @@ def _check_common(first: Trace, second: Trace, common: list[CallName]) -> None:
     some = [", ".join(path for path, _ in list(t.calls)[1:5]) or "none" for t in (first, second)]
     raise CompareError(
         f"{first.executor!r} and {second.executor!r} have no layer in common besides the model "
-        f"itself: the first has {some[0]}, ...; the second {some[1]}, .... Were layers renamed? The "
-        "model's own outputs can still be compared: record both with the same wrapper around them."
+        f"itself: the first has {some[0]}, ...; the second {some[1]}, .... Were layers renamed? "
+        "The model's own outputs can still be compared: record both with the same wrapper around them."
     )
