@@ -69,7 +69,7 @@ def pairs_set(pairs: PairComparison) -> dict[str, Any]:
         "rows": {
             **_places(rows),
             "executor": [0] * len(rows),
-            "parameter": nothing,
+            "parameter": [row.parameter for row in rows],
             "mark": [START if row is start else ABOVE if row.starts else PLAIN for row in rows],
             "ratio": nothing,
             "flips": nothing,

@@ -213,6 +213,7 @@ def _pair_row(row: PairRow) -> dict[str, Any]:
         "kind": row.kind,
         "order": row.order,
         "direction": row.direction,
+        "parameter": row.parameter,
         "given": error_record(row.given),
         "made": error_record(row.made),
         "starts": row.starts,

@@ -297,7 +297,8 @@ def _pair_layers(pairs: PairComparison, most: int | None) -> list[RenderableType
             size(row.made.max_ulps),
             "◄ starts" if row.starts else "",
         )
-        table.add_row(shortened(row.layer, NAME_WIDTH), row.direction, *cells)
+        what = row.direction + (f" of {plain(row.parameter)}" if row.parameter else "")
+        table.add_row(shortened(row.layer, NAME_WIDTH), what, *cells)
     notes = [f"{len(pairs.rows) - len(rows)} of {len(pairs.rows)} comparisons are exact"]
     if len(rows) > len(kept):
         notes.append(f"{len(rows) - len(kept)} later ones are not shown; --all shows them")

@@ -31,11 +31,12 @@ def size(value: float) -> str:
 
     Example:
         >>> size(1234.5), size(0.25), size(float("inf"))
-        ('1.23e+03', '0.25', '∞')
+        ('1,230', '0.25', '∞')
     """
-    if math.isnan(value):
-        return "–"
-    return f"{value:.3g}" if math.isfinite(value) else "∞"
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "∞"
+    rounded = f"{value:.3g}"
+    return f"{float(rounded):,.0f}" if "e" in rounded and 1 <= abs(value) < 1e6 else rounded
 
 
 def relative(error: Error | None) -> float:

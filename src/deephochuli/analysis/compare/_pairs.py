@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -27,6 +27,7 @@ class PairRow:
         given: Difference of what the call was given; None where nothing is.
         made: Difference of what it made of that.
         starts: Whether it was given the same bits and made others: the difference starts here.
+        parameter: Name of the parameter, for gradients and updates.
     """
 
     call: CallName
@@ -36,6 +37,7 @@ class PairRow:
     given: Error | None
     made: Error
     starts: bool
+    parameter: str | None = None
 
     @property
     def layer(self) -> str:
@@ -135,18 +137,19 @@ def _parameter_rows(first: Trace, second: Trace) -> list[PairRow]:
     """Differences of the parameters' gradients and updates."""
     rows: list[PairRow] = []
     order = {name: place for place, name in enumerate(first.calls)}
-    for direction, a, b in (
+    sides: tuple[tuple[Literal["gradient", "update"], Any, Any], ...] = (
         ("gradient", first.gradients, second.gradients),
         ("update", first.updates, second.updates),
-    ):
+    )
+    for direction, a, b in sides:
         for name in a:
-            call = first.calls.get((name.rpartition(".")[0], 0))
+            path, _, own = name.rpartition(".")
+            call = first.calls.get((path, 0))
             if call is None or name not in b or a[name].shape != b[name].shape:
                 continue
             made = _error([b[name]], [a[name]])
-            rows.append(
-                PairRow(call.name, call.kind, order[call.name], direction, None, made, False)  # pyright: ignore[reportArgumentType]
-            )
+            place = call.name, call.kind, order[call.name], direction
+            rows.append(PairRow(*place, given=None, made=made, starts=False, parameter=own))
     return rows
 
 
@@ -182,5 +185,5 @@ def _check_common(first: Trace, second: Trace, common: list[CallName]) -> None:
     raise CompareError(
         f"{first.executor!r} and {second.executor!r} have no layer in common besides the model "
         f"itself: the first has {some[0]}, ...; the second {some[1]}, .... Were layers renamed? "
-        "The model's own outputs can still be compared: record both with the same wrapper around them."
+        "The model's own outputs can still be compared: record both in the same wrapper."
     )

@@ -5,7 +5,7 @@ import { createKept } from "./comparison_kept.mjs";
 import { createLayers } from "./comparison_layers.mjs";
 import { createNotes, createOnlyOne } from "./comparison_notes.mjs";
 import { createNavigation } from "./comparison_bar.mjs";
-import { html, replace } from "./dom.mjs";
+import { html, replace, visible } from "./dom.mjs";
 import { Store } from "./state.mjs";
 
 const READING = "One row a layer, in the order of execution. The upper bar is the error that the layer makes itself, given exactly what this execution gave it; the lower one is what it makes of the errors it was given. Both on one axis of binades: one tick more is so many bits fewer.";
@@ -14,8 +14,8 @@ const PAIR_READING = "One row a call, in the order of the first execution. The u
 /** The panels of rows that the data allow. */
 function specsOf({ comparison, pairs }) {
   return {
-    layers: comparison && { id: "layers", title: "Layers", reading: READING, set: comparison.set, prefix: "", words: { own: "own", inherited: "inherited" }, isJudged: true },
-    pairs: pairs && { id: "pairs", title: `${pairs.second} beside ${pairs.first}`, reading: PAIR_READING, set: pairs.set, prefix: "pair-", words: { own: "made", inherited: "given" }, isJudged: false },
+    layers: comparison && { id: "layers", title: "Layers", reading: READING, set: comparison.set, prefix: "", words: { own: "own", inherited: "inherited" }, formula: null, isJudged: true },
+    pairs: pairs && { id: "pairs", title: visible(`${pairs.second} beside ${pairs.first}`), reading: PAIR_READING, set: pairs.set, prefix: "pair-", words: { own: "made", inherited: "given" }, formula: `made, given = those of ${visible(pairs.second)} − those of ${visible(pairs.first)}; relative to the latter`, isJudged: false },
   };
 }
 

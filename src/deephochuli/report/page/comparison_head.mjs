@@ -1,7 +1,7 @@
 /** The top of the page: what was compared, the verdict in one sentence, and every execution in a line. */
 
 import { rowsOf, numberOf } from "./comparison_data.mjs";
-import { showRow, sizeElement } from "./comparison_layers.mjs";
+import { sentenceParts, showRow, sizeElement } from "./comparison_layers.mjs";
 import { html, nameElement, visible } from "./dom.mjs";
 import { decimal, integer } from "./numbers.mjs";
 
@@ -97,7 +97,7 @@ function rowOf({ specs }, { layer, direction, parameter }, execution) {
 /** Without a verdict: where each execution errs most. */
 function plainCard(context, comparison) {
   return card("note", "Largest own errors", [
-    html("ul", { class: "sentences" }, comparison.executions.map(({ sentence }) => html("li", {}, visible(sentence)))),
+    html("ul", { class: "sentences" }, comparison.executions.map(({ sentence }) => html("li", {}, sentenceParts(sentence)))),
     html("p", { class: "faint" }, "Whether that is more than rounding in FP32 explains, a verdict says: deephochuli compare MODEL --verdict EXECUTION."),
   ]);
 }
@@ -107,7 +107,7 @@ function pairsCard(context, pairs) {
   const row = rowsOf(context.specs.pairs.set).find(({ mark }) => mark === 2);
   const level = pairs.weights_differ ? "critical" : pairs.is_same ? "good" : "warning";
   return card(level, pairs.weights_differ ? "Not the same start" : pairs.is_same ? "Equal" : "Different", [
-    html("h3", {}, visible(pairs.sentence)),
+    html("h3", {}, sentenceParts(pairs.sentence)),
     pairs.weights_differ && html("p", { class: "summary" }, "The two did not begin with the same weights and the same batch, so this is no statement about arithmetic: save both with equal weights and an equal batch."),
     pairs.environment.length > 0 && environment(pairs),
     row && html("button", { type: "button", class: "evidence", on: { click: () => showRow(context, context.specs.pairs, row) } }, "Show the layer", html("span", { "aria-hidden": "true" }, " →")),

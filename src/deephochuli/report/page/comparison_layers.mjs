@@ -26,6 +26,7 @@ const MANY_ROWS = 24;
  * @property {any} set
  * @property {string} prefix of its entries in the view
  * @property {{own: string, inherited: string}} words
+ * @property {string | null} formula in the place of that of the direction
  * @property {boolean} isJudged whether there is a reference: ratios, floors and totals
  */
 
@@ -72,7 +73,7 @@ function draw(context, spec, panel, rows, view, { switches, profile, legend, hol
   replace(legend, ...legendOf(spec, shown, rows, view, set));
   replace(holder, shown.length ? table : html("p", { class: "empty" }, emptyText(rows, view)));
   holder.classList.toggle("long", shown.length > MANY_ROWS);
-  panel.explain(spec.reading, FORMULAS[view.direction]);
+  panel.explain(spec.reading, spec.formula ?? FORMULAS[view.direction]);
   panel.offer(() => (chart ? [chart] : []), () => tableOf(shown, spec.words));
 }
 
@@ -181,6 +182,15 @@ export function sizeElement(value, measure = "rel") {
   if (measure === "ulps" || !(value > 0) || !Number.isFinite(value)) return decimal(value, 2);
   const exponent = Math.log2(value).toFixed(1).replace(/\.0$/, "").replace("-", "−");
   return html("span", {}, "2", html("sup", {}, exponent));
+}
+
+/**
+ * A sentence in which powers of two are set as such.
+ * @param {string} sentence
+ * @returns {(Node | string)[]}
+ */
+export function sentenceParts(sentence) {
+  return visible(sentence).split(/(2\^-?\d+(?:\.\d+)?)/).map((part, i) => (i % 2 ? html("span", {}, "2", html("sup", {}, part.slice(2).replace("-", "−"))) : part));
 }
 
 /** One row. */
