@@ -9,6 +9,12 @@ from deephochuli.arithmetic._arithmetic import (
     list_arithmetics,
 )
 from deephochuli.arithmetic._attention import attention
+from deephochuli.arithmetic._block_formats import (
+    BlockFormat,
+    get_block_format,
+    list_block_formats,
+)
+from deephochuli.arithmetic._blocks import round_blocks
 from deephochuli.arithmetic._convolution import convolution
 from deephochuli.arithmetic._noise import NoiseSource, perturbed
 from deephochuli.arithmetic._products import linear, matmul, sum_as
@@ -19,6 +25,7 @@ from deephochuli.arithmetic._sums import Order, SumKind, Sums
 
 __all__ = [
     "Arithmetic",
+    "BlockFormat",
     "Confidence",
     "NoiseSource",
     "Order",
@@ -29,10 +36,13 @@ __all__ = [
     "attention",
     "convolution",
     "get_arithmetic",
+    "get_block_format",
     "linear",
     "list_arithmetics",
+    "list_block_formats",
     "matmul",
     "perturbed",
+    "round_blocks",
     "round_to",
     "run_as",
     "sum_as",

@@ -23,15 +23,15 @@ from torch import Tensor
 from deephochuli.arithmetic._spec import plan_of
 from deephochuli.kernels.rounding import StochasticKey, round_into
 
-_LIBRARY: Final = torch.library.Library("deephochuli", "FRAGMENT")
+LIBRARY: Final = torch.library.Library("deephochuli", "FRAGMENT")
 
 
 def define(schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Any:
     """Make an operator: what it does, and what a compiler may know of it."""
     name = schema.partition("(")[0]
-    _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    _LIBRARY.impl(name, run, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"deephochuli::{name}", fake, lib=_LIBRARY)
+    LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    LIBRARY.impl(name, run, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"deephochuli::{name}", fake, lib=LIBRARY)
     return getattr(torch.ops.deephochuli, name).default
 
 
@@ -78,7 +78,7 @@ rounded_through: Final = define(
     "round_straight_through(Tensor x, str spec, int[] key) -> Tensor", _round, like
 )
 torch.library.register_autograd(
-    "deephochuli::round_straight_through", straight_through, lib=_LIBRARY
+    "deephochuli::round_straight_through", straight_through, lib=LIBRARY
 )
 rounded_into: Final = define(
     "round_into(Tensor x, str spec, int[] key, Tensor(a!) out) -> ()", _round_into, nothing

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from deephochuli.arithmetic._block_formats import BlockFormat, is_block_format
+from deephochuli.arithmetic._blocks import round_blocks
 from deephochuli.arithmetic._custom_op import (
     rounded,
     rounded_in_place,
@@ -22,7 +24,7 @@ __all__ = ["StochasticKey", "round_to"]
 
 def round_to(
     x: Tensor,
-    fmt: Format | str,
+    fmt: Format | BlockFormat | str,
     *,
     rounding: Rounding | str = Rounding.NEAREST_EVEN,
     overflow: Overflow | str | None = None,
@@ -34,7 +36,8 @@ def round_to(
 
     Args:
         x: float64, float32, bfloat16 or float16 tensor of any shape and strides.
-        fmt: Format, or a name or specification that `get_format` knows.
+        fmt: Format, or a name or specification that `get_format` knows; or a block format or its
+            name, as for `round_blocks` with blocks along the last dimension.
         rounding: Mode or its name.
         overflow: What stands for a result beyond `max_finite`; `fmt.overflow` when not given.
         key: For stochastic rounding: a seed, or a `StochasticKey`.
@@ -60,6 +63,9 @@ def round_to(
         >>> round_to(torch.tensor([1.0, 1 + 2**-9]), "bf16")
         tensor([1., 1.])
     """
+    if is_block_format(fmt):
+        return _round_blocks(x, fmt, rounding, overflow, key, out, straight_through)
+    assert not isinstance(fmt, BlockFormat)
     spec = spec_of(fmt, rounding, overflow, name_of(x.dtype))
     words = _words(rounding, key)
     if out is None:
@@ -71,6 +77,30 @@ def round_to(
         rounded_in_place(x.detach(), spec, words)
     else:
         rounded_into(x.detach(), spec, words, out)
+    return out
+
+
+def _round_blocks(
+    x: Tensor,
+    fmt: BlockFormat | str,
+    rounding: Rounding | str,
+    overflow: Overflow | str | None,
+    key: StochasticKey | int | None,
+    out: Tensor | None,
+    straight_through: bool,
+) -> Tensor:
+    """`round_to` for block formats, whose elements saturate whatever is asked for."""
+    if overflow is not None and Overflow(overflow) is not Overflow.SATURATE:
+        raise ArithmeticSpecError(
+            f"Elements of block formats saturate: overflow={overflow!r} is not possible for "
+            f"{fmt}. Leave it away."
+        )
+    if out is not None:
+        _check_out(x, out, straight_through=straight_through)
+    rounded = round_blocks(x, fmt, rounding=rounding, key=key, straight_through=straight_through)
+    if out is None:
+        return rounded
+    out.detach().copy_(rounded)
     return out
 
 

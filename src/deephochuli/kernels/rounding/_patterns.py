@@ -62,3 +62,36 @@ def _to_binary16(patterns: torch.Tensor) -> torch.Tensor:
     narrow = torch.where(magnitude < _HIDDEN32, 0, narrow)
     narrow = torch.where(magnitude >= _INFINITY32, special, narrow)
     return narrow + ((patterns >> 31) << 15)
+
+
+def to_binary64(x: torch.Tensor) -> torch.Tensor:
+    """Patterns of binary64 of the values of a tensor of any carrier type; int64."""
+    patterns = to_patterns(x)
+    if x.dtype == torch.float64:
+        return patterns
+    magnitude = patterns & (_SIGN32 - 1)
+    leading = floor_log2(magnitude & (_HIDDEN32 - 1))
+    tiny = (leading + (1023 - 149)) << 52
+    tiny += (magnitude << (52 - leading.clamp(min=0))) - (1 << 52)
+    normal = (magnitude << 29) + (896 << 52)
+    special = (magnitude << 29) + (1792 << 52)
+    wide = torch.where(magnitude < _HIDDEN32, tiny, normal)
+    wide = torch.where(magnitude == 0, 0, wide)
+    wide = torch.where(magnitude >= _INFINITY32, special, wide)
+    return wide | (patterns >> 31) << 63
+
+
+def from_binary64(patterns: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A tensor of a carrier type from patterns of binary64; the type must have all values."""
+    if dtype == torch.float64:
+        return patterns.view(dtype)
+    magnitude = patterns & ((1 << 63) - 1)
+    field = magnitude >> 52
+    significand = (magnitude & ((1 << 52) - 1)) | 1 << 52
+    tiny = significand >> (926 - field).clamp(0, 63)
+    normal = (magnitude - (896 << 52)) >> 29
+    special = (magnitude >> 29) - (1792 << 23)
+    narrow = torch.where(field < 897, tiny, normal)
+    narrow = torch.where(field == 2047, special, narrow)
+    narrow = torch.where(magnitude == 0, 0, narrow)
+    return from_patterns(narrow + (patterns < 0) * _SIGN32, dtype)
