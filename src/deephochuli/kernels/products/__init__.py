@@ -6,8 +6,13 @@ other devices, the reference does.
 
 from __future__ import annotations
 
+import functools
+import importlib
+import warnings
+
 import torch
 
+from deephochuli.errors import DeepHochuliWarning
 from deephochuli.kernels.products._plan import ProductBackend, ProductPlan
 from deephochuli.kernels.products._reference import ReferenceProducts
 from deephochuli.kernels.products._torch_rounding import add_rounded, round_values
@@ -16,6 +21,7 @@ __all__ = [
     "ProductBackend",
     "ProductPlan",
     "add_rounded",
+    "cpu_products",
     "multiply",
     "reference_products",
     "round_values",
@@ -25,6 +31,24 @@ __all__ = [
 def reference_products() -> ProductBackend:
     """The plain-torch back end that defines every result."""
     return ReferenceProducts()
+
+
+@functools.cache
+def cpu_products() -> ProductBackend:
+    """The compiled CPU back end; the torch reference, with one warning, without Numba."""
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:
+        warnings.warn(
+            f"Numba cannot be imported ({error}): forming sums of products in plain torch, which "
+            "is much slower. Install it with: pip install numba",
+            DeepHochuliWarning,
+            stacklevel=2,
+        )
+        return reference_products()
+    from deephochuli.kernels.products._cpu import CpuProducts
+
+    return CpuProducts()
 
 
 def multiply(
@@ -40,7 +64,11 @@ def multiply(
     with torch.no_grad():
         if plan.swaps:
             a, b = _swapped(a, b)
-        return reference_products().multiply(plan, a, b, initial)
+        return _backend_for(a.device).multiply(plan, a, b, initial)
+
+
+def _backend_for(device: torch.device) -> ProductBackend:
+    return cpu_products() if device.type == "cpu" else reference_products()
 
 
 def _swapped(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -53,6 +53,11 @@ def _operand(plan: ProductPlan, x: torch.Tensor) -> torch.Tensor:
     return torch.where(wide.abs() < least, torch.zeros_like(wide), wide)
 
 
+def flushed_operand(plan: ProductPlan, x: torch.Tensor) -> torch.Tensor:
+    """An operand with +0 for what is subnormal in the format of the inputs."""
+    return narrowed(_operand(plan, x), plan.dtype)
+
+
 def _multiply(
     plan: ProductPlan, a: torch.Tensor, b: torch.Tensor, start: torch.Tensor | None
 ) -> torch.Tensor:

@@ -1,0 +1,162 @@
+"""The CPU back end: packed operands, one call of the compiled parts, on torch's own threads."""
+
+# The compiled parts carry no types; everything that leaves this module does.
+# pyright: basic
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from deephochuli.kernels._pool import run_everywhere
+from deephochuli.kernels.products import _cpu_blocks as blocks
+from deephochuli.kernels.products import _cpu_work as parts
+from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
+from deephochuli.kernels.products._cpu_entries import address_of
+from deephochuli.kernels.products._cpu_parameters import Way, outer_table, scalar_table, way_of
+from deephochuli.kernels.products._environment import environment
+from deephochuli.kernels.products._plan import ProductPlan
+from deephochuli.kernels.products._reference import flushed_operand
+
+# Below this many products waking other threads costs more than they help.
+_SMALL = 1 << 17
+
+
+class _Workspace(threading.local):
+    """Scratch memory of the calling thread's calls, grown when needed and kept."""
+
+    def __init__(self) -> None:
+        self.control = np.zeros(parts.C_SLOTS, np.uint64)
+        self.scratch = np.zeros(0, np.uint8)
+
+    def prepare(self, size: int) -> int:
+        """Make room; what compiled code needs to be zero, it leaves zero."""
+        if len(self.scratch) < size:
+            self.scratch = np.zeros(size, np.uint8)
+        return self.scratch.ctypes.data
+
+
+_workspace = _Workspace()
+
+
+class CpuProducts:
+    """Sums of products by compiled code."""
+
+    name = "numba"
+
+    def multiply(
+        self,
+        plan: ProductPlan,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        initial: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Form all sums of a batch of matrix products; see `ProductBackend`."""
+        out = torch.empty(a.shape[0], a.shape[1], b.shape[2], dtype=plan.dtype)
+        if not out.numel():
+            return out
+        if plan.flush:
+            a, b = flushed_operand(plan, a), flushed_operand(plan, b)
+            initial = None if initial is None else flushed_operand(plan, initial)
+        start = None if initial is None else initial.contiguous()
+        way = way_of(plan, _bound(plan, a, b, start))
+        _run(plan, way, a, b, start, out)
+        return out
+
+
+def _bound(
+    plan: ProductPlan, a: torch.Tensor, b: torch.Tensor, start: torch.Tensor | None
+) -> float:
+    """What no partial sum exceeds, roundings included; inf if an operand is not finite."""
+    if plan.kind != "chain" or plan.format.precision > 20 or not a.shape[2]:
+        return 0.0
+    sizes = [max(abs(float(low)), abs(float(high))) for low, high in map(torch.aminmax, (a, b))]
+    first = 0.0 if start is None else max(abs(float(x)) for x in torch.aminmax(start))
+    bound = (first + sizes[0] * sizes[1]) * a.shape[2] * 2.0
+    return bound if bound == bound else float("inf")
+
+
+def _packed(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
+    """(batch, n, K) as (batch, n / width, K, width), filled up with zeros."""
+    batch, n, k = x.shape
+    more = -n % width
+    if more or padded_k != k:
+        x = functional.pad(x, (0, padded_k - k, 0, more))
+    return x.reshape(batch, -1, width, padded_k).transpose(2, 3).contiguous()
+
+
+def _packed_panels(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
+    """(batch, K, n) as (batch, n / width, K, width), filled up with zeros."""
+    batch, k, n = x.shape
+    more = -n % width
+    if more or padded_k != k:
+        x = functional.pad(x, (0, more, 0, padded_k - k))
+    return x.reshape(batch, padded_k, -1, width).transpose(1, 2).contiguous()
+
+
+@functools.cache
+def _exponents() -> Any:
+    kinds = [ctypes.c_uint64] * 2 + [ctypes.c_int64] * 4
+    return ctypes.CFUNCTYPE(None, *kinds)(address_of("exponents32"))
+
+
+def _exponents_of(x: torch.Tensor, plan: ProductPlan, *, rows: bool) -> torch.Tensor:
+    """The exponents of packed operands."""
+    out = torch.empty(x.shape, dtype=torch.int32 if rows else torch.int16)
+    emin = -126 if plan.inputs is None else plan.inputs.emin
+    bias = blocks.BIAS if rows else 0
+    _exponents()(x.data_ptr(), out.data_ptr(), x.numel(), emin, bias, int(rows))
+    return out
+
+
+def _run(
+    plan: ProductPlan,
+    way: Way,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    start: torch.Tensor | None,
+    out: torch.Tensor,
+) -> None:
+    batch, m, k = a.shape
+    n, block = b.shape[2], plan.block or 1
+    is_blocks = way.loop == parts.BLOCKS
+    starts = np.array(plan.chunk_starts(k), np.int64)
+    padded = -(-k // block) * block if is_blocks else k
+    starts[-1] = padded
+    rows, columns = _packed(a, ROWS, padded), _packed_panels(b, COLUMNS, padded)
+    if way.scale != 1.0:
+        columns *= way.scale
+    exponents = (
+        [_exponents_of(rows, plan, rows=True), _exponents_of(columns, plan, rows=False)]
+        if is_blocks
+        else []
+    )
+    row_tiles, panels = rows.shape[1], columns.shape[1]
+    groups = -(-row_tiles // parts.GROUP)
+    tasks = batch * groups * panels
+    small = batch * m * n * max(k, 1) < _SMALL
+    n_slots = 1 if small else min(torch.get_num_threads(), tasks)
+    size = parts.scratch_bytes(max(padded, 1))
+    scratch = _workspace.prepare(n_slots * size)
+    table, outer = scalar_table(plan), outer_table(plan) if plan.outer is not None else None
+    control = _workspace.control
+    control[:] = (
+        *(0, 0, tasks, way.loop),
+        *((address_of(way.function), way.table.ctypes.data) if way.function else (0, 0)),
+        *(rows.data_ptr(), exponents[0].data_ptr() if exponents else 0),
+        *(columns.data_ptr(), exponents[1].data_ptr() if exponents else 0),
+        *(0 if start is None else start.data_ptr(), out.data_ptr()),
+        *(m, n, k, padded, row_tiles, groups, panels),
+        *(starts.ctypes.data, len(starts) - 1, block),
+        *(table.ctypes.data, 0 if outer is None else outer.ctypes.data),
+        int(plan.dtype == torch.float64),
+        *np.array([way.scale, 1 / way.scale]).view(np.uint64).tolist(),
+        *(scratch, size, *environment()),
+    )
+    run_everywhere(address_of("work"), control.ctypes.data, n_slots)

@@ -1,0 +1,346 @@
+"""Tiles of chains: 4 rows by 32 columns whose sums stay in registers while k runs.
+
+A chain in a format of at most 22 bits is formed in binary32: an FMA, half of the last place added,
+the bits below cut off. That is not the exact sum rounded once where the first rounding, to 24 bits,
+gives a midpoint of the format, where the result is subnormal, and near the end of the format. All
+three are noticed; such a step is done again with the error of the sum in hand (TwoSum), by rounding
+to odd first: in binary32 where the product is exact there, else in binary64, where it always is.
+"""
+
+# Code generation handles LLVM values, for which llvmlite ships no types.
+# pyright: basic
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from deephochuli.kernels.products._cpu_emit import (
+    EXPONENT32,
+    EXPONENT64,
+    F32,
+    F64,
+    I32,
+    I64,
+    LANES,
+    SIGN32,
+    SIGN64,
+    V32,
+    V64,
+    VD,
+    VF,
+    Loop,
+    any_lane,
+    bits_of,
+    filled,
+    fma,
+    index,
+    load,
+    splat,
+    store,
+)
+
+ROWS, COLUMNS = 4, 32
+PANELS = COLUMNS // LANES
+
+# Parameters of a chain, eight bytes each.
+(
+    H_LOW_BITS,  # mask of the bits below the last that is kept, in binary32
+    H_HALF,  # 2^-p, in binary32
+    H_LEAST,  # pattern of the smallest normal number, in binary32
+    H_SPAN,  # distance to the pattern of 2^emax
+    H_MAGIC64,  # 1.5 2^(53-p)
+    H_LEAST64,  # smallest normal number
+    H_MAX,  # largest finite number
+    H_BEYOND,  # what stands for larger ones
+    H_SLOTS,
+) = range(9)
+
+
+class _Chain:
+    """Emits the code of one chain."""
+
+    def __init__(self, builder: ir.IRBuilder, arguments: Any, *, fused: bool) -> None:
+        self.builder, self.fused = builder, fused
+        self.a_at, self.b_at, self.c_at, self.n, self.params = arguments
+
+    def parameter(self, slot: int, kind: ir.Type) -> Any:
+        """A parameter in all lanes."""
+        return splat(self.builder, load(self.builder, self.params, kind, 8 * slot))
+
+    def operands(self, k: Any, kind: ir.Type, size: int) -> tuple[list[Any], list[Any]]:
+        """Four broadcast elements of A and two vectors of B."""
+        builder = self.builder
+        a_row = builder.mul(k, index(ROWS * size))
+        b_row = builder.mul(k, index(COLUMNS * size))
+        vector = ir.VectorType(kind, LANES)
+        xs = [
+            splat(builder, load(builder, self.a_at, kind, builder.add(a_row, index(size * r))))
+            for r in range(ROWS)
+        ]
+        ys = [
+            load(builder, self.b_at, vector, builder.add(b_row, index(size * LANES * j)))
+            for j in range(PANELS)
+        ]
+        return xs, ys
+
+    def pairs(self, k: Any) -> list[tuple[Any, Any]]:
+        """The operands of each vector of a tile, in binary32."""
+        xs, ys = self.operands(k, F32, 4)
+        return [(xs[i // PANELS], ys[i % PANELS]) for i in range(ROWS * PANELS)]
+
+    def tile(self, vector: ir.VectorType, size: int) -> list[Any]:
+        """The sums so far."""
+        step = size * LANES
+        return [load(self.builder, self.c_at, vector, step * i) for i in range(ROWS * PANELS)]
+
+    def keep(self, sums: list[Any], size: int) -> None:
+        """Write the sums back."""
+        for i, value in enumerate(sums):
+            store(self.builder, value, self.c_at, size * LANES * i)
+
+
+def emit_plain(builder: ir.IRBuilder, arguments: Any, *, fused: bool, wide: bool) -> None:
+    """Chains in binary32 or binary64, by the processor's own operations."""
+    chain = _Chain(builder, arguments, fused=fused)
+    kind, size = (F64, 8) if wide else (F32, 4)
+    loop = Loop(builder, chain.n, chain.tile(ir.VectorType(kind, LANES), size))
+    xs, ys = chain.operands(loop.index, kind, size)
+    new = []
+    for i, total in enumerate(loop.state):
+        x, y = xs[i // PANELS], ys[i % PANELS]
+        plain = builder.fadd(total, builder.fmul(x, y)) if not fused else fma(builder, x, y, total)
+        new.append(plain)
+    chain.keep(loop.close(new), size)
+
+
+def emit_careful(builder: ir.IRBuilder, arguments: Any, *, fused: bool) -> None:
+    """Chains in a narrow format, in binary64 throughout."""
+    chain = _Chain(builder, arguments, fused=fused)
+    loop = Loop(builder, chain.n, chain.tile(VF, 4))
+    pairs = chain.pairs(loop.index)
+    new = [_careful(chain, *xy, z) for xy, z in zip(pairs, loop.state, strict=True)]
+    chain.keep(loop.close(new), 4)
+
+
+def emit_quick(builder: ir.IRBuilder, arguments: Any, *, bounded: bool) -> None:
+    """FMA chains in a narrow format, in binary32 where that is right.
+
+    The sums leave the registers where a step needs care, and only there: so the loop itself has few
+    values to hold. A bounded chain cannot leave the format at its upper end, its operands are
+    scaled so that the smallest normal number is 2, and the products are exact in binary32.
+    """
+    chain = _Chain(builder, arguments, fused=True)
+    names = ("head", "body", "next", "rare", "leave", "finish", "done")
+    head, body, following, rare, leave, finish, done = map(builder.append_basic_block, names)
+    entry = builder.block
+    builder.branch(head)
+    builder.position_at_end(head)
+    first = builder.phi(I64)
+    first.add_incoming(index(0), entry)
+    start = chain.tile(VF, 4)
+    builder.branch(body)
+
+    builder.position_at_end(body)
+    k = builder.phi(I64)
+    k.add_incoming(first, head)
+    totals = [builder.phi(VF) for _ in start]
+    for phi, value in zip(totals, start, strict=True):
+        phi.add_incoming(value, head)
+    pairs = chain.pairs(k)
+    sums = [fma(builder, *xy, z) for xy, z in zip(pairs, totals, strict=True)]
+    halves = [_moved_by_half(chain, each) for each in sums]
+    new = [_cut(chain, each) for each in halves]
+    fine = _no_midpoint(chain, halves)
+    inside = _all_large(builder, halves) if bounded else _all_inside(chain, sums)
+    common = builder.and_(fine, inside)
+    builder.cbranch(any_lane(builder, builder.not_(common)), rare, following)
+
+    builder.position_at_end(rare)
+    if bounded:
+        outside = any_lane(builder, builder.not_(inside))
+        repaired = [
+            _tie_repaired(chain, *xy, z, v) for xy, z, v in zip(pairs, totals, sums, strict=True)
+        ]
+        builder.cbranch(outside, leave, following)
+    else:
+        builder.branch(leave)
+
+    builder.position_at_end(following)
+    ways = [(new, body), (repaired, rare)] if bounded else [(new, body)]
+    new = _joined(builder, *ways)
+    after = builder.add(k, index(1))
+    k.add_incoming(after, following)
+    for phi, value in zip(totals, new, strict=True):
+        phi.add_incoming(value, following)
+    builder.cbranch(builder.icmp_signed("<", after, chain.n), body, finish)
+    builder.position_at_end(finish)
+    chain.keep(new, 4)
+    builder.branch(done)
+
+    builder.position_at_end(leave)
+    chain.keep(totals, 4)
+    _careful_step(chain, k)
+    first.add_incoming(builder.add(k, index(1)), builder.block)
+    builder.cbranch(builder.icmp_signed("<", builder.add(k, index(1)), chain.n), head, done)
+    builder.position_at_end(done)
+
+
+def _careful_step(chain: _Chain, k: Any) -> None:
+    """One step on sums in memory, in binary64."""
+    builder = chain.builder
+    loop = Loop(builder, index(ROWS * PANELS), [])
+    row = builder.lshr(loop.index, index(PANELS.bit_length() - 1))
+    column = builder.and_(loop.index, index(PANELS - 1))
+    at_a = builder.add(builder.mul(k, index(4 * ROWS)), builder.mul(row, index(4)))
+    at_b = builder.add(builder.mul(k, index(4 * COLUMNS)), builder.mul(column, index(4 * LANES)))
+    at_c = builder.add(chain.c_at, builder.mul(loop.index, index(4 * LANES)))
+    x = splat(builder, load(builder, chain.a_at, F32, at_a))
+    y, total = load(builder, chain.b_at, VF, at_b), load(builder, at_c, VF, 0)
+    store(builder, _careful(chain, x, y, total), at_c, 0)
+    loop.close([])
+
+
+def _joined(builder: ir.IRBuilder, *ways: tuple[list[Any], Any]) -> list[Any]:
+    """Values that depend on the block that one comes from."""
+    new = []
+    for i in range(len(ways[0][0])):
+        phi = builder.phi(VF)
+        for values, block in ways:
+            phi.add_incoming(values[i], block)
+        new.append(phi)
+    return new
+
+
+def _moved_by_half(chain: _Chain, value: Any) -> Any:
+    """A sum moved away from zero by half of the last place that is kept."""
+    builder = chain.builder
+    signed_power = builder.and_(bits_of(builder, value), filled(V32, EXPONENT32 | SIGN32))
+    half = chain.parameter(H_HALF, F32)
+    return fma(builder, builder.bitcast(signed_power, VF), half, value)
+
+
+def _cut(chain: _Chain, value: Any) -> Any:
+    """The bits that are kept."""
+    builder = chain.builder
+    kept = builder.not_(chain.parameter(H_LOW_BITS, I32))
+    return builder.bitcast(builder.and_(bits_of(builder, value), kept), VF)
+
+
+def _no_midpoint(chain: _Chain, halves: list[Any]) -> Any:
+    """Where no sum of a tile was a midpoint: one that was has no bits left below the last place.
+
+    One chain of masks a row, so that comparisons can follow one another.
+    """
+    builder, mask = chain.builder, chain.parameter(H_LOW_BITS, I32)
+    rows: list[Any] = [None] * ROWS
+    for i, value in enumerate(halves):
+        low = builder.and_(bits_of(builder, value), mask)
+        off = builder.icmp_unsigned("!=", low, filled(V32, 0))
+        before = rows[i // PANELS]
+        rows[i // PANELS] = off if before is None else builder.and_(before, off)
+    return builder.and_(builder.and_(rows[0], rows[1]), builder.and_(rows[2], rows[3]))
+
+
+def _all_large(builder: ir.IRBuilder, halves: list[Any]) -> Any:
+    """Where all sums of a tile are 2 or more: the leading bit of the exponent says so."""
+    common = bits_of(builder, halves[0])
+    for value in halves[1:]:
+        common = builder.and_(common, bits_of(builder, value))
+    leading = builder.and_(common, filled(V32, 1 << 30))
+    return builder.icmp_unsigned("!=", leading, filled(V32, 0))
+
+
+def _all_inside(chain: _Chain, sums: list[Any]) -> Any:
+    """Where all sums of a tile are neither subnormal nor close to the end of the format."""
+    builder, inside = chain.builder, None
+    for value in sums:
+        power = builder.and_(bits_of(builder, value), filled(V32, EXPONENT32))
+        above = builder.sub(power, chain.parameter(H_LEAST, I32))
+        within = builder.icmp_unsigned("<", above, chain.parameter(H_SPAN, I32))
+        inside = within if inside is None else builder.and_(inside, within)
+    return inside
+
+
+def _tie_repaired(chain: _Chain, x: Any, y: Any, total: Any, value: Any) -> Any:
+    """A sum rounded to odd in binary32, then to the format: exact where the product is."""
+    builder = chain.builder
+    odd = bits_of(builder, _sum_to_odd(builder, total, builder.fmul(x, y)))
+    mask = chain.parameter(H_LOW_BITS, I32)
+    place = builder.add(mask, filled(V32, 1))
+    last = builder.icmp_unsigned("!=", builder.and_(odd, place), filled(V32, 0))
+    below = builder.lshr(mask, filled(V32, 1))
+    step = builder.select(last, builder.add(below, filled(V32, 1)), below)
+    kept = builder.and_(builder.add(odd, step), builder.not_(mask))
+    return builder.bitcast(kept, VF)
+
+
+def _careful(chain: _Chain, x: Any, y: Any, total: Any) -> Any:
+    """The same in binary64, right wherever."""
+    builder = chain.builder
+    wide = [builder.fpext(each, VD) for each in (x, y, total)]
+    product = builder.fmul(wide[0], wide[1])
+    if not chain.fused:
+        product = _nearest(chain, product)
+    return builder.fptrunc(_nearest(chain, _sum_to_odd(builder, wide[2], product)), VF)
+
+
+def _sum_to_odd(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+    """The sum, rounded to odd: its error by TwoSum decides the last bit."""
+    total = builder.fadd(a, b)
+    part = builder.fsub(total, a)
+    error = builder.fadd(builder.fsub(a, builder.fsub(total, part)), builder.fsub(b, part))
+    bits = bits_of(builder, total)
+    kind = bits.type
+    inexact = builder.fcmp_ordered("!=", error, filled(a.type, 0.0))
+    even = builder.icmp_unsigned("==", builder.and_(bits, filled(kind, 1)), filled(kind, 0))
+    differ = builder.xor(bits_of(builder, error), bits)
+    outward = builder.icmp_signed(">=", differ, filled(kind, 0))
+    step = builder.select(outward, filled(kind, 1), filled(kind, -1))
+    chosen = builder.select(builder.and_(inexact, even), builder.add(bits, step), bits)
+    return builder.bitcast(chosen, a.type)
+
+
+def _nearest(chain: _Chain, value: Any) -> Any:
+    """Binary64 numbers rounded to the nearest of the format, in binary64."""
+    builder = chain.builder
+    bits = bits_of(builder, value)
+    sign = builder.and_(bits, filled(V64, SIGN64))
+    power = builder.bitcast(builder.and_(bits, filled(V64, EXPONENT64)), VD)
+    least = chain.parameter(H_LEAST64, F64)
+    scale = builder.select(builder.fcmp_ordered(">", power, least), power, least)
+    magic = builder.fmul(scale, chain.parameter(H_MAGIC64, F64))
+    size = builder.bitcast(builder.xor(bits, sign), VD)
+    rounded = builder.fsub(builder.fadd(size, magic), magic)
+    beyond = builder.fcmp_ordered(">", rounded, chain.parameter(H_MAX, F64))
+    rounded = builder.select(beyond, chain.parameter(H_BEYOND, F64), rounded)
+    signed = builder.bitcast(builder.or_(bits_of(builder, rounded), sign), VD)
+    finite = builder.fcmp_ordered("<", size, filled(VD, float("inf")))
+    return builder.select(finite, signed, value)
+
+
+def _intrinsic(emit: Any, **how: bool) -> Any:
+    @intrinsic
+    def tile(typing_context: Any, a: Any, b: Any, c: Any, n: Any, params: Any) -> Any:
+        """Add n >= 1 products to each sum of a tile; all but n are addresses."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            emit(builder, arguments, **how)
+            return context.get_dummy_value()
+
+        return types.void(*[types.uint64] * 3, types.int64, types.uint64), generate
+
+    return tile
+
+
+fused32 = _intrinsic(emit_plain, fused=True, wide=False)
+fused64 = _intrinsic(emit_plain, fused=True, wide=True)
+separate32 = _intrinsic(emit_plain, fused=False, wide=False)
+separate64 = _intrinsic(emit_plain, fused=False, wide=True)
+quick_bounded = _intrinsic(emit_quick, bounded=True)
+quick_checked = _intrinsic(emit_quick, bounded=False)
+careful_fused = _intrinsic(emit_careful, fused=True)
+careful_separate = _intrinsic(emit_careful, fused=False)

@@ -1,0 +1,111 @@
+"""Pieces of vector code that the tiles of the CPU back end are made of.
+
+Sixteen lanes a vector, in LLVM's portable vector instructions; LLVM maps them onto what the
+processor has.
+"""
+
+# Code generation handles LLVM values, for which llvmlite ships no types.
+# pyright: basic
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils
+
+LANES = 16
+I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+F32, F64 = ir.FloatType(), ir.DoubleType()
+V16, V32, V64 = (ir.VectorType(kind, LANES) for kind in (I16, I32, I64))
+VF, VD = ir.VectorType(F32, LANES), ir.VectorType(F64, LANES)
+EXPONENT32, SIGN32 = 0x7F800000, 0x80000000
+EXPONENT64, SIGN64 = 0x7FF << 52, 1 << 63
+
+
+def index(value: int) -> ir.Constant:
+    """A 64-bit constant."""
+    return ir.Constant(I64, value)
+
+
+def filled(kind: ir.VectorType, value: float) -> ir.Constant:
+    """A vector of equal lanes."""
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def splat(builder: ir.IRBuilder, scalar: Any, lanes: int = LANES) -> Any:
+    """A vector with a scalar in all lanes."""
+    kind = ir.VectorType(scalar.type, lanes)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(I32, 0))
+    order = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
+    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), order)
+
+
+def fma(builder: ir.IRBuilder, x: Any, y: Any, z: Any) -> Any:
+    """The fused x y + z of vectors."""
+    short = {F32: "f32", F64: "f64"}[x.type.element]
+    kind = ir.FunctionType(x.type, [x.type] * 3)
+    name = f"llvm.fma.v{x.type.count}{short}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [x, y, z])
+
+
+def pointer(builder: ir.IRBuilder, address: Any, kind: ir.Type) -> Any:
+    """An address as a pointer."""
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+def load(builder: ir.IRBuilder, address: Any, kind: ir.Type, offset: Any) -> Any:
+    """The vector or scalar at an address plus an offset in bytes, of any alignment."""
+    offset = index(offset) if isinstance(offset, int) else offset
+    return builder.load(pointer(builder, builder.add(address, offset), kind), align=1)
+
+
+def store(builder: ir.IRBuilder, value: Any, address: Any, offset: int) -> None:
+    """Write a vector at an address plus an offset in bytes."""
+    at = pointer(builder, builder.add(address, index(offset)), value.type)
+    builder.store(value, at, align=1)
+
+
+def choose(builder: ir.IRBuilder, relation: str, x: Any, y: Any) -> Any:
+    """The larger (">") or smaller ("<") of signed integers, lane by lane."""
+    return builder.select(builder.icmp_signed(relation, x, y), x, y)
+
+
+def bits_of(builder: ir.IRBuilder, x: Any) -> Any:
+    """The pattern of floats."""
+    return builder.bitcast(x, V64 if x.type.element == F64 else V32)
+
+
+def any_lane(builder: ir.IRBuilder, mask: Any) -> Any:
+    """Whether a mask holds for any lane."""
+    word = builder.bitcast(mask, ir.IntType(mask.type.count))
+    return builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0))
+
+
+class Loop:
+    """A counted loop with accumulators, n >= 1 turns."""
+
+    def __init__(self, builder: ir.IRBuilder, n: Any, start: list[Any]) -> None:
+        """Open the body; `index` and `state` are its variables."""
+        self._builder, self._n = builder, n
+        entry = builder.block
+        self._body = builder.append_basic_block("loop")
+        self._done = builder.append_basic_block("done")
+        builder.branch(self._body)
+        builder.position_at_end(self._body)
+        self.index = builder.phi(I64)
+        self.index.add_incoming(index(0), entry)
+        self.state = [builder.phi(value.type) for value in start]
+        for phi, value in zip(self.state, start, strict=True):
+            phi.add_incoming(value, entry)
+
+    def close(self, new: list[Any]) -> list[Any]:
+        """End the body with the accumulators' new values; return their last ones."""
+        builder = self._builder
+        following = builder.add(self.index, index(1))
+        self.index.add_incoming(following, builder.block)
+        for phi, value in zip(self.state, new, strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.cbranch(builder.icmp_signed("<", following, self._n), self._body, self._done)
+        builder.position_at_end(self._done)
+        return new

@@ -1,0 +1,72 @@
+"""Machine code of the products, compiled on first use and cached on disk.
+
+As in the other kernels, a checksum of all sources is bound to every function as a free variable and
+so becomes a part of the cache's key: a new version of the package never meets old machine code.
+"""
+
+# Compiled functions carry no types.
+# pyright: basic
+
+from __future__ import annotations
+
+import functools
+import types as python_types
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba as nb
+from numba import types
+
+from deephochuli.kernels import _cpu_memory as memory
+from deephochuli.kernels.products import _cpu_tiles as tiles
+from deephochuli.kernels.products import _cpu_work as parts
+
+_u64, _i64 = types.uint64, types.int64
+_compiled: list[Any] = []
+_CHAIN = types.void(_u64, _u64, _u64, _i64, _u64)
+_BLOCKS = _i64(*[_u64] * 5, _i64, _i64, _u64)
+_CHAINS = ("fused32", "fused64", "separate32", "separate64")
+_NARROW = ("quick_bounded", "quick_checked", "careful_separate")
+_ALIGNED = ("truncated0", "truncated1", "truncated2")
+_NEAREST = ("nearest0", "nearest1", "nearest2", "shortened")
+
+# Function, and its C signature: unsigned arguments where addresses are meant, signed for counts.
+_FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
+    "work": (parts.work, types.void(_u64)),
+    "exponents32": (parts.exponents32, types.void(_u64, _u64, _i64, _i64, _i64, _i64)),
+    **{name: (getattr(tiles, name), _CHAIN) for name in (*_CHAINS, *_NARROW)},
+    **{name: (getattr(tiles, name), _BLOCKS) for name in (*_ALIGNED, *_NEAREST)},
+}
+
+
+@functools.cache
+def _fingerprint() -> int:
+    """Checksum of the sources that make up the machine code."""
+    paths = [*Path(__file__).parent.glob("_cpu_*.py"), Path(str(memory.__file__))]
+    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(paths)))
+
+
+def _stamped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function with the checksum as a free variable, which it does not use."""
+    return python_types.FunctionType(
+        function.__code__.replace(co_freevars=("fingerprint",)),
+        function.__globals__,
+        function.__name__,
+        None,
+        (python_types.CellType(_fingerprint()),),
+    )
+
+
+@functools.cache
+def address_of(name: str) -> int:
+    """Address of a C function, compiled or loaded from the cache when first asked for."""
+    function, signature = _FUNCTIONS[name]
+    stamped = _stamped(function)
+    try:
+        compiled = nb.cfunc(signature, cache=True, error_model="numpy")(stamped)
+    except RuntimeError:  # there is no folder that the cache could be written to
+        compiled = nb.cfunc(signature, error_model="numpy")(stamped)
+    _compiled.append(compiled)  # keeps the machine code in memory
+    return compiled.address

@@ -1,0 +1,182 @@
+"""Plans as the tables that compiled code reads, and which tile function serves them."""
+
+# Tables hold integers and numbers mixed; numpy's views carry no types.
+# pyright: basic
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deephochuli.formats import BINARY32, BINARY64, Format, Overflow, Rounding
+from deephochuli.kernels.products import _cpu_blocks as blocks
+from deephochuli.kernels.products import _cpu_chains as chains
+from deephochuli.kernels.products import _cpu_scalar as scalar
+from deephochuli.kernels.products import _cpu_work as parts
+from deephochuli.kernels.products._plan import ProductPlan
+
+Table = Any
+_KINDS = {"chain": scalar.CHAIN, "aligned": scalar.ALIGNED, "exact": scalar.EXACT}
+_ORDERS = {
+    "sequential": scalar.SEQUENTIAL,
+    "pairwise": scalar.PAIRWISE,
+    "interleaved": scalar.INTERLEAVED,
+}
+_MODES = {
+    Rounding.NEAREST_EVEN: scalar.EVEN,
+    Rounding.NEAREST_AWAY: scalar.AWAY,
+    Rounding.TOWARD_ZERO: scalar.ZERO,
+    Rounding.UP: scalar.UP,
+    Rounding.DOWN: scalar.DOWN,
+    Rounding.ODD: scalar.ODD,
+}
+_BEYOND = {Overflow.INFINITY: np.inf, Overflow.NAN: np.nan}
+# A quick chain needs some bits between its precision and that of binary32.
+_WIDEST_QUICK = 20
+
+
+class Way(NamedTuple):
+    """How tiles are formed: loop, function, its table, and what operands are scaled by."""
+
+    loop: int
+    function: str = ""
+    table: Table = None
+    scale: float = 1.0
+
+
+_ONE_BY_ONE = Way(parts.ONE_BY_ONE)
+
+
+@functools.lru_cache(maxsize=256)
+def scalar_table(plan: ProductPlan) -> Table:
+    """The parameters of single outputs."""
+    table = _format_table(plan.format, plan.rounding, aligned=plan.kind == "aligned")
+    inputs = plan.inputs or BINARY64
+    table[scalar.S_KIND] = _KINDS[plan.kind]
+    table[scalar.S_ORDER] = _ORDERS[plan.order]
+    table[scalar.S_FUSED] = plan.fused and plan.order != "pairwise"
+    table[scalar.S_FLUSH] = plan.flush
+    table[scalar.S_BLOCK] = plan.block or 1 << 40
+    table[scalar.S_INPUTS_EMIN] = inputs.emin
+    table[scalar.S_FRACTION] = plan.fraction_bits
+    table[scalar.S_FLOORS] = plan.floors
+    table[scalar.S_ZERO] = scalar.NONE if plan.zero_exponent is None else plan.zero_exponent
+    table[scalar.S_LATE] = plan.late_bits or 0
+    table[scalar.S_SPLIT] = plan.split
+    return table
+
+
+@functools.lru_cache(maxsize=64)
+def outer_table(plan: ProductPlan) -> Table:
+    """The parameters of the second level."""
+    table = _format_table(plan.outer or BINARY32, Rounding.NEAREST_EVEN, aligned=False)
+    table[scalar.S_FLUSH] = plan.flush
+    return table
+
+
+def _format_table(fmt: Format, rounding: Rounding, *, aligned: bool) -> Table:
+    table = np.zeros(scalar.S_SLOTS, np.int64)
+    numbers = table.view(np.float64)
+    table[scalar.S_WIDE] = fmt == BINARY64 and not aligned
+    table[scalar.S_PRECISION], table[scalar.S_EMIN] = fmt.precision, fmt.emin
+    table[scalar.S_MODE] = _MODES[rounding]
+    table[scalar.S_STAYS] = not aligned
+    beyond = np.inf if aligned else _BEYOND.get(fmt.overflow, fmt.max_finite)
+    numbers[scalar.S_MAX], numbers[scalar.S_BEYOND] = fmt.max_finite, beyond
+    keeps = fmt.has_infinities and fmt.overflow is not Overflow.SATURATE
+    numbers[scalar.S_INFINITY] = np.inf if keeps else beyond
+    return table
+
+
+def way_of(plan: ProductPlan, largest: float) -> Way:
+    """How tiles of a plan are formed.
+
+    Args:
+        plan: What to form.
+        largest: A bound of all partial sums; inf where it is not known.
+    """
+    if plan.flush or plan.kind == "exact" or plan.order != "sequential":
+        return _ONE_BY_ONE
+    if plan.kind == "aligned":
+        return _blocks(plan)
+    nearest = plan.rounding is Rounding.NEAREST_EVEN
+    if plan.format in (BINARY32, BINARY64) and nearest:
+        if plan.format == BINARY32 and plan.dtype.itemsize == 8:
+            return _ONE_BY_ONE
+        name = ("fused" if plan.fused else "separate") + str(plan.format.bits)
+        return Way(parts.CHAINS, name, _no_parameters())
+    if not nearest or plan.format.precision > _WIDEST_QUICK or plan.dtype.itemsize == 8:
+        return _ONE_BY_ONE
+    return _narrow(plan, largest)
+
+
+@functools.cache
+def _no_parameters() -> Table:
+    return np.zeros(1, np.int64)
+
+
+def _narrow(plan: ProductPlan, largest: float) -> Way:
+    """A chain in a format of few bits."""
+    fmt, inputs = plan.format, plan.inputs or BINARY32
+    if not plan.fused:
+        return Way(parts.CHAINS, "careful_separate", _chain_table(fmt, 0))
+    scale = 1 - fmt.emin
+    fits = fmt.emax + scale <= 100 and inputs.emax + scale <= 120 and 2 * inputs.precision <= 24
+    exact = inputs.emin - inputs.precision + fmt.emin >= -100
+    if fits and exact and largest < fmt.max_finite / 2:
+        return Way(parts.CHAINS, "quick_bounded", _chain_table(fmt, scale), 2.0**scale)
+    return Way(parts.CHAINS, "quick_checked", _chain_table(fmt, 0))
+
+
+@functools.lru_cache(maxsize=64)
+def _chain_table(fmt: Format, scale: int) -> Table:
+    table = np.zeros(chains.H_SLOTS, np.int64)
+    numbers, p = table.view(np.float64), fmt.precision
+    table[chains.H_LOW_BITS] = (1 << (24 - p)) - 1
+    _put32(table, chains.H_HALF, 2.0**-p)
+    table[chains.H_LEAST] = (fmt.emin + scale + 127) << 23
+    table[chains.H_SPAN] = (fmt.emax - fmt.emin) << 23
+    numbers[chains.H_MAGIC64] = 1.5 * 2.0 ** (53 - p)
+    numbers[chains.H_LEAST64] = 2.0 ** (fmt.emin + scale)
+    numbers[chains.H_MAX] = fmt.max_finite * 2.0**scale
+    beyond = _BEYOND.get(fmt.overflow, fmt.max_finite)
+    numbers[chains.H_BEYOND] = beyond * 2.0**scale
+    return table
+
+
+def _put32(table: Table, slot: int, value: float) -> None:
+    table[slot : slot + 1].view(np.float32)[0] = value
+
+
+def _blocks(plan: ProductPlan) -> Way:
+    """An aligned sum: the function depends on how many bits its sums can have."""
+    fmt, inputs, block = plan.format, plan.inputs or BINARY32, plan.block or 1
+    cuts = plan.rounding is Rounding.TOWARD_ZERO
+    nearest = plan.rounding is Rounding.NEAREST_EVEN and fmt.precision <= 16
+    if plan.late_bits or plan.floors or 2 * inputs.precision > 24 or not (cuts or nearest):
+        return _ONE_BY_ONE
+    products = block * (2.0 - 2.0 ** (1 - inputs.precision)) ** 2 * 2.0**plan.fraction_bits
+    total = products + 2.0 ** (plan.fraction_bits + 1)
+    table = _block_table(plan)
+    if cuts and fmt.precision < BINARY32.precision:
+        return Way(parts.BLOCKS, "shortened", table) if total < 2**24 else _ONE_BY_ONE
+    n_parts = 0 if total < 2**31 else 1 if products < 2**31 else 2
+    if products >= 2**32 or block % max(n_parts, 1):
+        return _ONE_BY_ONE
+    return Way(parts.BLOCKS, ("truncated" if cuts else "nearest") + str(n_parts), table)
+
+
+@functools.lru_cache(maxsize=64)
+def _block_table(plan: ProductPlan) -> Table:
+    table, fmt = np.zeros(blocks.G_SLOTS, np.int64), plan.format
+    floor = blocks.OF_ZERO if plan.zero_exponent is None else plan.zero_exponent
+    table[blocks.G_FLOOR] = max(floor + blocks.BIAS, -8000)
+    table[blocks.G_SCALE] = plan.fraction_bits + 254
+    table[blocks.G_CUT] = 0xFFFFFFFF & -(1 << (24 - fmt.precision))
+    table[blocks.G_LEAST] = fmt.emin + blocks.BIAS
+    _put32(table, blocks.G_POWER, 2.0**fmt.emin)
+    _put32(table, blocks.G_MAGIC, 1.5 * 2.0 ** (24 - fmt.precision))
+    _put32(table, blocks.G_MAX, fmt.max_finite)
+    return table

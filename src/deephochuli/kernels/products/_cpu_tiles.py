@@ -1,0 +1,79 @@
+"""The tile functions by name; each is compiled by itself when a plan first needs it."""
+
+# Compiled functions get their types from their callers; the type checker cannot follow.
+# pyright: basic
+
+from __future__ import annotations
+
+from deephochuli.kernels.products import _cpu_blocks as blocks
+from deephochuli.kernels.products import _cpu_chains as chains
+
+
+def fused32(a, b, c, n, params):
+    """FMA chains in binary32."""
+    chains.fused32(a, b, c, n, params)
+
+
+def fused64(a, b, c, n, params):
+    """FMA chains in binary64."""
+    chains.fused64(a, b, c, n, params)
+
+
+def separate32(a, b, c, n, params):
+    """Chains of rounded products in binary32."""
+    chains.separate32(a, b, c, n, params)
+
+
+def separate64(a, b, c, n, params):
+    """Chains of rounded products in binary64."""
+    chains.separate64(a, b, c, n, params)
+
+
+def quick_bounded(a, b, c, n, params):
+    """FMA chains in a narrow format that cannot overflow."""
+    chains.quick_bounded(a, b, c, n, params)
+
+
+def quick_checked(a, b, c, n, params):
+    """FMA chains in a narrow format."""
+    chains.quick_checked(a, b, c, n, params)
+
+
+def careful_separate(a, b, c, n, params):
+    """Chains of rounded products in a narrow format."""
+    chains.careful_separate(a, b, c, n, params)
+
+
+def truncated0(a, ea, b, eb, c, n, size, params):
+    """Blocks cut to binary32; everything fits into 32 bits."""
+    return blocks.truncated0(a, ea, b, eb, c, n, size, params)
+
+
+def truncated1(a, ea, b, eb, c, n, size, params):
+    """Blocks cut to binary32; the products fit into 32 bits."""
+    return blocks.truncated1(a, ea, b, eb, c, n, size, params)
+
+
+def truncated2(a, ea, b, eb, c, n, size, params):
+    """Blocks cut to binary32; half of the products fit into 32 bits."""
+    return blocks.truncated2(a, ea, b, eb, c, n, size, params)
+
+
+def nearest0(a, ea, b, eb, c, n, size, params):
+    """Blocks rounded to nearest; everything fits into 32 bits."""
+    return blocks.nearest0(a, ea, b, eb, c, n, size, params)
+
+
+def nearest1(a, ea, b, eb, c, n, size, params):
+    """Blocks rounded to nearest; the products fit into 32 bits."""
+    return blocks.nearest1(a, ea, b, eb, c, n, size, params)
+
+
+def nearest2(a, ea, b, eb, c, n, size, params):
+    """Blocks rounded to nearest; half of the products fit into 32 bits."""
+    return blocks.nearest2(a, ea, b, eb, c, n, size, params)
+
+
+def shortened(a, ea, b, eb, c, n, size, params):
+    """Blocks cut to a narrow format; everything fits into 24 bits."""
+    return blocks.shortened(a, ea, b, eb, c, n, size, params)

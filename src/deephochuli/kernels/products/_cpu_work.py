@@ -1,0 +1,330 @@
+"""What one thread of the CPU back end does: form tiles of the result until there are none left.
+
+A task is one panel of 32 columns of one matrix and some rows. Operands are packed: A in tiles of 4
+rows, B in panels, each k after k, filled up with zeros. Which thread does a task changes nothing.
+"""
+
+# Compiled functions get their types from their callers; the type checker cannot follow.
+# pyright: basic
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64, pi64
+from deephochuli.kernels.products import _cpu_blocks as blocks
+from deephochuli.kernels.products import _cpu_scalar as scalar
+from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
+from deephochuli.kernels.products._cpu_scalar import OPTIONS
+
+i64, u64, f32, f64, u32, u16 = np.int64, np.uint64, np.float32, np.float64, np.uint32, np.uint16
+
+# Row tiles in a task, and k that are done at a time, so that they stay in the nearest cache.
+GROUP, DEPTH = 16, 128
+TILE = ROWS * COLUMNS
+
+# Control block, uint64.
+(
+    C_SLOT,
+    C_NEXT,
+    C_TASKS,
+    C_WAY,
+    C_TILE_FUNCTION,
+    C_TILE_PARAMETERS,
+    C_A,
+    C_A_EXPONENTS,
+    C_B,
+    C_B_EXPONENTS,
+    C_START,
+    C_OUT,
+    C_M,
+    C_N,
+    C_K,
+    C_PADDED_K,
+    C_ROW_TILES,
+    C_GROUPS,
+    C_PANELS,
+    C_STARTS,
+    C_CHUNKS,
+    C_BLOCK,
+    C_PLAN,
+    C_OUTER,
+    C_WIDE,
+    C_SCALE,
+    C_UNSCALE,
+    C_SCRATCH,
+    C_SCRATCH_SIZE,
+    C_SAVE,
+    C_RESTORE,
+    C_DEFAULT,
+    C_SLOTS,
+) = range(33)
+ONE_BY_ONE, CHAINS, BLOCKS = range(3)
+
+# Scratch of a thread: totals and partial sums of a task, one row of A and one column of B in
+# binary64, what a single output needs, and the processor's floating-point state.
+STATE_BYTES = 1024
+TILES_BYTES = 8 * GROUP * TILE
+FIXED_BYTES = 2 * TILES_BYTES + scalar.SCRATCH_BYTES + STATE_BYTES
+
+
+def scratch_bytes(padded_k: int) -> int:
+    """What a thread needs for some k."""
+    return FIXED_BYTES + 2 * 8 * padded_k
+
+
+def _function(n_arguments: int, *, returns: bool) -> Any:
+    integer = ir.IntType(64)
+    kind = ir.FunctionType(integer if returns else ir.VoidType(), [integer] * n_arguments)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, *rest = arguments
+        value = builder.call(builder.inttoptr(address, kind.as_pointer()), rest)
+        return value if returns else context.get_dummy_value()
+
+    result = types.int64 if returns else types.void
+    return result(*[types.uint64] * (n_arguments + 1)), generate
+
+
+@intrinsic
+def call1(typing_context: Any, f: Any, a: Any) -> Any:
+    """Call ``int64 f(a)``."""
+    return _function(1, returns=True)
+
+
+@intrinsic
+def call_chain(typing_context: Any, f: Any, a: Any, b: Any, c: Any, n: Any, p: Any) -> Any:
+    """Call ``void f(a, b, c, n, p)``."""
+    return _function(5, returns=False)
+
+
+@intrinsic
+def call_blocks(
+    typing_context: Any,
+    f: Any,
+    a: Any,
+    ea: Any,
+    b: Any,
+    eb: Any,
+    c: Any,
+    n: Any,
+    size: Any,
+    p: Any,
+) -> Any:
+    """Call ``int64 f(a, ea, b, eb, c, n, size, p)``."""
+    return _function(8, returns=True)
+
+
+@nb.njit(**OPTIONS)
+def read(at, wide, place):
+    """A number of the carrier as binary64."""
+    if wide != u64(0):
+        return pf64(at)[place]
+    return f64(u32(p32(at)[place]).view(f32))
+
+
+@nb.njit(**OPTIONS)
+def write(at, wide, place, value):
+    """A number of the carrier from binary64."""
+    if wide != u64(0):
+        pf64(at)[place] = value
+    else:
+        p32(at)[place] = f32(value).view(u32)
+
+
+@nb.njit(**OPTIONS)
+def place_of(control, batch, row, column):
+    """Where an output lies; negative beyond the edges."""
+    if row >= i64(control[C_M]) or column >= i64(control[C_N]):
+        return i64(-1)
+    return (batch * i64(control[C_M]) + row) * i64(control[C_N]) + column
+
+
+@nb.njit(**OPTIONS)
+def begin(control, batch, group, panel, n_tiles, totals):
+    """Set the totals of a task to their initial values."""
+    start, wide = control[C_START], control[C_WIDE]
+    for i in range(n_tiles * TILE):
+        row = (group * GROUP + i // TILE) * ROWS + i % TILE // COLUMNS
+        at = place_of(control, batch, row, panel * COLUMNS + i % COLUMNS)
+        totals[i] = read(start, wide, at) if start != u64(0) and at >= 0 else 0.0
+
+
+@nb.njit(**OPTIONS)
+def finish(control, batch, group, panel, n_tiles, totals):
+    """Write the totals of a task."""
+    for i in range(n_tiles * TILE):
+        row = (group * GROUP + i // TILE) * ROWS + i % TILE // COLUMNS
+        at = place_of(control, batch, row, panel * COLUMNS + i % COLUMNS)
+        if at >= 0:
+            write(control[C_OUT], control[C_WIDE], at, totals[i])
+
+
+@nb.njit(**OPTIONS)
+def one_block(control, a_at, b_at, c_at, first, columns, rows):
+    """A block that a tile function left over, output by output."""
+    n = i64(control[C_BLOCK])
+    for r in range(ROWS):
+        for k in range(n):
+            rows[k] = f64(u32(p32(a_at)[(first + k) * ROWS + r]).view(f32))
+        for j in range(COLUMNS):
+            for k in range(n):
+                columns[k] = f64(u32(p32(b_at)[(first + k) * COLUMNS + j]).view(f32))
+            c = f64(u32(p32(c_at)[r * COLUMNS + j]).view(f32))
+            value = scalar.aligned_block(rows, columns, 0, n, c, control[C_PLAN])
+            p32(c_at)[r * COLUMNS + j] = f32(value).view(u32)
+
+
+@nb.njit(**OPTIONS)
+def join_blocks(control, a_at, ea_at, b_at, eb_at, c_at, k0, k1, columns, rows):
+    """All blocks from one k to another on one tile."""
+    block = i64(control[C_BLOCK])
+    n, done = (k1 - k0) // block, i64(0)
+    while done < n:
+        k = u64(k0 + done * block)
+        done += call_blocks(
+            control[C_TILE_FUNCTION],
+            a_at + k * u64(4 * ROWS),
+            ea_at + k * u64(4 * ROWS),
+            b_at + k * u64(4 * COLUMNS),
+            eb_at + k * u64(2 * COLUMNS),
+            c_at,
+            u64(n - done),
+            u64(block),
+            control[C_TILE_PARAMETERS],
+        )
+        if done < n:
+            one_block(control, a_at, b_at, c_at, k0 + done * block, columns, rows)
+            done += 1
+
+
+@nb.njit(**OPTIONS)
+def by_tiles(control, a_at, ea_at, b_at, eb_at, parts_at, n_tiles, k0, k1, columns, rows):
+    """Partial sums of a task, tile by tile, a piece of k at a time."""
+    padded, size = control[C_PADDED_K], u64(8) if control[C_WIDE] != u64(0) else u64(4)
+    depth = i64(control[C_BLOCK]) if control[C_WAY] == u64(BLOCKS) else i64(1)
+    depth *= max(i64(1), i64(DEPTH) // depth)
+    for first in range(k0, k1, depth):
+        stop = min(first + depth, k1)
+        for t in range(n_tiles):
+            tile_a = a_at + u64(t) * padded * size * u64(ROWS)
+            c_at = parts_at + u64(t) * u64(TILE) * size
+            if control[C_WAY] == u64(CHAINS):
+                call_chain(
+                    control[C_TILE_FUNCTION],
+                    tile_a + u64(first) * size * u64(ROWS),
+                    b_at + u64(first) * size * u64(COLUMNS),
+                    c_at,
+                    u64(stop - first),
+                    control[C_TILE_PARAMETERS],
+                )
+            else:
+                tile_ea = ea_at + u64(t) * padded * u64(4 * ROWS)
+                join_blocks(control, tile_a, tile_ea, b_at, eb_at, c_at, first, stop, columns, rows)
+
+
+@nb.njit(**OPTIONS)
+def one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1, spare):
+    """Partial sums of a task, output by output."""
+    wide, padded, n = control[C_WIDE], control[C_PADDED_K], k1 - k0
+    size = u64(8) if wide != u64(0) else u64(4)
+    columns_at = spare + u64(scalar.SCRATCH_BYTES)
+    rows_at = columns_at + u64(8) * padded
+    columns, rows = pf64(columns_at), pf64(rows_at)
+    has_start = control[C_START] != u64(0) and control[C_OUTER] == u64(0)
+    for j in range(n_columns):
+        for k in range(n):
+            columns[k] = read(b_at, wide, (k0 + k) * COLUMNS + j)
+        for row in range(n_rows):
+            tile_a = a_at + u64(row // ROWS) * padded * size * u64(ROWS)
+            for k in range(n):
+                rows[k] = read(tile_a, wide, (k0 + k) * ROWS + row % ROWS)
+            at = row // ROWS * TILE + row % ROWS * COLUMNS + j
+            start = read(parts_at, wide, at)
+            value = scalar.partial_sum(rows, columns, n, start, has_start, spare, control[C_PLAN])
+            write(parts_at, wide, at, value)
+
+
+@nb.njit(**OPTIONS)
+def join(control, totals, parts_at, n, has_outer):
+    """Add partial sums to the totals, or replace these where there is one chunk only."""
+    wide, unscale = control[C_WIDE], u64(control[C_UNSCALE]).view(f64)
+    for i in range(n):
+        part = read(parts_at, wide, i) * unscale
+        totals[i] = scalar.add(totals[i], part, control[C_OUTER]) if has_outer else part
+
+
+@nb.njit(**OPTIONS)
+def do_task(control, task, scratch):
+    """Form one part of the result."""
+    panels, groups = i64(control[C_PANELS]), i64(control[C_GROUPS])
+    panel, rest = task % panels, task // panels
+    group, batch = rest % groups, rest // groups
+    n_tiles = min(i64(GROUP), i64(control[C_ROW_TILES]) - group * GROUP)
+    size = u64(8) if control[C_WIDE] != u64(0) else u64(4)
+    row_tile = u64(batch) * control[C_ROW_TILES] + u64(group * GROUP)
+    of_panel = u64(batch) * control[C_PANELS] + u64(panel)
+    padded = control[C_PADDED_K]
+    a_at = control[C_A] + row_tile * padded * size * u64(ROWS)
+    ea_at = control[C_A_EXPONENTS] + row_tile * padded * u64(4 * ROWS)
+    b_at = control[C_B] + of_panel * padded * size * u64(COLUMNS)
+    eb_at = control[C_B_EXPONENTS] + of_panel * padded * u64(2 * COLUMNS)
+    totals, parts_at = pf64(scratch), scratch + u64(TILES_BYTES)
+    spare = scratch + u64(2 * TILES_BYTES)
+    columns_at = spare + u64(scalar.SCRATCH_BYTES)
+    columns, rows = pf64(columns_at), pf64(columns_at + u64(8) * padded)
+    begin(control, batch, group, panel, n_tiles, totals)
+    has_outer, scale = control[C_OUTER] != u64(0), u64(control[C_SCALE]).view(f64)
+    n_rows = min(n_tiles * ROWS, i64(control[C_M]) - group * GROUP * ROWS)
+    n_columns = min(i64(COLUMNS), i64(control[C_N]) - panel * COLUMNS)
+    starts = pi64(control[C_STARTS])
+    for chunk in range(i64(control[C_CHUNKS])):
+        for i in range(n_tiles * TILE):
+            write(parts_at, control[C_WIDE], i, 0.0 if has_outer else totals[i] * scale)
+        k0, k1 = starts[chunk], starts[chunk + 1]
+        if control[C_WAY] == u64(ONE_BY_ONE):
+            one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1, spare)
+        else:
+            by_tiles(control, a_at, ea_at, b_at, eb_at, parts_at, n_tiles, k0, k1, columns, rows)
+        join(control, totals, parts_at, n_tiles * TILE, has_outer)
+    finish(control, batch, group, panel, n_tiles, totals)
+
+
+def work(control_at):
+    """Do tasks until there are none left, in the default floating-point environment."""
+    control = p64(control_at)
+    slot = fetch_add(control_at)
+    scratch = control[C_SCRATCH] + u64(slot) * control[C_SCRATCH_SIZE]
+    state = scratch + control[C_SCRATCH_SIZE] - u64(STATE_BYTES)
+    if control[C_SAVE] != u64(0):
+        call1(control[C_SAVE], state)
+        call1(control[C_RESTORE], control[C_DEFAULT])
+    while True:
+        task = fetch_add(control_at + u64(8 * C_NEXT))
+        if task >= i64(control[C_TASKS]):
+            break
+        do_task(control, task, scratch)
+    if control[C_SAVE] != u64(0):
+        call1(control[C_RESTORE], state)
+
+
+def exponents32(source_at, target_at, n, emin, bias, doubled):
+    """Exponents of binary32 numbers as aligned sums count them, 16 bits each, or twice that."""
+    source, narrow, wide = p32(source_at), p16(target_at), p32(target_at)
+    for i in range(n):
+        magnitude = u32(source[i] & u32(0x7FFFFFFF))
+        field = i64(magnitude >> u32(23)) - 127
+        e = max(field, emin)
+        e = i64(blocks.OF_SPECIAL) if field == 128 else e
+        e = i64(blocks.OF_ZERO) if magnitude == u32(0) else e
+        word = u32((e + bias) & 0xFFFF)
+        if doubled:
+            wide[i] = word | (word << u32(16))
+        else:
+            narrow[i] = u16(word)
