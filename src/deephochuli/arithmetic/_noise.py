@@ -126,7 +126,7 @@ class NoiseSource:
         """
         bits = x.view(_BIT_TYPES[x.dtype])
         size = math.ldexp(1.0, _PRECISION[x.dtype] + 1 - self._bits(x.dtype))
-        significand = torch.frexp(x).mantissa.to(_random_dtype(x)).abs_()  # in [1/2, 1)
+        significand = torch.frexp(x)[0].to(_random_dtype(x)).abs_()  # in [1/2, 1)
         steps = self._uniform(x).mul_(significand).mul_(size)
         steps = steps.add_(self._uniform(x)).add_(0.5).floor_()
         # Below a power of two the gaps are half as large.

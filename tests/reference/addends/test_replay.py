@@ -5,7 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
+from deephochuli.arithmetic import get_arithmetic, matmul
 from deephochuli.errors import ArithmeticSpecError
 from deephochuli.formats import (
     BFLOAT16,
@@ -216,3 +218,43 @@ def test_addends_that_are_no_finite_matrices_are_refused():
         Addends([[1.0, math.inf]])
     with pytest.raises(ArithmeticSpecError, match="expected equal matrices"):
         Addends([[1.0, 2.0]], [[1.0]])
+
+
+TENSOR_CORES = ["v100-fp16", "a100-tf32", "h100-fp16", "h100-fp8", "h100-fp8-promoted", "ada-fp8"]
+
+
+@pytest.mark.parametrize("name", TENSOR_CORES)
+def test_sums_of_tensor_cores_are_those_of_the_emulated_products(name):
+    arithmetic = get_arithmetic(name)
+    sums, inputs = arithmetic.sums, arithmetic.inputs
+    a, b = factors(inputs, 24, 300, seed=7)
+    expected = [
+        matmul(torch.tensor(x[None]).float(), torch.tensor(y[:, None]).float(), arithmetic)
+        for x, y in zip(a, b, strict=True)
+    ]
+    replay = Addends(a, b).replay_aligned(
+        sums.format,
+        inputs=inputs,
+        block=sums.block,
+        fraction_bits=sums.fraction_bits,
+        rounding=sums.rounding,
+        alignment=sums.alignment,
+        zero_exponent=sums.zero_exponent,
+        chunk=sums.chunk,
+        outer=sums.outer,
+    )
+    assert replay.result.tolist() == [each.item() for each in expected]
+    assert (replay.n_absorbed <= replay.n_additions).all()
+    assert (replay.lost <= replay.mass * 24).all()
+
+
+def test_a_term_of_which_nothing_is_left_is_absorbed():
+    """Blocks of 4, 10 bits: 2^-10 stays, 2^-11 is cut off, and so is a running sum too small."""
+    a = [[1.0, 2.0**-10, -(2.0**-11), 0.0, 2.0**12, 0.0, 0.0, 0.0]]
+    replay = Addends(a, np.ones((1, 8))).replay_aligned(
+        BINARY32, inputs=BINARY16, block=4, fraction_bits=10
+    )
+    assert replay.n_additions[0] == 3  # three terms, then two
+    assert replay.n_absorbed[0] == 2
+    assert replay.lost[0] == 2.0**-11 + 1 + 2.0**-10
+    assert replay.result[0] == 4096

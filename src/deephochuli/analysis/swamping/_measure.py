@@ -74,9 +74,8 @@ def measured(
         if not all(np.isfinite(each).all() for each in factors if each is not None):
             return []  # an overflow before this sum: nothing here is rounding of sums
         for way, fmt, tally in zip(ways, formats, tallies, strict=True):
-            a, b = factors
-            addends = Addends(way.operand(a), None if b is None else way.operand(b))
-            tally.add(addends, _replayed(addends, way, fmt))
+            addends, replay = way.replayed(*factors, fmt)
+            tally.add(addends, replay)
             shown = addends.values() if shown is None else shown
     return [
         _row(reduction, index, names, way, fmt, tally, shown, confidence)
@@ -86,12 +85,6 @@ def measured(
 
 def _wide(x: Tensor) -> Float64s:
     return x.double().cpu().numpy()
-
-
-def _replayed(addends: Addends, way: Way, fmt: Format) -> Replay:
-    return addends.replay(
-        fmt, order=way.order, block=way.block, fused=way.fused, rounding=way.rounding
-    )
 
 
 def _row(
@@ -108,7 +101,7 @@ def _row(
     mass, error, exact = tally.all("mass"), np.abs(tally.all("error")), tally.all("exact")
     wrong = wrong_bits(error, exact, fmt)
     growth: tuple[tuple[int, float], ...] = ()
-    if way.order == "sequential" and shown is not None:
+    if way.order == "sequential" and shown is not None and reduction.n_addends > 2:
         growth = predicted_shares(shown, fmt)
     return SumRow(
         layer=layer,

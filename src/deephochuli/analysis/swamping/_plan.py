@@ -20,7 +20,7 @@ from deephochuli.formats import (
     get_format,
     round_array,
 )
-from deephochuli.kernels.addends import ORDERS
+from deephochuli.kernels.addends import ORDERS, Addends, Replay
 
 Float64s = npt.NDArray[np.float64]
 BLOCK = 32
@@ -38,6 +38,7 @@ class Way:
         fused: Whether products are added without being rounded before.
         inputs: Format that operands are rounded to; None: they stay as they are.
         input_rounding: How they are.
+        aligned: How tensor cores sum products; other sums are then sequential.
     """
 
     order: str
@@ -47,6 +48,38 @@ class Way:
     fused: bool = False
     inputs: Format | None = None
     input_rounding: Rounding = Rounding.NEAREST_EVEN
+    aligned: Sums | None = None
+
+    def replayed(self, a: Float64s, b: Float64s | None, fmt: Format) -> tuple[Addends, Replay]:
+        """Replay sums of the products of two matrices, or of one matrix."""
+        addends = Addends(self.operand(a), None if b is None else self.operand(b))
+        if self.aligned is None or b is None:
+            made = addends.replay(
+                fmt,
+                order=self.addition_order,
+                block=self.block,
+                fused=self.fused,
+                rounding=self.rounding,
+            )
+            return addends, made
+        sums = self.aligned
+        made = addends.replay_aligned(
+            fmt,
+            inputs=self.inputs or BINARY32,
+            block=self.block,
+            fraction_bits=sums.fraction_bits or 0,
+            rounding=self.rounding,
+            alignment=sums.alignment,
+            zero_exponent=sums.zero_exponent,
+            chunk=sums.chunk,
+            outer=sums.outer,
+        )
+        return addends, made
+
+    @property
+    def addition_order(self) -> str:
+        """Order of sums that are no products."""
+        return "sequential" if self.aligned is not None else self.order
 
     def format_for(self, dtype: torch.dtype, is_stored: bool) -> Format:
         """Format of the partial sums of operands of a dtype."""
@@ -106,6 +139,11 @@ def _ways(
 
     if sums.kind is SumKind.NATIVE:
         return tuple(way(order, BLOCK, False) for order in orders or ORDERS)
+    if sums.kind is SumKind.ALIGNED and sums.late_bits is None and not sums.split:
+        rounding, fmt = Rounding(sums.rounding), sums.format
+        own = Rounding(arithmetic.input_rounding)
+        block = sums.block or 1
+        return (Way("aligned", block, fmt, rounding, False, inputs, own, aligned=sums),)
     _check(arithmetic.name, sums)
     order = Order(sums.order)
     fused = sums.fused and order is not Order.PAIRWISE
@@ -127,7 +165,7 @@ def _check(name: str, sums: Sums) -> None:
     if not is_plain:
         raise ArithmeticSpecError(
             f"The sums of {name!r} cannot be replayed addition by addition ({sums}): expected "
-            "native sums, or a sequential, pairwise or blocked chain. Tensor cores align and cut "
-            "their addends; take format=... with orders=... to bracket them, or compare the model "
-            "under this arithmetic as a whole."
+            "native sums, a sequential, pairwise or blocked chain, or sums that tensor cores align "
+            "at once. Take format=... with orders=... to bracket them, or compare the model under "
+            "this arithmetic as a whole."
         )

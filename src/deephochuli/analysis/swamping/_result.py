@@ -19,7 +19,8 @@ class SumRow:
         sum: "forward", "bias add", "weight gradient", "input gradient", "bias gradient", "mean",
             "variance", "residual add", "gradient joint", "sum", ...
         direction: "forward" or "backward".
-        order: Order of the replay.
+        order: Order of the replay; "aligned" for tensor cores, which cut all terms of a block at
+            one place: absorbed are those of which nothing is left.
         format: Format of the partial sums.
         n_addends: K, addends of one sum.
         n_sums: Sums in the operator.
@@ -35,7 +36,7 @@ class SumRow:
         n_underflowed: Addends that became zero when rounded to the format, before any addition.
         n_overflowed: Additions or addends beyond the largest number.
         growth: Pairs of K and the share of absorbed additions predicted for it, for sequential
-            sums; empty for the other orders.
+            sums of more than two addends; empty for others.
     """
 
     layer: str

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from deephochuli.errors import ArithmeticSpecError, near_matches
 from deephochuli.formats import BINARY64, Format, Overflow, Rounding
-from deephochuli.kernels.addends import _exact, _loops
+from deephochuli.kernels.addends import _exact, _loops, _tensor_cores
 
 Float64s = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -124,6 +124,60 @@ class Addends:
             _parameters(fmt, Rounding(rounding)),
             order == "pairwise",
             block if order == "blocked" else max(1, self.a.shape[1]),
+            counts,
+            values,
+        )
+        return _made(self, counts, values)
+
+    def replay_aligned(
+        self,
+        fmt: Format,
+        *,
+        inputs: Format,
+        block: int,
+        fraction_bits: int,
+        rounding: Rounding | str = Rounding.TOWARD_ZERO,
+        alignment: Rounding | str = Rounding.TOWARD_ZERO,
+        zero_exponent: int | None = None,
+        chunk: int | None = None,
+        outer: Format | None = None,
+    ) -> Replay:
+        """Form the sums as tensor cores do, and count the terms that alignment cuts off whole.
+
+        Args:
+            fmt: Format of the running sum.
+            inputs: Format of the factors; its smallest exponent is that of subnormal factors.
+            block: Products that are aligned, with the running sum, to the largest exponent.
+            fraction_bits: Bits that are kept below that exponent.
+            rounding: How the exact sum of what is left is rounded: "nearest-even", "toward-zero".
+            alignment: What becomes of cut bits, "toward-zero" or "down".
+            zero_exponent: Least exponent that terms are aligned to.
+            chunk: Products after which the running sum is added to one of format `outer`, rounded
+                to nearest, and starts again from zero.
+            outer: That format.
+
+        Raises:
+            ArithmeticSpecError: There are no factors, or the rounding cannot be replayed.
+
+        Numerics:
+            A term, product or running sum, counts as absorbed where none of its bits is left; n
+            terms that are not zero make n - 1 additions.
+        """
+        _check(fmt, "sequential", block, Rounding(rounding))
+        if self.b is None:
+            raise ArithmeticSpecError("Tensor cores sum products: give both factors.")
+        counts = np.zeros((len(self.a), _loops.N_COUNTS), np.int64)
+        values = np.zeros((len(self.a), _loops.N_VALUES))
+        least = -900 if zero_exponent is None else zero_exponent
+        floors = Rounding(alignment) is Rounding.DOWN
+        _tensor_cores.aligned_rows(
+            self.a,
+            self.b,
+            (inputs.emin, fraction_bits, least, floors),
+            block,
+            chunk or 0,
+            _parameters(fmt, Rounding(rounding)),
+            _parameters(outer or fmt, Rounding.NEAREST_EVEN),
             counts,
             values,
         )

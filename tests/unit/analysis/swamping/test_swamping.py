@@ -132,11 +132,26 @@ def test_an_arithmetic_decides_format_order_and_operands():
     with pytest.raises(ArithmeticSpecError, match="not both"):
         swamping(model, x, arithmetic="tf32", format="bf16")
     with pytest.raises(ArithmeticSpecError, match="cannot be replayed addition by addition"):
-        swamping(model, x, arithmetic="a100-tf32")
+        swamping(model, x, arithmetic="mi300-fp16")
     with pytest.raises(ArithmeticSpecError, match="Did you mean 'tf32'"):
         swamping(model, x, arithmetic="tf3")
     with pytest.raises(ArithmeticSpecError, match="Did you mean 'pairwise'"):
         swamping(model, x, orders=["pairwize"])
+
+
+def test_tensor_cores_lose_more_the_fewer_bits_they_keep():
+    x = torch.rand(16, 512, generator=torch.Generator().manual_seed(1))
+    model = nn.Linear(512, 32, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.rand(32, 512, generator=torch.Generator().manual_seed(2)) ** 8)
+    rows = {
+        name: only(swamping(model, x, arithmetic=name), sum="forward")
+        for name in ("h100-fp8", "h100-fp8-promoted", "h100-fp8-mma")
+    }
+    assert {row.order for row in rows.values()} == {"aligned"}
+    losses = [row.absorbed.value for row in rows.values()]
+    assert losses[0] > losses[1] > losses[2]
+    assert rows["h100-fp8"].bits_lost > 0
 
 
 def test_nothing_is_touched():
