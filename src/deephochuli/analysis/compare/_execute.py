@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -39,6 +39,7 @@ class Task:
         optimizer: An optimizer of the model, of which one step is compared; None for none.
         seed: Of all random numbers.
         max_bytes: Memory that one trace may take.
+        meter: Counts the executions.
     """
 
     model: nn.Module
@@ -47,6 +48,14 @@ class Task:
     optimizer: torch.optim.Optimizer | None = None
     seed: int = 0
     max_bytes: int = DEFAULT_BYTES
+    meter: Meter = field(default_factory=lambda: Meter())
+
+
+@dataclass(slots=True)
+class Meter:
+    """How many times a model was executed."""
+
+    n_runs: int = 0
 
 
 @dataclass(slots=True)
@@ -77,6 +86,7 @@ def execute(task: Task, executor: Executor) -> Trace:
     Raises:
         CompareError: The model cannot be copied, or the trace would need too much memory.
     """
+    task.meter.n_runs += 1
     trace = Trace(executor.name)
     patient = prepare(task, executor)
     parts = _parts_of(task.batch, executor.n_parts)
@@ -102,6 +112,7 @@ def replay(
     Returns:
         Gradients of the parameters, and what the optimizer makes of the *judged* gradients.
     """
+    task.meter.n_runs += 1
     made = Trace(reference.name)
     patient = prepare(task, reference)
     with _world(task, reference, patient.model):

@@ -102,6 +102,7 @@ def verdict(
     loss: Loss | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     samples: Sequence[str | Executor] = SAMPLES,
+    floor: Floor | None = None,
     threshold: float = THRESHOLD,
     seed: int = 0,
     max_bytes: int = DEFAULT_BYTES,
@@ -121,6 +122,7 @@ def verdict(
         loss: See `compare`.
         optimizer: See `compare`.
         samples: Sound executions that make the floor; "perturbed" is Monte Carlo arithmetic.
+        floor: A floor measured before for the same model and batch; None measures one.
         threshold: An error counts from this many times the floor on.
         seed: See `compare`.
         max_bytes: See `compare`.
@@ -138,14 +140,15 @@ def verdict(
     check_finite(free)
     trace = execute(task, executor)
     judgement = judge(task, trace, free, truth)
-    floor = measure_floor(task, free, truth, samples=samples)
+    if floor is None:
+        floor = measure_floor(task, free, truth, samples=samples)
     suspects = rank(judgement, floor, free, threshold)
-    n_runs = 3 + 2 * len(samples)
     if not suspects:
-        return Verdict("clean", None, None, (), floor, n_runs, executor.name)
+        return Verdict("clean", None, None, (), floor, task.meter.n_runs, executor.name)
     first = suspects[0]
     mechanism = explain(task, executor, trace, free, truth, first.call, first.direction, floor)
     kind = "rounding" if mechanism is not None and mechanism.is_rounding else "not rounding"
+    n_runs = task.meter.n_runs
     return Verdict(kind, first, mechanism, tuple(suspects), floor, n_runs, executor.name)
 
 
