@@ -66,8 +66,10 @@ def list_block_formats() -> tuple[BlockFormat, ...]:
 
 
 def is_block_format(name: object) -> TypeGuard[BlockFormat | str]:
-    """Whether this is a block format or the name of one."""
-    return isinstance(name, BlockFormat) or (isinstance(name, str) and _key(name) in _BY_NAME)
+    """Whether this is a block format or meant as the name of one, be it right or wrong."""
+    if isinstance(name, str):
+        return _key(name).startswith(("mxfp", "nvfp"))
+    return isinstance(name, BlockFormat)
 
 
 def get_block_format(name: str | BlockFormat) -> BlockFormat:

@@ -169,7 +169,7 @@ def test_a_key_is_a_seed_or_a_key():
     ("call", "error", "message"),
     [
         (lambda x: round_to(x, "fp17"), FormatError, "Did you mean 'fp16'"),
-        (lambda x: round_to(x, "mxfp9"), FormatError, "mxfp"),
+        (lambda x: round_to(x, "mxfp3"), ArithmeticSpecError, "Did you mean 'mxfp"),
         (lambda x: round_to(x, "fp64"), FormatError, "float32 tensor cannot hold .* float64 would"),
         (lambda x: round_to(x.half(), "bf16"), FormatError, "float16 tensor cannot hold"),
         (lambda x: round_to(x.int(), "bf16"), FormatError, "dtype int32.*x.float"),

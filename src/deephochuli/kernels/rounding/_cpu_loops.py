@@ -37,7 +37,7 @@ def make_loop(  # noqa: C901 - most branches are decided before anything is comp
         for part in (c.Variant.LOW, c.Variant.SUM, c.Variant.DEEP, c.Variant.CALM)
     )
     wide = carrier.width == 64
-    u, f, pointer = (np.uint64, np.float64, p64) if wide else (np.uint32, np.float32, p32)
+    u, f = (np.uint64, np.float64) if wide else (np.uint32, np.float32)
     width, stored, spare = u(carrier.width), u(carrier.stored), u(carrier.width - 32)
     last, one, zero = u(carrier.width - 1), u(1), u(0)
     sign, infinity, nan = u(carrier.sign), u(carrier.infinity), u(carrier.nan)
@@ -54,7 +54,13 @@ def make_loop(  # noqa: C901 - most branches are decided before anything is comp
     high32 = u((1 << carrier.width) - (1 << (carrier.width - 32)))
 
     def round_block(data, n, table_at, random_at):  # noqa: C901
-        table, bits, random = pointer(table_at), pointer(data), p32(random_at)
+        # Not a free variable that stands for one of the two: such an object has another name in each
+        # process, and nothing would be found in the cache.
+        if wide:
+            table, bits = p64(table_at), p64(data)
+        else:
+            table, bits = p32(table_at), p32(data)
+        random = p32(random_at)
         cut, below = u(table[CUT]), u(table[BELOW])
         half, parity, tie = u(below >> one), u(table[PARITY]), u(table[TIE])
         low_parity, low_tie = u(table[LOW_PARITY]), u(table[LOW_TIE])
