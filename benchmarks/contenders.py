@@ -196,6 +196,9 @@ CONTENDERS: dict[str, Contender] = {
     "every10": Contender(
         "deephochuli, every 10th step", recording(every=10), "deephochuli", block=10
     ),
+    "every20": Contender(
+        "deephochuli, every 20th step", recording(every=20), "deephochuli", block=20
+    ),
     "every1": Contender("deephochuli, every step", recording(every=1), "deephochuli"),
     "all1": Contender("deephochuli, every step, da as well", everything, "deephochuli"),
     "wandb": Contender("wandb.watch(log='all', log_freq=1), offline", wandb_watch, "wandb"),
@@ -205,3 +208,6 @@ CONTENDERS: dict[str, Contender] = {
         "transformers DebugUnderflowOverflow", underflow_overflow, "transformers.debug_utils"
     ),
 }
+
+COMPILED = ("noise", "never", "every20", "every1", "all1")
+"""What can be compared where the model is compiled: hooks of the others break the graph."""

@@ -3,6 +3,7 @@
     python benchmarks/overhead.py                      # the full table
     python benchmarks/overhead.py --quick              # a narrow net and few pairs
     python benchmarks/overhead.py --only every1,wandb --threads 1
+    python benchmarks/overhead.py --compile inductor   # under torch.compile, plain loop as well
     python benchmarks/overhead.py --write docs/benchmarks.md
 
 A contender that needs a package which is not installed is named with its reason and left out.
@@ -37,6 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=64, help="channels of the first stage")
     parser.add_argument("--batch", type=int, default=32, help="images per batch")
     parser.add_argument("--only", default="", help="contenders, separated by commas")
+    parser.add_argument("--compile", default="", metavar="BACKEND", help="inductor, aot_eager")
     parser.add_argument("--quick", action="store_true", help="width 16, batch 16, 5 pairs")
     parser.add_argument("--write", type=Path, help="write the table to this Markdown file")
     options = parser.parse_args()
@@ -47,11 +49,11 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def chosen(only: str) -> list[str]:
+def chosen(only: str, backend: str) -> list[str]:
     """Keys of the contenders to run; says which cannot run here, and why."""
-    from contenders import CONTENDERS
+    from contenders import COMPILED, CONTENDERS
 
-    keys = only.split(",") if only else list(CONTENDERS)
+    keys = only.split(",") if only else list(COMPILED if backend else CONTENDERS)
     if unknown := set(keys) - set(CONTENDERS):
         sys.exit(f"unknown: {', '.join(sorted(unknown))}. Known: {', '.join(CONTENDERS)}")
     ready: list[str] = []
@@ -90,9 +92,11 @@ def provenance(options: argparse.Namespace) -> str:
             versions.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"{package} not installed")
+    compiled = f", compiled by {options.compile}" if options.compile else ""
     return (
-        f"ResNet-18 layout, width {options.width}, 32x32 images, batch {options.batch}, SGD with "
-        f"momentum; {options.pairs} pairs; {os.cpu_count()} CPUs; {', '.join(versions)}."
+        f"ResNet-18 layout, width {options.width}, 32x32 images, batch {options.batch}{compiled}, "
+        f"SGD with momentum; {options.pairs} pairs; {os.cpu_count()} CPUs with a load of "
+        f"{os.getloadavg()[1]:.1f} at the start; {', '.join(versions)}."
     )
 
 
@@ -102,9 +106,9 @@ def table(options: argparse.Namespace) -> list[str]:
 
     lines = [HEAD, RULE]
     print("\n".join([provenance(options), "", *lines]), flush=True)
-    keys = chosen(options.only)
+    keys = chosen(options.only, options.compile)
     for threads in (int(text) for text in options.threads.split(",")):
-        setting = Setting(threads, options.width, options.batch)
+        setting = Setting(threads, options.width, options.batch, options.compile)
         for key in keys:
             contender = CONTENDERS[key]
             try:

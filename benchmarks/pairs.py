@@ -23,11 +23,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """What is trained, and on how many threads."""
+    """What is trained, on how many threads, and by which back end of torch.compile, if any."""
 
     threads: int
     width: int
     batch: int
+    backend: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def serve(connection: Connection, key: str, setting: Setting) -> None:
     from resnet import make_training
 
     torch.set_num_threads(setting.threads)
-    training = make_training(setting.width, setting.batch)
+    training = make_training(setting.width, setting.batch, setting.backend)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with CONTENDERS[key].look(training.model, training.optimizer, folder) as after_step:

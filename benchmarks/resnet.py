@@ -77,10 +77,15 @@ class Training:
             after_step()
 
 
-def make_training(width: int, batch: int) -> Training:
-    """The same start for every process: fixed seeds, normal images, random labels."""
+def make_training(width: int, batch: int, backend: str = "") -> Training:
+    """The same start for every process: fixed seeds, normal images, random labels.
+
+    With a `backend` the model is compiled by it, when the first step comes.
+    """
     torch.manual_seed(0)
     model = resnet18(width)
+    if backend:
+        model.compile(backend=backend)  # in place: contenders and loop hold the same module
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     draw = torch.Generator().manual_seed(1)
     batches = [
