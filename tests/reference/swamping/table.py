@@ -64,7 +64,7 @@ def print_details(found, name):
     print(f"\n{name}, sequential: 95 % interval, prediction, bits lost, products underflowed\n")
     print("| sum (K) | absorbed | interval | predicted | for 4 K | bits lost | underflowed |")
     print("| --- " * 7 + "|")
-    for layer, kind in ROWS:
+    for layer, kind in ROWS[:-1]:
         row = found[layer, kind, name, "sequential"]
         growth = [share for _, share in row.growth]
         print(
