@@ -54,7 +54,7 @@ def make_loop(  # noqa: C901 - most branches are decided before anything is comp
     high32 = u((1 << carrier.width) - (1 << (carrier.width - 32)))
 
     def round_block(data, n, table_at, random_at):  # noqa: C901
-        # Not a free variable that stands for one of the two: such an object has another name in each
+        # Not a free variable that stands for one of the two: it would have another name in each
         # process, and nothing would be found in the cache.
         if wide:
             table, bits = p64(table_at), p64(data)

@@ -40,10 +40,12 @@ def word(table, place, WIDE: tl.constexpr):
 def whole(n, base, WIDE: tl.constexpr):
     """Pattern of a whole number; neither operand nor result is ever subnormal."""
     if WIDE:
-        return ((n + base).to(tl.float64, bitcast=True) - 4503599627370496.0).to(
-            tl.uint64, bitcast=True
-        )
-    return ((n + base).to(tl.float32, bitcast=True) - 8388608.0).to(tl.uint32, bitcast=True)
+        number = (n + base).to(tl.float64, bitcast=True) - 4503599627370496.0
+        pattern = number.to(tl.uint64, bitcast=True)
+    else:
+        number = (n + base).to(tl.float32, bitcast=True) - 8388608.0
+        pattern = number.to(tl.uint32, bitcast=True)
+    return pattern
 
 
 @triton.jit
@@ -161,29 +163,32 @@ def widened(pattern, KIND: tl.constexpr):
     """Binary32 patterns of narrow ones, given as their unsigned integers."""
     narrow = pattern.to(tl.uint32)
     if KIND == BFLOAT16:
-        return narrow << 16
-    magnitude = (narrow & 0x7FFF) << 13
-    unit = (magnitude & 0) + 0x38800000  # the exponent of subnormal numbers
-    tiny = (magnitude + unit).to(tl.float32, bitcast=True) - unit.to(tl.float32, bitcast=True)
-    finite = tl.where(
-        magnitude < 0x800000, tiny.to(tl.uint32, bitcast=True), magnitude + 0x38000000
-    )
-    wide = tl.where(magnitude >= 0x0F800000, magnitude + 0x70000000, finite)
-    return wide | ((narrow & 0x8000) << 16)
+        wide = narrow << 16
+    else:
+        magnitude = (narrow & 0x7FFF) << 13
+        unit = (magnitude & 0) + 0x38800000  # the exponent of subnormal numbers
+        tiny = (magnitude + unit).to(tl.float32, bitcast=True) - unit.to(tl.float32, bitcast=True)
+        tiny = tiny.to(tl.uint32, bitcast=True)
+        finite = tl.where(magnitude < 0x800000, tiny, magnitude + 0x38000000)
+        wide = tl.where(magnitude >= 0x0F800000, magnitude + 0x70000000, finite)
+        wide = wide | ((narrow & 0x8000) << 16)
+    return wide
 
 
 @triton.jit
 def narrowed(pattern, KIND: tl.constexpr):
     """The integers of narrow patterns whose values the narrow type has."""
     if KIND == BFLOAT16:
-        return pattern >> 16
-    magnitude = pattern & 0x7FFFFFFF
-    field = tl.minimum(magnitude >> 23, (magnitude & 0) + 126)
-    shift = tl.minimum((magnitude & 0) + 126 - field, (magnitude & 0) + 31)
-    tiny = ((magnitude & 0x7FFFFF) | 0x800000) >> shift
-    half = tl.where(magnitude < 0x38800000, tiny, (magnitude - 0x38000000) >> 13)
-    half = tl.where(magnitude >= 0x7F800000, (magnitude >> 13) - 0x38000, half)
-    return half | ((pattern >> 16) & 0x8000)
+        half = pattern >> 16
+    else:
+        magnitude = pattern & 0x7FFFFFFF
+        field = tl.minimum(magnitude >> 23, (magnitude & 0) + 126)
+        shift = tl.minimum((magnitude & 0) + 126 - field, (magnitude & 0) + 31)
+        tiny = ((magnitude & 0x7FFFFF) | 0x800000) >> shift
+        half = tl.where(magnitude < 0x38800000, tiny, (magnitude - 0x38000000) >> 13)
+        half = tl.where(magnitude >= 0x7F800000, (magnitude >> 13) - 0x38000, half)
+        half = half | ((pattern >> 16) & 0x8000)
+    return half
 
 
 @triton.jit
