@@ -103,8 +103,8 @@ def is_float(leaf: Any) -> bool:
 
 
 def scores_of(output: Any) -> Tensor | None:
-    """The scores among which a model's output decides: its first tensor with classes, if any."""
-    tensors = [leaf for leaf in pytree.tree_leaves(output) if is_float(leaf)]
-    if not tensors or tensors[0].dim() < 2 or tensors[0].shape[-1] < 2:
-        return None
-    return tensors[0].detach()
+    """The scores among which a model decides: the first tensor with rows of them in its output."""
+    for leaf in pytree.tree_leaves(output):
+        if is_float(leaf) and leaf.dim() > 1 and leaf.shape[-1] > 1:
+            return leaf.detach()
+    return None

@@ -153,6 +153,15 @@ def test_calls_are_told_apart(x):
     assert [each.layer for each in result.of("a")] == ["0", "1", "0#2"]
 
 
+def test_the_scores_of_an_output_are_found_behind_its_loss(x):
+    class Model(nn.Module):
+        def forward(self, x):
+            return {"loss": x.mean(), "logits": x * 3}
+
+    (argmax,) = (b for b in significance(Model(), x, n_samples=3).branches if b.kind == "argmax")
+    assert argmax.n_decisions == 64
+
+
 class Changing(nn.Module):
     """Returns another shape each time."""
 
