@@ -47,6 +47,21 @@ def check_operands(a: Tensor, b: Tensor, what: str) -> torch.dtype:
     return torch.promote_types(a.dtype, b.dtype)
 
 
+def product_of(a: Tensor, b: Tensor, bias: Tensor | None, arithmetic: Arithmetic) -> Tensor:
+    """(batch, M, K) times (batch, K, N), of rounded operands, plus a bias; in the carrier."""
+    if arithmetic.sums.kind is SumKind.NATIVE and a.shape[0] == 1:
+        return _native(a[0], b[0], bias, arithmetic).unsqueeze(0)
+    total = raw_product(a, b, arithmetic)
+    return total if bias is None else add_bias(total, bias, arithmetic)
+
+
+def _native(a: Tensor, b: Tensor, bias: Tensor | None, arithmetic: Arithmetic) -> Tensor:
+    """The operations that torch itself would use, since their orders differ."""
+    if arithmetic.sums.format == BINARY64:
+        a, b = a.double(), b.double()
+    return torch.mm(a, b) if bias is None else torch.addmm(bias.to(a.dtype), a, b)
+
+
 def raw_product(a: Tensor, b: Tensor, arithmetic: Arithmetic) -> Tensor:
     """(batch, M, K) times (batch, K, N), of rounded operands, in the carrier; not rounded after."""
     if arithmetic.sums.kind is SumKind.NATIVE:

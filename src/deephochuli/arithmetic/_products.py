@@ -19,9 +19,8 @@ from torch import Tensor
 
 from deephochuli.arithmetic._arithmetic import Arithmetic
 from deephochuli.arithmetic._operands import (
-    add_bias,
     check_operands,
-    raw_product,
+    product_of,
     to_format,
     to_inputs,
     to_output,
@@ -53,10 +52,7 @@ class _Product(torch.autograd.Function):
             to_inputs(x.to(dtype), arithmetic, is_gradient=is_gradient)
             for x, is_gradient in zip((a, b), gradients, strict=True)
         )
-        total = raw_product(first, second, arithmetic)
-        if bias is not None:
-            total = add_bias(total, bias, arithmetic)
-        return to_output(total, arithmetic, dtype)
+        return to_output(product_of(first, second, bias, arithmetic), arithmetic, dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
@@ -148,12 +144,12 @@ def product(
 def _matrices(a: Tensor, b: Tensor, arithmetic: Arithmetic) -> Tensor:
     """A product of operands of at least two dimensions."""
     if b.dim() == 2:
-        flat = a.reshape(1, -1, a.shape[-1])
+        flat = a.reshape(1, math.prod(a.shape[:-1]), a.shape[-1])
         out = _Product.apply(flat, b.unsqueeze(0), None, arithmetic, (False, False))
         return out.reshape(*a.shape[:-1], b.shape[-1])
     batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    left = _expanded(a, batch, arithmetic).reshape(-1, *a.shape[-2:])
-    right = _expanded(b, batch, arithmetic).reshape(-1, *b.shape[-2:])
+    left = _expanded(a, batch, arithmetic).reshape(math.prod(batch), *a.shape[-2:])
+    right = _expanded(b, batch, arithmetic).reshape(math.prod(batch), *b.shape[-2:])
     out = _Product.apply(left, right, None, arithmetic, (False, False))
     return out.reshape(*batch, a.shape[-2], b.shape[-1])
 
@@ -187,7 +183,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, arithmetic: Arithmeti
             f"Linear map of shape {tuple(weight.shape)} of a tensor of shape {tuple(x.shape)}: the "
             "last dimensions must be equal."
         )
-    flat = x.reshape(1, -1, x.shape[-1])
+    flat = x.reshape(1, math.prod(x.shape[:-1]), x.shape[-1])
     out = _Product.apply(flat, weight.mT.unsqueeze(0), bias, arithmetic, (False, False))
     return out.reshape(*x.shape[:-1], weight.shape[0])
 

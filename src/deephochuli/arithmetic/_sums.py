@@ -188,6 +188,8 @@ def _check_chain(sums: Sums) -> None:
         raise _fault(sums, f"order={str(sums.order)!r} with block={sums.block}")
     if is_chain and is_blocked and sums.chunk is not None:
         raise _fault(sums, "a blocked chain has two levels already; leave chunk and outer out")
+    if sums.format == BINARY64 and is_chain and sums.rounding is not Rounding.NEAREST_EVEN:
+        raise _fault(sums, f"rounding={sums.rounding}; chains round to nearest-even in fp64")
     if sums.halved_tail and not (is_chain and is_blocked):
         raise _fault(sums, "halved_tail is for order='blocked'")
     if sums.flush_subnormals and (not is_chain or sums.format != BINARY32):

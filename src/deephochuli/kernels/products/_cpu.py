@@ -59,8 +59,8 @@ class CpuProducts:
     ) -> torch.Tensor:
         """Form all sums of a batch of matrix products; see `ProductBackend`."""
         out = torch.empty(a.shape[0], a.shape[1], b.shape[2], dtype=plan.dtype)
-        if not out.numel():
-            return out
+        if not out.numel() or not a.shape[2]:
+            return out.zero_() if initial is None else out.copy_(initial)
         if plan.flush:
             a, b = flushed_operand(plan, a), flushed_operand(plan, b)
             initial = None if initial is None else flushed_operand(plan, initial)

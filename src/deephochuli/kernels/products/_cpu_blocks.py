@@ -1,7 +1,7 @@
 """Tiles of aligned sums: 4 rows by 32 columns, block after block of products.
 
 Of each block the exponents of all products are looked at first, 32 to a vector. Then each product,
-which is exact in binary32, is scaled so that the last kept bit becomes 1, made an integer,
+exact in binary32, is scaled so that the last kept bit becomes 1, made integer,
 which cuts it toward zero, and added. Blocks whose exponents are so small or so large that a step
 could leave binary32, or whose sum could leave 32 bits, are left to the caller; so is whatever is not
 finite.
@@ -187,8 +187,10 @@ def _nearest(block: _Block, value: Any, scale: Any) -> Any:
 
 
 def _signed(builder: ir.IRBuilder, size: Any, value: Any) -> Any:
+    """The sign of the integer; results that are zero are +0."""
     sign = builder.and_(value, filled(V32, SIGN32))
-    return builder.bitcast(builder.or_(bits_of(builder, size), sign), VF)
+    signed = builder.bitcast(builder.or_(bits_of(builder, size), sign), VF)
+    return builder.fadd(signed, filled(VF, 0.0))
 
 
 def _joined(builder: ir.IRBuilder, parts: list[list[Any]], odd: Any) -> tuple[list[Any], Any]:

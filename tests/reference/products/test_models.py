@@ -1,0 +1,100 @@
+"""Every model of the catalogue against exact integers, dot product by dot product.
+
+By default some hundred dot products a model; `pytest -m slow` with DEEPHOCHULI_DOTS=1000000 forms
+that many for each.
+"""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from deephochuli.arithmetic import list_arithmetics
+from deephochuli.arithmetic._plans import plan_of
+from deephochuli.formats import BINARY32, BINARY64
+from deephochuli.kernels.products import multiply, reference_products
+from tests.reference.products import draws, oracle
+
+DOTS = int(os.environ.get("DEEPHOCHULI_DOTS", "20000"))
+
+
+def distinct():
+    """One arithmetic for each way of forming sums."""
+    found = {}
+    for it in list_arithmetics():
+        if it.sums.is_emulated:
+            found.setdefault((it.sums, it.inputs), it)
+    return list(found.values())
+
+
+MODELS = distinct()
+IDS = [it.name for it in MODELS]
+
+
+def mismatches(it, seed, n_dots, form=multiply, side=8, depth=24):
+    """How many dot products differ from the oracle, and how many there were."""
+    rng = np.random.default_rng(seed)
+    plan, wrong, done = plan_of(it), 0, 0
+    fmt = it.inputs or BINARY32
+    while done < n_dots:
+        for kind in draws.KINDS:
+            k = int(rng.integers(1, depth + 1))
+            a, b = draws.matrices(rng, kind, side, k, side, fmt)
+            c = None
+            if rng.random() < 0.5:
+                c = draws.starts(rng, kind, (side, side), it.sums.outer or it.sums.format)
+            try:
+                expected = oracle.matrix(it, a, b, c)
+            except OverflowError:
+                continue
+            tensors = [
+                None if x is None else torch.tensor(x, dtype=plan.dtype)[None] for x in (a, b, c)
+            ]
+            got = form(plan, *tensors)[0].double().numpy()
+            equal = (got == expected) | (np.isnan(got) & np.isnan(expected))
+            wrong += int((~equal).sum())
+            done += equal.size
+    return wrong, done
+
+
+@pytest.mark.parametrize("it", MODELS, ids=IDS)
+def test_every_model_is_exact(it):
+    wrong, done = mismatches(it, seed=1, n_dots=60, side=4, depth=36)
+    assert wrong == 0, f"{wrong} of {done}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("it", MODELS, ids=IDS)
+def test_every_model_is_exact_many_times(it):
+    wrong, done = mismatches(it, seed=2, n_dots=DOTS, side=32, depth=16)
+    print(f"{it.name}: {done} dot products, {wrong} wrong")
+    assert done >= DOTS
+    assert wrong == 0
+
+
+@pytest.mark.parametrize("name", ["fp16-sequential", "a100-tf32", "mi300-fp8", "fp64-sequential"])
+def test_the_reference_is_exact_too(name):
+    it = next(it for it in list_arithmetics() if it.name == name)
+    wrong, done = mismatches(it, 3, 60, form=reference_products().multiply, side=4)
+    assert wrong == 0, f"{wrong} of {done}"
+
+
+def test_the_oracle_sees_a_double_rounding():
+    """2^-24 + (1 + 2^-11) in FP16 is above the tie; rounded to binary32 first, it is the tie."""
+    it = next(it for it in list_arithmetics() if it.name == "fp16-sequential")
+    a = np.array([[2.0**-20, 1 + 2.0**-10]])
+    b = np.array([[2.0**-4], [1.0]])
+    x, y = 3.0, 683.0 * 2.0**-11  # their product is the tie 1 + 2^-11
+    a[0, 1], b[1, 0] = x, y
+    assert x * y == 1 + 2.0**-11
+    expected = oracle.matrix(it, a, b)
+    assert expected[0, 0] == 1 + 2.0**-10
+    once = np.float32(a[0, 0] * b[0, 0] + x * y)
+    assert np.float16(once) == 1.0
+    got = multiply(plan_of(it), *(torch.tensor(v, dtype=torch.float32)[None] for v in (a, b)))
+    assert got.item() == expected[0, 0]
+
+
+def test_binary64_is_in_the_catalogue():
+    assert any(it.sums.format == BINARY64 for it in MODELS)
