@@ -138,6 +138,18 @@ export function placeOn(size, { low, high }) {
 }
 
 /**
+ * A size in words, for those who hear the page: one digit of the binary logarithm.
+ * @param {number} size
+ * @param {string} zero what to say for none
+ * @returns {string}
+ */
+export function powerText(size, zero) {
+  if (size === 0) return zero;
+  if (!(size > 0)) return "not measured";
+  return Number.isFinite(size) ? `2^${Math.log2(size).toFixed(1).replace(/\.0$/, "")}` : "infinite";
+}
+
+/**
  * All rows as a table for files and for readers without eyes for charts; first the head.
  * @param {Row[]} rows
  * @param {{own: string, inherited: string}} words

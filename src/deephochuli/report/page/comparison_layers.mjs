@@ -1,11 +1,11 @@
 /** Layers as rows: own and inherited error as two bars on one axis of binades, and the numbers. */
 
 import { hideTooltip, showTooltip } from "./chart.mjs";
-import { axisOf, chosenRows, floorOf, isExact, placeOn, rowsOf, sizeOf, tableOf } from "./comparison_data.mjs";
+import { axisOf, chosenRows, floorOf, isExact, placeOn, powerText, rowsOf, sizeOf, tableOf } from "./comparison_data.mjs";
 import { drawProfile } from "./comparison_profile.mjs";
 import { matcher } from "./context.mjs";
 import { html, nameElement, replace, visible } from "./dom.mjs";
-import { asPowerOfTwo, decimal, integer, powerOfTwo } from "./numbers.mjs";
+import { decimal, integer, powerOfTwo } from "./numbers.mjs";
 import { createPanel, dropDown, segmented } from "./panel.mjs";
 
 const DIRECTIONS = { forward: "Forward", backward: "Backward", gradient: "Gradients", update: "Updates" };
@@ -17,6 +17,7 @@ const FORMULAS = {
 };
 const MOST_SEGMENTS = 4;
 const MANY_ROWS = 24;
+const ROWS_AT_ONCE = 80;
 
 /**
  * @typedef {object} Spec what a panel of rows shows
@@ -67,7 +68,7 @@ function draw(context, spec, panel, rows, view, { switches, profile, legend, hol
   replace(switches, ...switchesOf(spec, view, set));
   const shown = chosenRows(rows, view, matcher(view.filter));
   const axis = axisOf(shown, view.measure);
-  const table = tableElement(spec, shown, view, axis);
+  const table = tableElement(spec, shown, view, axis, holder);
   const goTo = (row) => reveal(holder, shown.indexOf(row));
   const chart = drawProfile(profile, spec, shown, view, axis, goTo);
   replace(legend, ...legendOf(spec, shown, rows, view, set));
@@ -111,7 +112,7 @@ function legendOf(spec, shown, rows, view, set) {
   const key = (name, label) => html("span", { class: "key" }, html("i", { class: `sample ${name}`, "aria-hidden": "true" }), label);
   const exact = chosenRows(rows, { ...view, exact: "show" }, matcher(view.filter)).filter(isExact).length;
   const toggle = html("button", { type: "button", class: "quiet", "aria-pressed": String(view.exact === "hide"), on: { click: () => set({ exact: view.exact === "hide" ? "show" : "hide" }) } },
-    view.exact === "hide" ? `Show ${integer(exact)} exact rows` : `Hide ${integer(exact)} exact rows`);
+    `${view.exact === "hide" ? "Show" : "Hide"} ${integer(exact)} exact ${exact === 1 ? "row" : "rows"}`);
   return [
     key("own", spec.words.own), key("inherited", spec.words.inherited),
     shown.some((row) => row.floor > 0) && key("floor", view.measure === "ulps" ? "noise floor, in proportion" : "noise floor of sound executions"),
@@ -122,17 +123,40 @@ function legendOf(spec, shown, rows, view, set) {
 }
 
 /** The table: each row a layer. */
-function tableElement(spec, rows, view, axis) {
+function tableElement(spec, rows, view, axis, holder) {
   const columns = columnsOf(spec, rows, view);
+  const body = html("tbody");
+  fillSlowly(body, holder, rows.length, (place) => rowElement(spec, rows[place], place, view, axis, columns));
   const table = html("table", { class: "layers", style: { "--tick": `${(100 * axis.step) / (axis.high - axis.low)}%` } },
     html("caption", { class: "unseen" }, `${spec.title}: ${rows.length} rows, ${DIRECTIONS[view.direction].toLowerCase()}. Arrow keys move from row to row.`),
-    html("thead", {}, html("tr", {}, html("th", { scope: "col" }, view.direction === "gradient" || view.direction === "update" ? "parameter" : "layer"),
+    html("thead", {}, html("tr", {}, html("th", { scope: "col", class: "first" }, view.direction === "gradient" || view.direction === "update" ? "parameter" : "layer"),
       html("th", { scope: "col", class: "axis" }, html("span", { class: "unseen" }, "errors as bars"), ticksOf(axis, view.measure)),
-      columns.map(({ name, title }) => html("th", { scope: "col", class: "number", title }, name)))),
-    html("tbody", {}, rows.map((row, place) => rowElement(spec, row, place, view, axis, columns))),
+      columns.map(({ name, title, bold: wide }) => html("th", { scope: "col", class: wide ? "number wide" : "number", title }, name)))),
+    body,
   );
   table.addEventListener("keydown", (event) => moveFocus(event));
   return table;
+}
+
+/**
+ * Rows a window at a time, so that a switch answers at once; all of them where a row is looked for.
+ * The holder knows the table of today: one that was replaced is filled no further.
+ */
+function fillSlowly(body, holder, n, make) {
+  let done = 0;
+  const fill = (until) => {
+    const from = done;
+    done = Math.min(n, until);
+    body.append(...Array.from({ length: done - from }, (_, i) => make(from + i)));
+  };
+  const goOn = () => {
+    if (done >= n || !body.isConnected) return;
+    fill(done + ROWS_AT_ONCE);
+    setTimeout(goOn);
+  };
+  fill(ROWS_AT_ONCE);
+  requestAnimationFrame(() => setTimeout(goOn));
+  holder.addEventListener("complete", () => body.isConnected && fill(n), { once: true });
 }
 
 /** Numbers of the axis. */
@@ -220,8 +244,8 @@ function bars(spec, row, view, axis) {
   };
   const floor = placeOn(floorOf(row, view.measure), axis);
   const [own, inherited] = [sizeOf(row.own, view.measure), sizeOf(row.inherited, view.measure)];
-  const said = (word, size) => `${word} ${size === 0 ? "none" : Number.isNaN(size) ? "not measured" : asPowerOfTwo(size)}`;
-  const label = `${said(spec.words.own, own)}, ${said(spec.words.inherited, inherited)}${floor >= 0 ? `, floor ${asPowerOfTwo(floorOf(row, view.measure))}` : ""}`;
+  const parts = [`${spec.words.own} ${powerText(own, "none")}`, `${spec.words.inherited} ${powerText(inherited, "none")}`];
+  const label = [...parts, ...(floor >= 0 ? [`floor ${powerText(floorOf(row, view.measure), "none")}`] : [])].join(", ");
   return html("div", { class: "track", role: "img", "aria-label": label },
     row.own.nonfinite ? html("i", { class: "stroke own broken", style: { width: "100%" } }) : bar("own", own), bar("inherited", inherited),
     floor >= 0 && html("i", { class: "floor", style: { left: `${(100 * floor).toFixed(2)}%` } }),
@@ -266,6 +290,7 @@ function focusRow(rows, at) {
 
 /** Bring a row into view and into focus. */
 function reveal(holder, at) {
+  holder.dispatchEvent(new Event("complete"));
   const rows = [...holder.querySelectorAll("tbody tr")];
   if (!rows[at]) return;
   rows[at].scrollIntoView({ block: "center" });
@@ -282,8 +307,11 @@ export function showRow(context, spec, row) {
   const patch = { executor: String(row.executor), direction: row.direction, filter: "", ...(isExact(row) ? { exact: "show" } : {}) };
   context.store.set(Object.fromEntries(Object.entries(patch).map(([name, value]) => [spec.prefix + name, value])));
   requestAnimationFrame(() => requestAnimationFrame(() => {
-    document.getElementById(spec.id).scrollIntoView();
-    const found = document.querySelector(`#${spec.id} tr[data-row="${row.index}"]`);
-    if (found) reveal(found.closest(".rows"), [...found.parentElement.rows].indexOf(found));
+    const panel = document.getElementById(spec.id);
+    const holder = panel.querySelector(".rows");
+    panel.scrollIntoView();
+    holder.dispatchEvent(new Event("complete"));
+    const found = holder.querySelector(`tr[data-row="${row.index}"]`);
+    if (found) reveal(holder, [...found.parentElement.rows].indexOf(found));
   }));
 }

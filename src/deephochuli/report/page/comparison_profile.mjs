@@ -2,9 +2,9 @@
 
 import { axisLeft, binadeTicks, canvas, hideTooltip, line, linear, pathOf, showTooltip, text, tooltipRows } from "./chart.mjs";
 import { ink } from "./colors.mjs";
-import { floorOf, sizeOf } from "./comparison_data.mjs";
+import { floorOf, powerText, sizeOf } from "./comparison_data.mjs";
 import { replace, shortened, svg } from "./dom.mjs";
-import { asPowerOfTwo, powerOfTwo } from "./numbers.mjs";
+import { powerOfTwo } from "./numbers.mjs";
 
 const FEWEST_ROWS = 8;
 const HEIGHT = 168;
@@ -37,7 +37,7 @@ export function drawProfile(holder, spec, rows, view, axis, choose) {
     stepLine(rows.map((row) => at(sizeOf(row.inherited, view.measure))), x, { stroke: ink("soft"), "stroke-width": 1.4, "stroke-opacity": 0.9 }),
     stepLine(rows.map((row) => at(floorOf(row, view.measure))), x, { stroke: ink("ink"), "stroke-width": 1.2, "stroke-dasharray": "3 2.5", "stroke-opacity": 0.75 }),
     ...startOf(rows, x, width),
-    cover(rows, x, width, choose, view),
+    cover(spec, rows, x, width, choose, view),
   );
   replace(holder, chart);
   return chart;
@@ -69,7 +69,7 @@ function startOf(rows, x, width) {
 }
 
 /** Takes the pointer: a tooltip for the row below it, a click to go there. */
-function cover(rows, x, width, choose, view) {
+function cover(spec, rows, x, width, choose, view) {
   const rowAt = (event) => {
     const box = event.currentTarget.ownerSVGElement.getBoundingClientRect();
     const place = x.invert(((event.clientX - box.left) * width) / box.width);
@@ -78,7 +78,7 @@ function cover(rows, x, width, choose, view) {
   const tell = (event) => {
     const row = rowAt(event);
     const [own, inherited] = [row.own, row.inherited].map((error) => sizeOf(error, view.measure));
-    showTooltip(event, ...tooltipRows(shortened(row.name, 60), [["own", own === 0 ? "exact" : asPowerOfTwo(own)], ["inherited", inherited === 0 ? "none" : asPowerOfTwo(inherited)]]));
+    showTooltip(event, ...tooltipRows(shortened(row.name, 60), [[spec.words.own, powerText(own, "exact")], [spec.words.inherited, powerText(inherited, "none")]]));
   };
   return svg("rect", {
     x: MARGIN.left, y: 0, width: width - MARGIN.left - MARGIN.right, height: HEIGHT, fill: "transparent", class: "cover",
