@@ -151,7 +151,7 @@ def _plain() -> nn.Module:
 def _mlp() -> nn.Module:
     layers: list[nn.Module] = []
     for width in (24, 32, 24):
-        layers += [nn.Linear(24 if width == 24 else 24, width), nn.LayerNorm(width), nn.GELU()]
+        layers += [nn.Linear(24, width), nn.LayerNorm(width), nn.GELU()]
         layers += [nn.Linear(width, 24)]
     return nn.Sequential(*layers, nn.Linear(24, 6))
 

@@ -87,7 +87,7 @@ def execute(task: Task, executor: Executor) -> Trace:
         CompareError: The model cannot be copied, or the trace would need too much memory.
     """
     task.meter.n_runs += 1
-    trace = Trace(executor.name)
+    trace = Trace(executor.name, is_whole=executor.is_whole)
     patient = prepare(task, executor)
     parts = _parts_of(task.batch, executor.n_parts)
     pieces = [Trace(executor.name) for _ in parts]
@@ -121,8 +121,9 @@ def replay(
         _work_backwards(task, output)
         _keep_gradients(patient, made)
         for name, parameter in patient.model.named_parameters():
-            if name in judged.gradients and parameter.grad is not None:
-                parameter.grad.copy_(judged.gradients[name])
+            known = judged.gradients.get(name)
+            if known is not None and parameter.grad is not None and known.shape == parameter.shape:
+                parameter.grad.copy_(known)
         _keep_updates(patient, made)
     return made.gradients, made.updates
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from deephochuli.analysis.compare import _onnx as _exported
 from deephochuli.arithmetic import Arithmetic, get_arithmetic, list_arithmetics, run_as
 from deephochuli.errors import ArithmeticSpecError, CompareError, near_matches
 
@@ -37,6 +38,7 @@ class Executor:
         model: Another model to run in its place; None runs the model itself.
         optimizer: The optimizer of that other model; None takes the task's, with its parameters.
         precision: Significand bits of the arithmetic that this execution claims to use.
+        is_whole: Whether the model runs in one piece, so that its layers cannot be seen.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Executor:
     model: nn.Module | None = None
     optimizer: torch.optim.Optimizer | None = None
     precision: int = 24
+    is_whole: bool = False
 
 
 def native(name: str = "native") -> Executor:
@@ -84,7 +87,8 @@ def executor_of(spec: Executor | Arithmetic | nn.Module | str) -> Executor:
         spec: An executor, an arithmetic, another model, or a text: a name of `list_arithmetics`;
             "native"; "autocast-bf16", "autocast-fp16"; a device such as "cuda" or "cuda:1";
             "cuda-tf32" and "cuda-ieee"; "threads=N"; "split=N" (the batch in N parts);
-            "compiled" or "compiled=BACKEND" (each leaf module compiled); "channels-last".
+            "compiled" or "compiled=BACKEND" (each leaf module compiled); "channels-last"; "onnx"
+            (exported, in ONNX Runtime, as a whole and forward only).
 
     Raises:
         ArithmeticSpecError: The text names nothing of these; near names are given.
@@ -169,6 +173,13 @@ def _channels_last(spec: str) -> Executor:
     return Executor(name=spec, prepare=prepare)
 
 
+def _onnx(spec: str) -> Executor:
+    _exported.require()
+    return Executor(
+        name=spec, dtype=torch.float32, prepare=_exported.replace_forward, is_whole=True
+    )
+
+
 _MAKERS: dict[str, Callable[..., Executor]] = {
     "fp64": _wide,
     "fp32": _plain,
@@ -180,6 +191,7 @@ _MAKERS: dict[str, Callable[..., Executor]] = {
     r"split=(\d+)": _split,
     r"compiled(=(\w+))?": _compiled,
     "channels-last": _channels_last,
+    "onnx": _onnx,
 }
 
 

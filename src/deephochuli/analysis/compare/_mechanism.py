@@ -62,12 +62,32 @@ class Mechanism:
     advice: str
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an error shows: a call, a direction, and the parameter if it is one's."""
+
+    call: CallName
+    direction: str
+    parameter: str | None
+
+    @property
+    def key(self) -> tuple[CallName, str]:
+        """Name under which errors are kept."""
+        parameter = "" if self.parameter is None else f":{self.parameter}"
+        return self.call, self.direction + parameter
+
+    @property
+    def parameter_path(self) -> str:
+        """Full name of the parameter."""
+        return ".".join(filter(None, (self.call[0], self.parameter)))
+
+
 class _Keep(Forced):
     """Keeps what one call had and should have had."""
 
-    def __init__(self, judged: Trace, free: Trace, call: CallName, direction: str) -> None:
+    def __init__(self, judged: Trace, free: Trace, place: Place) -> None:
         super().__init__(judged, free)
-        self._wanted = (call, direction)
+        self._wanted = (place.call, place.direction)
         self.pairs: Pairs = []
 
     def own(self, owner: CallName, what: str, judged: Tensor, computed: Tensor) -> None:
@@ -82,62 +102,43 @@ def explain(
     judged: Trace,
     free: Trace,
     truth: Executor,
-    call: CallName,
-    direction: str,
+    place: Place,
     floor: Floor,
 ) -> Mechanism | None:
     """Find what explains the own error of a call; a mechanism that says so where nothing does."""
-    if executor.model is not None and direction != "update":
-        found = _different_state(task.model, executor.model, call[0])
+    if executor.model is not None and place.direction != "update":
+        found = _different_state(task.model, executor.model, place.call[0])
         if found is not None:
             return found
-    pairs = _pairs(task, judged, free, truth, call, direction)
-    limit = _limit(floor, call, direction)
+    pairs = _pairs(task, judged, free, truth, place)
+    limit = _EXPLAINED * floor.rms.get(place.key, 0.0)
     return (
         _nonfinite(pairs)
-        or _stored_narrow(_results(task, judged, call, direction, pairs), direction)
+        or _stored_narrow(_results(task, judged, place, pairs), place.direction)
         or _one_factor(pairs, limit)
-        or _operands_rounded(task, judged, free, truth, call, direction, limit)
+        or _operands_rounded(task, judged, free, truth, place, limit)
         or _unexplained(pairs)
     )
 
 
-def _limit(floor: Floor, call: CallName, direction: str) -> float:
-    """What a hypothesis may leave unexplained, as rms."""
-    keys = [key for key in floor.rms if key[0] == call and key[1].startswith(direction)]
-    return _EXPLAINED * max((floor.rms[key] for key in keys), default=0.0)
-
-
-def _pairs(
-    task: Task, judged: Trace, free: Trace, truth: Executor, call: CallName, direction: str
-) -> Pairs:
+def _pairs(task: Task, judged: Trace, free: Trace, truth: Executor, place: Place) -> Pairs:
     """What the call had and should have had, given what it was given."""
-    keep = _Keep(judged, free, call, direction)
+    keep = _Keep(judged, free, place)
     gradients, updates = replay(task, truth, keep, judged)
-    if direction not in ("gradient", "update"):
+    if place.parameter is None:
         return keep.pairs
-    had, should = (
-        (judged.gradients, gradients) if direction == "gradient" else (judged.updates, updates)
-    )
-    return [
-        (had[name], should[name])
-        for name in had
-        if name in should and name.rpartition(".")[0] == call[0]
-    ]
+    is_gradient = place.direction == "gradient"
+    had, should = (judged.gradients, gradients) if is_gradient else (judged.updates, updates)
+    return [(had[place.parameter_path], should[place.parameter_path])]
 
 
-def _results(
-    task: Task, judged: Trace, call: CallName, direction: str, pairs: Pairs
-) -> list[Tensor]:
+def _results(task: Task, judged: Trace, place: Place, pairs: Pairs) -> list[Tensor]:
     """Numbers that the call left in memory: for an update the weights after it."""
-    if direction != "update":
+    if place.direction != "update":
         return [had for had, _ in pairs]
-    named = dict(task.model.named_parameters())
-    return [
-        (named[name].detach().double() + update.cpu()).to(named[name].dtype)
-        for name, update in judged.updates.items()
-        if name.rpartition(".")[0] == call[0] and name in named
-    ]
+    weight = dict(task.model.named_parameters())[place.parameter_path]
+    update = judged.updates[place.parameter_path]
+    return [(weight.detach().cpu().double() + update.cpu()).to(weight.dtype)]
 
 
 def _different_state(right: nn.Module, wrong: nn.Module, path: str) -> Mechanism | None:
@@ -273,8 +274,7 @@ def _operands_rounded(
     judged: Trace,
     free: Trace,
     truth: Executor,
-    call: CallName,
-    direction: str,
+    place: Place,
     limit: float,
 ) -> Mechanism | None:
     """The error vanishes when the reference rounds the operands of the layer's products, too."""
@@ -285,7 +285,8 @@ def _operands_rounded(
             input_rounding=rounding,
             sums=Sums(format=BINARY64),
         )
-        left = _left(task, judged, free, _emulating(truth, arithmetic, call), call, direction)
+        emulating = _emulating(truth, arithmetic, place.call)
+        left = _left(_pairs(task, judged, free, emulating, place))
         if left <= limit:
             return Mechanism(
                 "operands-rounded",
@@ -314,13 +315,9 @@ def _emulating(truth: Executor, arithmetic: Arithmetic, call: CallName) -> Execu
     return replace(truth, context=context)
 
 
-def _left(
-    task: Task, judged: Trace, free: Trace, truth: Executor, call: CallName, direction: str
-) -> float:
-    """What of the error a hypothesis leaves, as rms."""
-    return _rms(
-        a.cpu().double() - r.cpu() for a, r in _pairs(task, judged, free, truth, call, direction)
-    )
+def _left(pairs: Pairs) -> float:
+    """What of an error is left, as rms."""
+    return _rms(a.cpu().double() - r.cpu() for a, r in pairs)
 
 
 def _rms(tensors: Iterable[Tensor]) -> float:
@@ -332,7 +329,7 @@ def _rms(tensors: Iterable[Tensor]) -> float:
 
 
 def _unexplained(pairs: Pairs) -> Mechanism:
-    size = _rms(a.cpu().double() - r.cpu() for a, r in pairs)
+    size = _left(pairs)
     whole = _rms(r for _, r in pairs)
     share = size / whole if whole else math.inf
     bits = -math.log2(share) if 0 < share < math.inf else 0.0

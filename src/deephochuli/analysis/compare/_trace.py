@@ -63,6 +63,7 @@ class Trace:
         updates: What an optimizer step added to each parameter; empty without an optimizer.
         loss: The loss; None where there was none.
         environment: Versions and flags of the machine, for traces that are saved.
+        is_whole: Whether the model ran in one piece, so that only its own call was seen.
     """
 
     executor: str
@@ -71,6 +72,7 @@ class Trace:
     updates: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     loss: float | None = None
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    is_whole: bool = False
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor that the trace holds."""

@@ -15,7 +15,7 @@ from deephochuli.analysis.compare._execute import DEFAULT_BYTES, Loss, Task, exe
 from deephochuli.analysis.compare._executors import Executor, executor_of
 from deephochuli.analysis.compare._floor import SAMPLES, Floor, measure_floor
 from deephochuli.analysis.compare._judge import Judgement, Key, judge
-from deephochuli.analysis.compare._mechanism import Mechanism, explain
+from deephochuli.analysis.compare._mechanism import Mechanism, Place, explain
 from deephochuli.analysis.compare._trace import CallName, Trace, label
 from deephochuli.arithmetic import Arithmetic
 
@@ -146,7 +146,8 @@ def verdict(
     if not suspects:
         return Verdict("clean", None, None, (), floor, task.meter.n_runs, executor.name)
     first = suspects[0]
-    mechanism = explain(task, executor, trace, free, truth, first.call, first.direction, floor)
+    place = Place(first.call, first.direction, first.parameter)
+    mechanism = explain(task, executor, trace, free, truth, place, floor)
     kind = "rounding" if mechanism is not None and mechanism.is_rounding else "not rounding"
     n_runs = task.meter.n_runs
     return Verdict(kind, first, mechanism, tuple(suspects), floor, n_runs, executor.name)
