@@ -14,6 +14,7 @@ BACKENDS = [
         "inductor",
         marks=[
             pytest.mark.slow,
+            pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of inductor's own making
             pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
         ],
     ),
@@ -35,26 +36,26 @@ def network(x, w, step):
     c = round_to(b.relu(), "fp16", rounding="stochastic", key=key, straight_through=True)
     d = round_blocks(c - 0.1, "mxfp6_e2m3", straight_through=True)
     e = round_blocks(d * 1.5, "nvfp4", tensor_scale="amax", straight_through=True)
-    return (round_to(e, "tf32", straight_through=True) * c).sum()
+    return round_to(e, "tf32", straight_through=True) * c
 
 
 def results(function, step=0):
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(8, 64, generator=generator).requires_grad_()
     w = torch.randn(64, 64, generator=generator).requires_grad_()
-    loss = function(x, w, step)
-    loss.backward()
-    return [loss.detach().reshape(1), x.grad, w.grad]
+    y = function(x, w, step)
+    y.backward(torch.randn(8, 64, generator=generator))
+    return [y.detach(), x.grad, w.grad]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_network_forward_and_backward(backend):
     compiled = torch.compile(network, backend=backend, fullgraph=True)
-    for step in range(2):
+    # The second step has a key of its own, which is compiled anew: with `-m slow` only.
+    for step in range(1 + (backend == "inductor")):
         ours, theirs = results(compiled, step), results(network, step)
-        for one, other in zip(ours[1:], theirs[1:], strict=True):
+        for one, other in zip(ours, theirs, strict=True):
             assert torch.equal(bits_of(one), bits_of(other))
-        assert ours[0] == theirs[0]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
