@@ -63,7 +63,8 @@ class CpuProducts:
             return out.zero_() if initial is None else out.copy_(initial)
         if plan.flush:
             a, b = flushed_operand(plan, a), flushed_operand(plan, b)
-            initial = None if initial is None else flushed_operand(plan, initial)
+            if initial is not None:
+                initial = flushed_operand(plan, initial, is_start=True)
         start = None if initial is None else initial.contiguous()
         way = way_of(plan, _bound(plan, a, b, start))
         _run(plan, way, a, b, start, out)

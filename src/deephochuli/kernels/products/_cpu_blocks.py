@@ -1,8 +1,8 @@
 """Tiles of aligned sums: 4 rows by 32 columns, block after block of products.
 
 Of each block the exponents of all products are looked at first, 32 to a vector. Then each product,
-exact in binary32, is scaled so that the last kept bit becomes 1, made integer,
-which cuts it toward zero, and added. Blocks whose exponents are so small or so large that a step
+exact in binary32, is scaled so that the last kept bit becomes 1, made an integer, which cuts it
+toward zero, and added. Blocks whose exponents are so small or so large that a step
 could leave binary32, or whose sum could leave 32 bits, are left to the caller; so is whatever is not
 finite.
 """

@@ -41,21 +41,22 @@ class ReferenceProducts:
     ) -> torch.Tensor:
         """Form all sums of a batch of matrix products; see `ProductBackend`."""
         a, b = _operand(plan, a), _operand(plan, b)
-        start = None if initial is None else _operand(plan, initial)
+        start = None if initial is None else _operand(plan, initial, is_start=True)
         return narrowed(_multiply(plan, a, b, start), plan.dtype)
 
 
-def _operand(plan: ProductPlan, x: torch.Tensor) -> torch.Tensor:
+def _operand(plan: ProductPlan, x: torch.Tensor, *, is_start: bool = False) -> torch.Tensor:
+    """An operand, or an initial value, in binary64; +0 for what counts as zero."""
     wide = widened(x)
     if not plan.flush:
         return wide
-    least = 2.0 ** (BINARY32 if plan.inputs is None else plan.inputs).emin
-    return torch.where(wide.abs() < least, torch.zeros_like(wide), wide)
+    fmt = BINARY32 if is_start or plan.inputs is None else plan.inputs
+    return torch.where(wide.abs() < 2.0**fmt.emin, torch.zeros_like(wide), wide)
 
 
-def flushed_operand(plan: ProductPlan, x: torch.Tensor) -> torch.Tensor:
-    """An operand with +0 for what is subnormal in the format of the inputs."""
-    return narrowed(_operand(plan, x), plan.dtype)
+def flushed_operand(plan: ProductPlan, x: torch.Tensor, *, is_start: bool = False) -> torch.Tensor:
+    """The same in the plan's dtype."""
+    return narrowed(_operand(plan, x, is_start=is_start), plan.dtype)
 
 
 def _multiply(
