@@ -66,6 +66,8 @@ def _session(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    if exported is None:
+        raise CompareError(f"{type(model).__name__} was exported to nothing.")
     blob = exported.model_proto.SerializeToString()
     return onnxruntime.InferenceSession(blob, options, providers=["CPUExecutionProvider"])
 
