@@ -42,17 +42,15 @@ class Spread:
 
     @property
     def deviation(self) -> Tensor:
-        """Standard deviation of the samples, with n - 1."""
+        """Standard deviation of the samples, with n - 1; exactly 0 where all of them are equal."""
         squares = self._squares.double().clamp(min=0) / max(1, self.n_samples - 1)
-        # What is left of squares when all samples agree is rounding of the running mean.
-        return squares.sqrt().masked_fill(self._lowest == self._highest, 0)
+        return squares.sqrt()
 
     @property
     def largest(self) -> Tensor:
         """Largest distance of a sample from the mean."""
         mean = self._mean.double()
-        distance = torch.maximum(self._highest.double() - mean, mean - self._lowest.double())
-        return distance.masked_fill(self._lowest == self._highest, 0)
+        return torch.maximum(self._highest.double() - mean, mean - self._lowest.double())
 
     @property
     def shift(self) -> Tensor:
