@@ -81,9 +81,9 @@ class _Sums:
     sign_flips: int = 0
     nonfinite: int = 0
 
-    def add(self, judged: Tensor, reference: Tensor) -> None:
-        """Add the elements of one tensor."""
-        precision = format_of_dtype(str(judged.dtype)).precision
+    def add(self, judged: Tensor, reference: Tensor, stored: torch.dtype | None = None) -> None:
+        """Add the elements of one tensor, which a tensor of another dtype may stand for."""
+        precision = format_of_dtype(str(stored or judged.dtype)).precision
         a = judged.detach().to("cpu", torch.float64).flatten()
         r = reference.detach().to("cpu", torch.float64).flatten()
         both = a.isfinite() & r.isfinite()
@@ -161,9 +161,20 @@ class Differences:
         """Begin with nothing."""
         self._sums: dict[tuple[Any, str], _Sums] = {}
 
-    def see(self, owner: Hashable, what: str, judged: Tensor, reference: Tensor) -> None:
-        """Add the elements of one tensor to what is known of `owner` and `what`."""
-        self._sums.setdefault((owner, what), _Sums()).add(judged, reference)
+    def see(
+        self,
+        owner: Hashable,
+        what: str,
+        judged: Tensor,
+        reference: Tensor,
+        stored: torch.dtype | None = None,
+    ) -> None:
+        """Add the elements of one tensor to what is known of `owner` and `what`.
+
+        `stored` is whose ulps count, where that is not the dtype of `judged`: what a reference
+        makes of an execution's numbers is in binary64, and counted in the execution's ulps.
+        """
+        self._sums.setdefault((owner, what), _Sums()).add(judged, reference, stored)
 
     def errors(self) -> dict[tuple[Any, str], Error]:
         """The error under each name."""

@@ -104,7 +104,7 @@ class Forced:
         self.own(owner, what, judged, computed)
         self.differences.see(owner, what, judged, computed)
         if known is not None and known.shape == judged.shape:
-            self.differences.see(owner, f"inherited:{what}", computed, known)
+            self.differences.see(owner, f"inherited:{what}", computed, known, judged.dtype)
             self.differences.see(owner, f"total:{what}", judged, known)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from deephochuli.analysis.compare._errors import Differences, Error
@@ -58,8 +59,9 @@ def judge(task: Task, judged: Trace, free: Trace, reference: Executor) -> Judgem
     made.inherited = _under(errors, "inherited:")
     made.total = _under(errors, "total:")
     made.kinks = {owner: error for (owner, what), error in errors.items() if what == "kink:"}
-    _judge_parameters(made, judged.gradients, gradients, free.gradients, GRADIENT)
-    _judge_parameters(made, judged.updates, updates, free.updates, UPDATE)
+    stored = {name: gradient.dtype for name, gradient in judged.gradients.items()}
+    _judge_parameters(made, judged.gradients, gradients, free.gradients, GRADIENT, stored)
+    _judge_parameters(made, judged.updates, updates, free.updates, UPDATE, stored)
     made.missing = forced.missing
     made.extra = [name for name in judged.calls if name not in free.calls]
     return made
@@ -80,17 +82,22 @@ def _judge_parameters(
     replayed: dict[str, Tensor],
     free: dict[str, Tensor],
     what: str,
+    stored: dict[str, torch.dtype],
 ) -> None:
-    """Errors of gradients or updates, under the layer that owns each parameter."""
+    """Errors of gradients or updates, under the layer that owns each parameter.
+
+    Ulps are those of the gradients' dtypes: updates are differences in binary64.
+    """
     local, inherited, total = Differences(), Differences(), Differences()
     for name, value in judged.items():
         if name not in replayed or name not in free or value.shape != free[name].shape:
             continue
         path, _, own = name.rpartition(".")
         key = ((path, 0), f"{what}:{own}")
-        local.see(*key, value, replayed[name])
-        inherited.see(*key, replayed[name], free[name])
-        total.see(*key, value, free[name])
+        dtype = stored.get(name, value.dtype)
+        local.see(*key, value, replayed[name], dtype)
+        inherited.see(*key, replayed[name], free[name], dtype)
+        total.see(*key, value, free[name], dtype)
     made.local |= local.errors()
     made.inherited |= inherited.errors()
     made.total |= total.errors()
