@@ -175,8 +175,8 @@ def pychop_calls(x: torch.Tensor) -> dict[tuple[str, str], Call]:
     pychop.backend("torch")
     calls: dict[tuple[str, str], Call] = {}
     for name, (exponent, stored) in PEER_FORMATS.items():
-        chop = pychop.LightChop(exp_bits=exponent, sig_bits=stored, rmode=1)
-        calls["pychop LightChop", name] = lambda chop=chop: chop(x)
+        chop = pychop.Chop(exp_bits=exponent, sig_bits=stored, rmode=1)
+        calls["pychop", name] = lambda chop=chop: chop(x)
     return calls
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.formats import Rounding
-from deephochuli.kernels.rounding._contract import Carrier, RoundingPlan
+from deephochuli.kernels.rounding._contract import N_RANDOM_BITS, Carrier, RoundingPlan
 
 
 class Mode(IntEnum):
@@ -42,6 +42,9 @@ class Variant(IntFlag):
     of the carrier, so that no operand whose value matters is subnormal."""
     DEEP = 4
     """The format reaches below the normal range of the carrier."""
+    SCALED = 16
+    """The low range can be counted in its steps by floating-point products with powers of two: far
+    enough from both ends of the carrier that what is subnormal there is far below every step."""
     CALM = 8
     """There is no number above `max_finite`, no infinity and no NaN, and the format has signs."""
 
@@ -74,6 +77,8 @@ class Word(IntEnum):
     LEAST_SIGNED = 22  # magnitudes that keep the sign: from here on,
     N_SIGNED = 23  # and this many
     SUMMAND = 24  # the number whose last bit is the smallest subnormal number
+    STEP = 25  # the smallest subnormal number
+    STEPS = 26  # one over it
 
 
 def lift_of(carrier: Carrier) -> int:
@@ -88,11 +93,18 @@ def variant_of(plan: RoundingPlan) -> Variant:
     goes_on = fmt.emin == lowest and fmt.has_subnormals and fmt.precision > 1
     if goes_on or not fmt.has_zero:
         return deep
-    is_sum = plan.rounding is Rounding.NEAREST_EVEN and fmt.has_subnormals and fmt.precision > 1
-    # Half of the smallest subnormal number must be a normal number of the carrier.
-    if is_sum and fmt.emin - fmt.precision >= lowest:
-        return Variant.SUM
+    if _is_far_inside(plan):
+        is_even = plan.rounding is Rounding.NEAREST_EVEN
+        if is_even or mode_of(plan.rounding) is not Mode.NEAREST:
+            return Variant.SUM if is_even else Variant.SCALED
     return deep | Variant.LOW
+
+
+def _is_far_inside(plan: RoundingPlan) -> bool:
+    """Whether steps of the low range, their inverse, and 2^-32 of one are normal numbers."""
+    fmt, lowest = plan.fmt, plan.carrier.fmt.emin
+    unit = fmt.emin - fmt.precision + 1
+    return fmt.has_subnormals and fmt.precision > 1 and lowest + N_RANDOM_BITS < unit < -lowest
 
 
 def mode_of(rounding: Rounding) -> Mode:
@@ -161,6 +173,8 @@ def _low_range(plan: RoundingPlan) -> dict[Word, int]:
         Word.LOW_SHIFT: shift if normal_from > 1 else 0,
         Word.FLOOR: 0 if fmt.has_zero else start,
         Word.SUMMAND: (unit + stored + carrier.bias) << stored,
+        Word.STEP: (carrier.bias + unit) << stored,
+        Word.STEPS: (carrier.bias - unit) << stored,
     }
 
 

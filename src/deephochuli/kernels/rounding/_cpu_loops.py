@@ -25,19 +25,21 @@ NEAREST, DIRECTED, STOCHASTIC = map(int, (c.Mode.NEAREST, c.Mode.DIRECTED, c.Mod
 (GROWS_POSITIVE, GROWS_NEGATIVE, LOW_LIMIT, LOW_FIELD, LOW_CUT) = map(int, list(c.Word)[6:11])
 (LOW_STEP, LOW_SCALE, LOW_NORMAL, LOW_SHIFT, FLOOR) = map(int, list(c.Word)[11:16])
 (MAX, BEYOND_POSITIVE, BEYOND_NEGATIVE, INFINITE) = map(int, list(c.Word)[16:20])
-(CAP_NEGATIVE, SIGN_MASK, LEAST_SIGNED, N_SIGNED, SUMMAND) = map(int, list(c.Word)[20:])
+(CAP_NEGATIVE, SIGN_MASK, LEAST_SIGNED, N_SIGNED) = map(int, list(c.Word)[20:24])
+SUMMAND, STEP, STEPS = map(int, list(c.Word)[24:])
 
 
 def make_loop(  # noqa: C901 - most branches are decided before anything is compiled
     carrier: Carrier, mode: int, variant: c.Variant
 ) -> Callable[..., None]:
     """The loop for a carrier, a mode and a variant."""
-    low, is_sum, deep, calm = (
-        bool(variant & part)
-        for part in (c.Variant.LOW, c.Variant.SUM, c.Variant.DEEP, c.Variant.CALM)
+    low, is_sum, scaled = (
+        bool(variant & part) for part in (c.Variant.LOW, c.Variant.SUM, c.Variant.SCALED)
     )
+    deep, calm = bool(variant & c.Variant.DEEP), bool(variant & c.Variant.CALM)
     wide = carrier.width == 64
     u, f = (np.uint64, np.float64) if wide else (np.uint32, np.float32)
+    integer, two32 = (np.int64 if wide else np.int32), f(2.0**32)
     width, stored, spare = u(carrier.width), u(carrier.stored), u(carrier.width - 32)
     last, one, zero = u(carrier.width - 1), u(1), u(0)
     sign, infinity, nan = u(carrier.sign), u(carrier.infinity), u(carrier.nan)
@@ -73,6 +75,7 @@ def make_loop(  # noqa: C901 - most branches are decided before anything is comp
         cap_negative, sign_mask = u(table[CAP_NEGATIVE]), u(table[SIGN_MASK])
         least, n_signed = u(table[LEAST_SIGNED]), u(table[N_SIGNED])
         summand = u(table[SUMMAND]).view(f)
+        quantum, per_quantum = u(table[STEP]).view(f), u(table[STEPS]).view(f)
         use_widest_vectors()
         for i in range(n):
             magnitude = u(bits[i] & positive)
@@ -115,6 +118,20 @@ def make_loop(  # noqa: C901 - most branches are decided before anything is comp
                 r = number if b < low_limit else r
             if is_sum:
                 number = f(f(u(b).view(f) + summand) - summand).view(u)
+                r = number if b < low_limit else r
+            if scaled:
+                in_steps = f(u(b).view(f) * per_quantum)
+                count = integer(in_steps)
+                if mode == STOCHASTIC:
+                    rest = shl(u(f(in_steps - f(count)) * two32), spare)
+                    up = u(rest + noise) < rest
+                else:
+                    up = f(f(count) * quantum).view(u) != b
+                    if mode == DIRECTED:
+                        up = up & (grows != zero)
+                    else:
+                        up = up & ((count & integer(1)) == integer(0))
+                number = f(f(integer(count + integer(up))) * quantum).view(u)
                 r = number if b < low_limit else r
             if deep:
                 tiny = shr(u(u(r & fraction) | hidden), min(u(edge_field - shr(r, stored)), last))

@@ -68,7 +68,7 @@ class CudaRounder:
         kind, integer = _KINDS[source.dtype]
         device, n, variant = source.device, source.numel(), variant_of(plan)
         flat, result = (t.as_strided((n,), (1,)).view(integer) for t in (source, target))
-        is_low = bool(variant & (Variant.LOW | Variant.SUM))
+        is_low = bool(variant & (Variant.LOW | Variant.SUM | Variant.SCALED))
         words = _key(_NO_KEY if key is None else key.words, device)
         args = flat, result, n, _table(plan, device), words, kind, int(mode_of(plan.rounding))
         args += is_low, bool(variant & Variant.DEEP)

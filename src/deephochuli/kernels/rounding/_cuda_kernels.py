@@ -26,7 +26,7 @@ STOCHASTIC = tl.constexpr(int(c.Mode.STOCHASTIC))
 (MAX, BEYOND_POSITIVE, BEYOND_NEGATIVE, INFINITE) = map(tl.constexpr, range(16, 20))
 (CAP_NEGATIVE, SIGN_MASK, LEAST_SIGNED, N_SIGNED) = map(tl.constexpr, range(20, 24))
 # Facts of the carrier, behind the words of the plan.
-(SIGN, INFINITY, NAN, LIFT, EDGE, TO_SUBNORMAL, BASE) = map(tl.constexpr, range(25, 32))
+(SIGN, INFINITY, NAN, LIFT, EDGE, TO_SUBNORMAL, BASE) = map(tl.constexpr, range(27, 34))
 
 
 @triton.jit
