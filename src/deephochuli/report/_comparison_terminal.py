@@ -171,7 +171,8 @@ def _unmatched(comparison: Comparison, executor: str) -> list[RenderableType]:
     if not calls:
         return []
     names = _some([shortened(path or "(model)", NAME_WIDTH) for path, _ in calls])
-    return [Text(f"Only one side has {len(calls)} calls: {names}.", style="yellow")]
+    text = f"Not compared, being on one side only or of another shape: {names}."
+    return [Text(text, style="yellow")]
 
 
 def _some(names: list[str]) -> str:

@@ -76,6 +76,7 @@ def locked():
 def clumsy():
     return net(), torch.ones(5, 7)
 
+def wide(): return net(16)
 def renamed(): return Renamed()
 def renamed_parts(): return Renamed(), parts()[1]
 def alone(): return net()
@@ -232,6 +233,13 @@ def test_executions_that_did_not_begin_alike_are_found_out(capsys, saved, name):
 def test_executions_of_other_shapes(capsys, saved):
     shown = run(capsys, saved("plain"), saved("wider", model="other_shape")).out
     assert "Not compared: (model), whose inputs have the shapes [(5, 6)] and [(7, 6)]" in shown
+
+
+def test_a_model_of_other_shapes_says_what_is_not_compared(capsys):
+    shown = run(capsys, "lab.py:parts", "-a", "lab.py:wide").out
+    assert "Not compared, being on one side only or of another shape: 0, 1, 2, 3." in shown
+    compared = found(capsys, "lab.py:parts", "-a", "native")["comparison"]
+    assert compared["executors"][0]["unmatched"] == []
 
 
 def test_a_saved_execution_that_is_damaged(capsys, saved, source):

@@ -71,7 +71,7 @@ class Comparison:
         rows: Errors, by execution and in the order of the reference's calls.
         decisions: What each execution decides at its outputs: argmax and top-k flips.
         losses: Loss of each execution, the reference's too; None where there is none.
-        unmatched: Calls that only one side has, by execution.
+        unmatched: Calls that only one side has, or whose tensors have other shapes, by execution.
     """
 
     model: str
@@ -161,7 +161,7 @@ def comparison(
         rows=tuple(rows),
         decisions={name: decisions(traces[name], free) for name in wanted},
         losses={free.executor: free.loss} | {name: traces[name].loss for name in wanted},
-        unmatched={name: (*judgements[name].missing, *judgements[name].extra) for name in wanted},
+        unmatched={name: _unmatched(judgements[name], traces[name], free) for name in wanted},
     )
 
 
@@ -239,6 +239,17 @@ def _first_nonfinite(call: Call) -> str | None:
 def _is_usable(tensor: Tensor) -> bool:
     """Finite, or infinite on purpose: masks of attention hold -inf."""
     return not bool(tensor.isnan().any()) and not bool((tensor == math.inf).any())
+
+
+def _unmatched(judgement: Judgement, trace: Trace, free: Trace) -> tuple[CallName, ...]:
+    """Calls that could not be compared, or not as a whole."""
+    both = [name for name in free.calls if name in trace.calls]
+    reshaped = [name for name in both if _shapes(trace.calls[name]) != _shapes(free.calls[name])]
+    return (*judgement.missing, *judgement.extra, *reshaped)
+
+
+def _shapes(call: Call) -> list[list[torch.Size]]:
+    return [[each.shape for each in tensors] for tensors in (call.inputs, call.outputs)]
 
 
 def _check_common(judgement: Judgement, free: Trace, name: str) -> None:

@@ -151,9 +151,9 @@ function executionRow({ name, output, loss, loss_difference: difference, decisio
     worst === null ? html("td", {}, "none") : html("td", {}, nameElement(worst, 40), html("small", {}, " ", sizeElement(numberOf(own)), numberOf(ratio) >= 0 && `, ${decimal(numberOf(ratio))} × FP32`)));
 }
 
-/** Layers that only one side has. */
+/** Layers that only one side has, or whose shapes differ. */
 function unmatched({ executions }) {
   return executions.filter((each) => each.unmatched.length).map(({ name, unmatched: layers }) =>
-    html("details", { class: "quiet-layers" }, html("summary", {}, `Only in ${visible(name)}, or only in the reference: ${layers.length}`),
+    html("details", { class: "quiet-layers" }, html("summary", {}, `Not compared in ${visible(name)}, being on one side only or of another shape: ${layers.length}`),
       html("ul", {}, layers.map((layer) => html("li", {}, nameElement(layer, 60))))));
 }
