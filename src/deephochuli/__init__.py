@@ -6,6 +6,10 @@
         train()
     dh.report("runs/a")
 
+    dh.compare(model, batch, ["fp32", "tf32", "bf16"])
+    with dh.run_as(model, "fp16-accumulate-fp16"):
+        model(batch)
+
 Names are loaded when they are first used, so that importing the package costs next to nothing.
 """
 
@@ -18,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from deephochuli._version import VERSION
 from deephochuli.errors import (
+    ArithmeticSpecError,
+    CompareError,
     DeepHochuliError,
     DeepHochuliWarning,
     FormatError,
@@ -33,7 +39,17 @@ if TYPE_CHECKING:
     from inspect import Signature
 
     from deephochuli.analysis import Finding, findings, fit
+    from deephochuli.analysis.compare import Comparison, Verdict, compare, keep_wide, verdict
     from deephochuli.analysis.doctor import Diagnosis, doctor
+    from deephochuli.analysis.significance import significance
+    from deephochuli.analysis.swamping import swamping
+    from deephochuli.arithmetic import (
+        Arithmetic,
+        get_arithmetic,
+        list_arithmetics,
+        round_to,
+        run_as,
+    )
     from deephochuli.formats import Format, Rounding, get_format, list_formats, round_scalar
     from deephochuli.record import Recording, Watch, record
     from deephochuli.report import build_report as report
@@ -45,6 +61,10 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
+    "Arithmetic",
+    "ArithmeticSpecError",
+    "CompareError",
+    "Comparison",
     "DeepHochuliError",
     "DeepHochuliWarning",
     "Diagnosis",
@@ -62,21 +82,33 @@ __all__ = [
     "SketchError",
     "StoreError",
     "TapError",
+    "Verdict",
     "Watch",
     "__version__",
+    "compare",
     "doctor",
     "findings",
     "fit",
+    "get_arithmetic",
     "get_format",
+    "keep_wide",
+    "list_arithmetics",
     "list_formats",
     "open_run",
     "print_findings",
     "record",
     "report",
     "round_scalar",
+    "round_to",
+    "run_as",
+    "significance",
+    "swamping",
+    "verdict",
 ]
 
 _HOME: Final = {
+    "Arithmetic": "arithmetic",
+    "Comparison": "analysis.compare",
     "Diagnosis": "analysis.doctor",
     "Finding": "analysis",
     "Format": "formats",
@@ -85,15 +117,25 @@ _HOME: Final = {
     "RunReader": "store",
     "Selection": "taps",
     "Sketch": "sketch",
+    "Verdict": "analysis.compare",
     "Watch": "record",
+    "compare": "analysis.compare",
     "doctor": "analysis.doctor",
     "findings": "analysis",
     "fit": "analysis",
+    "get_arithmetic": "arithmetic",
     "get_format": "formats",
+    "keep_wide": "analysis.compare",
+    "list_arithmetics": "arithmetic",
     "list_formats": "formats",
     "open_run": "store",
     "print_findings": "report",
     "round_scalar": "formats",
+    "round_to": "arithmetic",
+    "run_as": "arithmetic",
+    "significance": "analysis.significance",
+    "swamping": "analysis.swamping",
+    "verdict": "analysis.compare",
 }
 """The part of the package in which each lazy name lives."""
 

@@ -1,5 +1,6 @@
 """Execute a copy of a model once, on one batch, in one way."""
 
+# torch leaves much of its interface without types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 from __future__ import annotations

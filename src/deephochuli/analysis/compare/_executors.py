@@ -1,5 +1,6 @@
 """Ways to execute a model: an arithmetic, a dtype, a device, flags, threads, a split batch."""
 
+# torch leaves much of its interface without types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownLambdaType=false, reportAttributeAccessIssue=false
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Why a call errs: causes that can be read off, and roundings that explain the error or do not."""
 
+# torch leaves much of its interface without types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 from __future__ import annotations

@@ -6,6 +6,7 @@
 Nothing in such a folder is code, and nothing read from it is believed unchecked.
 """
 
+# torch leaves much of its interface without types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportAttributeAccessIssue=false
 from __future__ import annotations
