@@ -188,6 +188,22 @@ def exponents_by_hand(
         yield after_step
 
 
+def emulated(arithmetic: str) -> Look:
+    """The training loop as if in an arithmetic."""
+
+    @contextlib.contextmanager
+    def look(
+        model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path
+    ) -> Iterator[AfterStep]:
+        from deephochuli.arithmetic import run_as
+
+        del optimizer, folder
+        with run_as(model, arithmetic):
+            yield nothing
+
+    return look
+
+
 CONTENDERS: dict[str, Contender] = {
     "noise": Contender("plain again (noise floor)", plain),
     "never": Contender(
@@ -201,6 +217,9 @@ CONTENDERS: dict[str, Contender] = {
     ),
     "every1": Contender("deephochuli, every step", recording(every=1), "deephochuli"),
     "all1": Contender("deephochuli, every step, da as well", everything, "deephochuli"),
+    "as-tf32": Contender("deephochuli, run as TF32 (operands rounded)", emulated("tf32")),
+    "as-bf16": Contender("deephochuli, run as BF16 (all results rounded)", emulated("bf16")),
+    "as-fp16-sums": Contender("deephochuli, run as FP16 sums", emulated("fp16-sequential")),
     "wandb": Contender("wandb.watch(log='all', log_freq=1), offline", wandb_watch, "wandb"),
     "summary": Contender("by hand: histc, mean, std, min, max", summary_by_hand),
     "exponents": Contender("by hand: torch.bincount of exponents", exponents_by_hand),
