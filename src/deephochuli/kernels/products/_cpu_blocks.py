@@ -2,9 +2,8 @@
 
 Of each block the exponents of all products are looked at first, 32 to a vector. Then each product,
 exact in binary32, is scaled so that the last kept bit becomes 1, made an integer, which cuts it
-toward zero, and added. Blocks whose exponents are so small or so large that a step
-could leave binary32, or whose sum could leave 32 bits, are left to the caller; so is whatever is not
-finite.
+toward zero, and added. Blocks whose exponents are so small or so large that a step could leave
+binary32, or whose sum could leave 32 bits, are left to the caller; so is whatever is not finite.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types.

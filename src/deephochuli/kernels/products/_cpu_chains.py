@@ -126,12 +126,12 @@ def emit_careful(builder: ir.IRBuilder, arguments: Any, *, fused: bool) -> None:
     chain.keep(loop.close(new), 4)
 
 
-def emit_quick(builder: ir.IRBuilder, arguments: Any, *, bounded: bool) -> None:
+def emit_quick(builder: ir.IRBuilder, arguments: Any, *, bounded: bool, exact: bool) -> None:
     """FMA chains in a narrow format, in binary32 where that is right.
 
     The sums leave the registers where a step needs care, and only there: so the loop itself has few
-    values to hold. A bounded chain cannot leave the format at its upper end, its operands are
-    scaled so that the smallest normal number is 2, and the products are exact in binary32.
+    values to hold. A bounded chain cannot leave the format at its upper end, and its operands are
+    scaled so that the smallest normal number is 2. Exact: products are exact in binary32.
     """
     chain = _Chain(builder, arguments, fused=True)
     names = ("head", "body", "next", "rare", "leave", "finish", "done")
@@ -160,7 +160,7 @@ def emit_quick(builder: ir.IRBuilder, arguments: Any, *, bounded: bool) -> None:
     builder.cbranch(any_lane(builder, builder.not_(common)), rare, following)
 
     builder.position_at_end(rare)
-    if bounded:
+    if exact:
         outside = any_lane(builder, builder.not_(inside))
         repaired = [
             _tie_repaired(chain, *xy, z, v) for xy, z, v in zip(pairs, totals, sums, strict=True)
@@ -170,7 +170,7 @@ def emit_quick(builder: ir.IRBuilder, arguments: Any, *, bounded: bool) -> None:
         builder.branch(leave)
 
     builder.position_at_end(following)
-    ways = [(new, body), (repaired, rare)] if bounded else [(new, body)]
+    ways = [(new, body), (repaired, rare)] if exact else [(new, body)]
     new = _joined(builder, *ways)
     after = builder.add(k, index(1))
     k.add_incoming(after, following)
@@ -340,7 +340,8 @@ fused32 = _intrinsic(emit_plain, fused=True, wide=False)
 fused64 = _intrinsic(emit_plain, fused=True, wide=True)
 separate32 = _intrinsic(emit_plain, fused=False, wide=False)
 separate64 = _intrinsic(emit_plain, fused=False, wide=True)
-quick_bounded = _intrinsic(emit_quick, bounded=True)
-quick_checked = _intrinsic(emit_quick, bounded=False)
+quick_bounded = _intrinsic(emit_quick, bounded=True, exact=True)
+quick_checked = _intrinsic(emit_quick, bounded=False, exact=True)
+quick_wide = _intrinsic(emit_quick, bounded=False, exact=False)
 careful_fused = _intrinsic(emit_careful, fused=True)
 careful_separate = _intrinsic(emit_careful, fused=False)

@@ -28,7 +28,7 @@ _compiled: list[Any] = []
 _CHAIN = types.void(_u64, _u64, _u64, _i64, _u64)
 _BLOCKS = _i64(*[_u64] * 5, _i64, _i64, _u64)
 _CHAINS = ("fused32", "fused64", "separate32", "separate64")
-_NARROW = ("quick_bounded", "quick_checked", "careful_separate")
+_NARROW = ("quick_bounded", "quick_checked", "quick_wide", "careful_separate")
 _ALIGNED = ("truncated0", "truncated1", "truncated2")
 _NEAREST = ("nearest0", "nearest1", "nearest2", "shortened")
 

@@ -86,6 +86,8 @@ def _format_table(fmt: Format, rounding: Rounding, *, aligned: bool) -> Table:
     beyond = np.inf if aligned else _BEYOND.get(fmt.overflow, fmt.max_finite)
     numbers[scalar.S_MAX], numbers[scalar.S_BEYOND] = fmt.max_finite, beyond
     keeps = fmt.has_infinities and fmt.overflow is not Overflow.SATURATE
+    numbers[scalar.S_LEAST] = 2.0**fmt.emin
+    numbers[scalar.S_MAGIC] = 1.5 * 2.0 ** (53 - fmt.precision)
     numbers[scalar.S_INFINITY] = np.inf if keeps else beyond
     return table
 
@@ -127,7 +129,9 @@ def _narrow(plan: ProductPlan, largest: float) -> Way:
     exact = inputs.emin - inputs.precision + fmt.emin >= -100
     if fits and exact and largest < fmt.max_finite / 2:
         return Way(parts.CHAINS, "quick_bounded", _chain_table(fmt, scale), 2.0**scale)
-    return Way(parts.CHAINS, "quick_checked", _chain_table(fmt, 0))
+    if 2 * inputs.precision <= 24 and inputs.emin - inputs.precision >= -140:
+        return Way(parts.CHAINS, "quick_checked", _chain_table(fmt, 0))
+    return Way(parts.CHAINS, "quick_wide", _chain_table(fmt, 0))
 
 
 @functools.lru_cache(maxsize=64)
@@ -136,8 +140,10 @@ def _chain_table(fmt: Format, scale: int) -> Table:
     numbers, p = table.view(np.float64), fmt.precision
     table[chains.H_LOW_BITS] = (1 << (24 - p)) - 1
     _put32(table, chains.H_HALF, 2.0**-p)
-    table[chains.H_LEAST] = (fmt.emin + scale + 127) << 23
-    table[chains.H_SPAN] = (fmt.emax - fmt.emin) << 23
+    # Far enough above the subnormal numbers of binary32 for errors of sums to be exact.
+    least = max(fmt.emin + scale, -100)
+    table[chains.H_LEAST] = (least + 127) << 23
+    table[chains.H_SPAN] = (fmt.emax + scale - least) << 23
     numbers[chains.H_MAGIC64] = 1.5 * 2.0 ** (53 - p)
     numbers[chains.H_LEAST64] = 2.0 ** (fmt.emin + scale)
     numbers[chains.H_MAX] = fmt.max_finite * 2.0**scale

@@ -50,8 +50,10 @@ OPTIONS: dict[str, Any] = {
     S_ZERO,  # least exponent of an aligned sum
     S_LATE,
     S_SPLIT,
+    S_LEAST,  # smallest normal number
+    S_MAGIC,  # 1.5 2^(53-p)
     S_SLOTS,
-) = range(20)
+) = range(22)
 CHAIN, ALIGNED, EXACT = range(3)
 SEQUENTIAL, PAIRWISE, INTERLEAVED = range(3)
 EVEN, AWAY, ZERO, UP, DOWN, ODD = range(6)
@@ -68,6 +70,7 @@ _HIDDEN = u64(1 << 52)
 _FRACTION = u64((1 << 52) - 1)
 _MAGNITUDE = u64((1 << 63) - 1)
 _TOP = u64(1 << 63)
+_INFINITY = u64(0x7FF << 52)
 
 
 @intrinsic
@@ -125,8 +128,29 @@ def round_word(negative, word, e, sticky, plan):
 
 
 @nb.njit(**OPTIONS)
+def round_nearest(x, plan):
+    """Round a binary64 number to the nearest of a format inside binary32, without branches.
+
+    3 2^(52-p) times the power of two below it is added and taken away.
+    """
+    numbers = pf64(plan)
+    bits = u64(f64(x).view(np.uint64))
+    power = u64(bits & _INFINITY).view(np.float64)
+    magic = max(power, numbers[S_LEAST]) * numbers[S_MAGIC]
+    size = u64(bits & _MAGNITUDE).view(np.float64)
+    value = (size + magic) - magic
+    value = numbers[S_BEYOND] if value > numbers[S_MAX] else value
+    value = numbers[S_INFINITY] if size == math.inf else value
+    value = u64(u64(f64(value).view(np.uint64)) | (bits & _TOP)).view(np.float64)
+    return value if size <= math.inf else x
+
+
+@nb.njit(**OPTIONS)
 def round_number(x, plan):
     """Round a binary64 number to the format."""
+    slots = pi64(plan)
+    if slots[S_MODE] == EVEN and slots[S_PRECISION] <= 24:
+        return round_nearest(x, plan)
     bits = u64(f64(x).view(np.uint64))
     magnitude, negative = bits & _MAGNITUDE, bits > _MAGNITUDE
     if magnitude == u64(0):
@@ -174,6 +198,12 @@ def add(x, y, plan):
         return x + y
     total = round_number(sum_to_odd(x, y), plan)
     return flushed(total) if slots[S_FLUSH] != 0 else total
+
+
+@nb.njit(**OPTIONS)
+def add_values(x, y, plan):
+    """The sum of two values of the format, rounded to nearest; twice does no harm to 25 bits."""
+    return round_nearest(x + y, plan)
 
 
 @nb.njit(**OPTIONS)

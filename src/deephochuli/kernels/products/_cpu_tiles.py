@@ -39,6 +39,11 @@ def quick_checked(a, b, c, n, params):
     chains.quick_checked(a, b, c, n, params)
 
 
+def quick_wide(a, b, c, n, params):
+    """FMA chains in a narrow format, of operands whose products are wider than binary32."""
+    chains.quick_wide(a, b, c, n, params)
+
+
 def careful_separate(a, b, c, n, params):
     """Chains of rounded products in a narrow format."""
     chains.careful_separate(a, b, c, n, params)

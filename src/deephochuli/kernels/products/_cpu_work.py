@@ -254,10 +254,18 @@ def one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1
 @nb.njit(**OPTIONS)
 def join(control, totals, parts_at, n, has_outer):
     """Add partial sums to the totals, or replace these where there is one chunk only."""
-    wide, unscale = control[C_WIDE], u64(control[C_UNSCALE]).view(f64)
+    wide, unscale, outer = control[C_WIDE], u64(control[C_UNSCALE]).view(f64), control[C_OUTER]
+    if not has_outer:
+        for i in range(n):
+            totals[i] = read(parts_at, wide, i) * unscale
+        return
+    slots = pi64(outer)
+    if slots[scalar.S_WIDE] != 0 or slots[scalar.S_FLUSH] != 0 or slots[scalar.S_PRECISION] > 24:
+        for i in range(n):
+            totals[i] = scalar.add(totals[i], read(parts_at, wide, i) * unscale, outer)
+        return
     for i in range(n):
-        part = read(parts_at, wide, i) * unscale
-        totals[i] = scalar.add(totals[i], part, control[C_OUTER]) if has_outer else part
+        totals[i] = scalar.add_values(totals[i], read(parts_at, wide, i) * unscale, outer)
 
 
 @nb.njit(**OPTIONS)
