@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from deephochuli.arithmetic import round_to
 
@@ -40,7 +41,13 @@ class _BendGradient(torch.autograd.Function):
 
 
 def _first(output: Any, change: Any) -> Any:
-    return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+    """The same output with its first floating-point tensor changed."""
+    leaves, form = pytree.tree_flatten(output)
+    for place, leaf in enumerate(leaves):
+        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():
+            leaves[place] = change(leaf)
+            break
+    return pytree.tree_unflatten(leaves, form)
 
 
 def _bent_forward(fault: str) -> Any:
