@@ -6,12 +6,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from deephochuli.cli import _compare_options as options
 from deephochuli.cli._comparison_output import (
-    FailOn,
     Results,
     is_found,
     print_results,
@@ -50,67 +50,23 @@ class Request:
 
 
 def compare(
-    things: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL | FOLDER_A FOLDER_B",
-            help="module:callable or file.py:callable that returns (model, batch), with a loss and "
-            "an optimizer after them if there are; or two executions saved with --save.",
-        ),
-    ],
-    arithmetics: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--arithmetic",
-            "-a",
-            help="How to execute the model: fp32, tf32, bf16, fp8, native, threads=1, split=2, "
-            "compiled, cuda, autocast-bf16, or file.py:callable for another model; repeatable.",
-        ),
-    ] = None,
-    reference: Annotated[str, typer.Option(help="What counts as right.")] = "fp64",
-    verdict: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SUSPECT", help="Judge this execution: rounding, or not, and which layer first."
-        ),
-    ] = None,
-    keep: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOW", help="Find the layers to keep out of this arithmetic; see the budgets."
-        ),
-    ] = None,
-    output_budget: Annotated[
-        float, typer.Option(help="Relative error of the output to allow with --keep.")
-    ] = 1e-2,
-    gradient_budget: Annotated[
-        float, typer.Option(help="Relative error of the gradients to allow with --keep.")
-    ] = 5e-2,
-    save: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Execute once and save it there; compare nothing."),
-    ] = None,
-    execution: Annotated[
-        str | None,
-        typer.Option("--as", metavar="EXECUTOR", help="How to execute for --save: native."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", help="Judge two saved executions against this model, too."),
-    ] = None,
-    html: Annotated[Path | None, typer.Option(help="Also write a page there.")] = None,
-    title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
-    show_all: Annotated[bool, typer.Option("--all", help="Show every layer.")] = False,
-    fail_on: Annotated[
-        FailOn | None,
-        typer.Option(
-            help="Exit with 1 when an output decides otherwise, when the verdict names a suspect, "
-            "or when two saved executions differ at all."
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of dropout and other random operators.")] = 0,
-    max_gib: Annotated[float, typer.Option(help="Memory that one execution may take.")] = 8.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    things: options.Things,
+    arithmetics: options.Arithmetics = None,
+    reference: options.Reference = "fp64",
+    verdict: options.Suspect = None,
+    keep: options.Low = None,
+    output_budget: options.OutputBudget = 1e-2,
+    gradient_budget: options.GradientBudget = 5e-2,
+    save: options.SaveTo = None,
+    execution: options.Execution = None,
+    model: options.Model = None,
+    html: options.Page = None,
+    title: options.Title = None,
+    show_all: options.ShowAll = False,
+    fail_on: options.Fail = None,
+    seed: options.Seed = 0,
+    max_gib: options.MaxGib = 8.0,
+    as_json: options.AsJson = False,
 ) -> None:
     """Which layers an arithmetic changes, and which one starts it."""
     request = Request(
@@ -222,7 +178,7 @@ def _of_model(request: Request) -> Results:
     suspect = executor_named(request.suspect) if request.suspect else None
     executors = _executors(request, suspect)
     reference = executor_named(request.reference)
-    options: dict[str, Any] = {
+    common: dict[str, Any] = {
         "reference": reference,
         "loss": parts.loss,
         "seed": request.seed,
@@ -231,14 +187,12 @@ def _of_model(request: Request) -> Results:
     what = parts.model, parts.batch
     results = Results()
     with _explained(name):
-        results.comparison = analysis.compare(
-            *what, executors, optimizer=parts.optimizer, **options
-        )
+        results.comparison = analysis.compare(*what, executors, optimizer=parts.optimizer, **common)
         if suspect is not None:
-            results.verdict = analysis.verdict(*what, suspect, optimizer=parts.optimizer, **options)
+            results.verdict = analysis.verdict(*what, suspect, optimizer=parts.optimizer, **common)
         if request.low is not None:
             budgets = {"output": request.output_budget, "gradient": request.gradient_budget}
-            results.kept = analysis.keep_wide(*what, request.low, **budgets, **options)
+            results.kept = analysis.keep_wide(*what, request.low, **budgets, **common)
     return results
 
 
