@@ -1,0 +1,178 @@
+"""The steps of rounding one pattern, for either carrier.
+
+They are compiled into a loop, where `mode` and the choices are constants: what they exclude is
+dropped, and no branch is left. `w` are the words of the plan, `k` the facts of the carrier.
+"""
+
+# Compiled functions get their types from their callers; the type checker cannot follow.
+# pyright: basic
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+
+from deephochuli.kernels.rounding import _constants as c
+from deephochuli.kernels.rounding._cpu_words import (
+    add,
+    bits_of_number,
+    both,
+    choose,
+    either,
+    number_of,
+    number_with_bits,
+    shl,
+    shr,
+    sub,
+    truncated,
+    truncated_wide,
+)
+
+OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "forceinline": True,
+}
+NEAREST, DIRECTED, STOCHASTIC = map(int, (c.Mode.NEAREST, c.Mode.DIRECTED, c.Mode.STOCHASTIC))
+(CUT, BELOW, PARITY, TIE, LOW_PARITY, LOW_TIE) = map(int, list(c.Word)[:6])
+(GROWS_POSITIVE, GROWS_NEGATIVE, LOW_LIMIT, LOW_FIELD, LOW_CUT) = map(int, list(c.Word)[6:11])
+(LOW_STEP, LOW_SCALE, LOW_NORMAL, LOW_SHIFT, FLOOR) = map(int, list(c.Word)[11:16])
+(MAX, BEYOND_POSITIVE, BEYOND_NEGATIVE, INFINITE) = map(int, list(c.Word)[16:20])
+(CAP_NEGATIVE, SIGN_MASK, LEAST_SIGNED, N_SIGNED) = map(int, list(c.Word)[20:24])
+SUMMAND, STEP, STEPS = map(int, list(c.Word)[24:])
+(ZERO, ONE, LAST, WIDTH, STORED, HIDDEN, FRACTION, POSITIVE, INFINITY, NAN) = range(10)
+(LIFT, EDGE, EDGE_FIELD, TO_SUBNORMAL, BASE, HIGH, SPARE, TWO32) = range(10, 18)
+
+
+@nb.njit(**OPTIONS)
+def smaller(a, b):
+    """The smaller one of two words."""
+    return choose(a < b, a, b)
+
+
+@nb.njit(**OPTIONS)
+def larger(a, b):
+    """The larger one of two words."""
+    return choose(a > b, a, b)
+
+
+@nb.njit(**OPTIONS)
+def complement(a, k):
+    """The other bits of a word: what can be added to it without a carry out of it."""
+    return sub(sub(k[ZERO], a), k[ONE])
+
+
+@nb.njit(**OPTIONS)
+def whole(n, k):
+    """Pattern of a whole number up to 2^stored.
+
+    Added to the bits of 2^stored, it is added to the number: and neither operand nor result is
+    ever subnormal.
+    """
+    base = number_with_bits(k[BASE])
+    return bits_of_number(number_with_bits(add(n, k[BASE])) - base)
+
+
+@nb.njit(**OPTIONS)
+def lifted(magnitude, k):
+    """The pattern with its exponent field lifted, subnormal numbers normalised."""
+    tiny = sub(whole(both(magnitude, k[FRACTION]), k), k[TO_SUBNORMAL])
+    tiny = choose(magnitude != k[ZERO], tiny, k[ZERO])
+    return choose(magnitude < k[HIDDEN], tiny, add(magnitude, k[LIFT]))
+
+
+@nb.njit(**OPTIONS)
+def lowered(r, k):
+    """What `lifted` was made from."""
+    shift = smaller(sub(k[EDGE_FIELD], shr(r, k[STORED])), k[LAST])
+    tiny = shr(either(both(r, k[FRACTION]), k[HIDDEN]), shift)
+    return choose(r >= k[EDGE], sub(r, k[LIFT]), tiny)
+
+
+@nb.njit(**OPTIONS)
+def in_normal_range(b, grows, noise, w, k, mode):
+    """Round at the bit that is the last one in the normal range of the format."""
+    kept = complement(w[BELOW], k)
+    if mode == NEAREST:
+        tie = either(both(shr(b, w[CUT]), w[PARITY]), w[TIE])
+        b = add(add(b, shr(w[BELOW], k[ONE])), tie)
+    elif mode == DIRECTED:
+        b = add(b, choose(grows != k[ZERO], w[BELOW], k[ZERO]))
+    elif mode == STOCHASTIC:
+        b = add(b, shr(shr(noise, k[ONE]), sub(k[LAST], w[CUT])))
+    else:
+        inexact = choose(both(b, w[BELOW]) != k[ZERO], w[PARITY], k[ZERO])
+        b = either(b, shl(inexact, w[CUT]))
+    return both(b, kept)
+
+
+@nb.njit(**OPTIONS)
+def in_low_range(b, grows, noise, w, k, mode):
+    """Round below the normal range, at another bit in each binade."""
+    s = either(both(b, k[FRACTION]), choose(b >= k[HIDDEN], k[HIDDEN], k[ZERO]))
+    place = sub(add(w[LOW_FIELD], w[LOW_CUT]), larger(shr(b, k[STORED]), k[ONE]))
+    near = smaller(place, k[LAST])
+    steps, rest = shr(s, near), shl(s, sub(k[WIDTH], near))
+    if mode == NEAREST:
+        tie = either(both(steps, w[LOW_PARITY]), w[LOW_TIE])
+        up = add(rest, tie) > shl(k[ONE], k[LAST])
+    elif mode == DIRECTED:
+        up = (rest != k[ZERO]) & (grows != k[ZERO])
+    elif mode == STOCHASTIC:
+        far = shr(s, smaller(sub(place, k[WIDTH]), k[LAST]))
+        rest = both(choose(place < k[WIDTH], rest, far), k[HIGH])
+        up = rest > complement(noise, k)
+    else:
+        up = (rest != k[ZERO]) & (both(steps, k[ONE]) == k[ZERO])
+    steps = add(steps, choose(up, w[LOW_STEP], k[ZERO]))
+    number = add(whole(steps, k), w[LOW_SCALE])
+    return choose(steps >= w[LOW_NORMAL], number, shl(steps, w[LOW_SHIFT]))
+
+
+@nb.njit(**OPTIONS)
+def in_low_range_by_a_sum(b, w):
+    """The same for nearest-even, far inside the carrier: the sum has its last bit in place."""
+    summand = number_with_bits(w[SUMMAND])
+    return bits_of_number((number_with_bits(b) + summand) - summand)
+
+
+@nb.njit(**OPTIONS)
+def in_low_range_by_scaling(b, grows, noise, w, k, mode):
+    """The same for other modes, far inside the carrier: all products are with powers of two."""
+    step = number_with_bits(w[STEP])
+    in_steps = number_with_bits(b) * number_with_bits(w[STEPS])
+    n = truncated(in_steps)
+    if mode == STOCHASTIC:
+        part = (in_steps - number_of(n)) * number_with_bits(k[TWO32])
+        rest = shl(truncated_wide(part), k[SPARE])
+        up = rest > complement(noise, k)
+    else:
+        up = bits_of_number(number_of(n) * step) != b
+        if mode == DIRECTED:
+            up = up & (grows != k[ZERO])
+        else:
+            up = up & (both(n, k[ONE]) == k[ZERO])
+    n = add(n, choose(up, k[ONE], k[ZERO]))
+    return bits_of_number(number_of(n) * step)
+
+
+@nb.njit(**OPTIONS)
+def ended(r, pattern, w, k):
+    """Put in what stands for overflow, infinity and NaN, and the sign."""
+    magnitude = both(pattern, k[POSITIVE])
+    negative = pattern > k[POSITIVE]
+    r = choose(r > w[MAX], choose(negative, w[BEYOND_NEGATIVE], w[BEYOND_POSITIVE]), r)
+    r = choose(magnitude == k[INFINITY], w[INFINITE], r)
+    r = choose(magnitude > choose(negative, w[CAP_NEGATIVE], k[INFINITY]), k[NAN], r)
+    keeps_sign = sub(r, w[LEAST_SIGNED]) < w[N_SIGNED]
+    return either(r, choose(keeps_sign, both(pattern, w[SIGN_MASK]), k[ZERO]))
+
+
+@nb.njit(**OPTIONS)
+def ended_calmly(r, pattern, w, k):
+    """The same where nothing is beyond `max_finite`: put in the sign."""
+    keeps_sign = r >= w[LEAST_SIGNED]
+    return either(r, choose(keeps_sign, both(pattern, w[SIGN_MASK]), k[ZERO]))
