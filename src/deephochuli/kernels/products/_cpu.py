@@ -66,7 +66,7 @@ class CpuProducts:
             if initial is not None:
                 initial = flushed_operand(plan, initial, is_start=True)
         start = None if initial is None else initial.contiguous()
-        way = way_of(plan, _bound(plan, a, b, start))
+        way = way_of(plan, _bound(plan, a, b, start), has_start=start is not None)
         _run(plan, way, a, b, start, out)
         return out
 

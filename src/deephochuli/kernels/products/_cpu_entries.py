@@ -21,6 +21,7 @@ from numba import types
 
 from deephochuli.kernels import _cpu_memory as memory
 from deephochuli.kernels.products import _cpu_tiles as tiles
+from deephochuli.kernels.products import _cpu_trees as trees
 from deephochuli.kernels.products import _cpu_work as parts
 
 _u64, _i64 = types.uint64, types.int64
@@ -36,6 +37,7 @@ _NEAREST = ("nearest0", "nearest1", "nearest2", "shortened")
 _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "work": (parts.work, types.void(_u64)),
     "exponents32": (parts.exponents32, types.void(_u64, _u64, _i64, _i64, _i64, _i64)),
+    "pairwise32": (trees.pairwise32, _CHAIN),
     **{name: (getattr(tiles, name), _CHAIN) for name in (*_CHAINS, *_NARROW)},
     **{name: (getattr(tiles, name), _BLOCKS) for name in (*_ALIGNED, *_NEAREST)},
 }

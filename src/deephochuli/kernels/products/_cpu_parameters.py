@@ -92,15 +92,18 @@ def _format_table(fmt: Format, rounding: Rounding, *, aligned: bool) -> Table:
     return table
 
 
-def way_of(plan: ProductPlan, largest: float) -> Way:
+def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
     """How tiles of a plan are formed.
 
     Args:
         plan: What to form.
         largest: A bound of all partial sums; inf where it is not known.
+        has_start: Whether there are initial values.
     """
-    if plan.flush or plan.kind == "exact" or plan.order != "sequential":
+    if plan.flush or plan.kind == "exact":
         return _ONE_BY_ONE
+    if plan.order != "sequential":
+        return _tree(plan, has_start=has_start)
     if plan.kind == "aligned":
         return _blocks(plan)
     nearest = plan.rounding is Rounding.NEAREST_EVEN
@@ -112,6 +115,20 @@ def way_of(plan: ProductPlan, largest: float) -> Way:
     if not nearest or plan.format.precision > _WIDEST_QUICK or plan.dtype.itemsize == 8:
         return _ONE_BY_ONE
     return _narrow(plan, largest)
+
+
+def _tree(plan: ProductPlan, *, has_start: bool) -> Way:
+    """Pairwise sums in binary32 have tiles; other orders have none."""
+    nearest = plan.rounding is Rounding.NEAREST_EVEN
+    narrow = plan.format == BINARY32 and plan.dtype.itemsize == 4
+    if plan.order != "pairwise" or not narrow or not nearest:
+        return _ONE_BY_ONE
+    return Way(parts.WHOLE, "pairwise32", _tree_table(has_start and plan.outer is None))
+
+
+@functools.cache
+def _tree_table(has_start: bool) -> Table:
+    return np.array([has_start], np.int64)
 
 
 @functools.cache

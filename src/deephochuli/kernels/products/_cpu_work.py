@@ -65,7 +65,7 @@ TILE = ROWS * COLUMNS
     C_DEFAULT,
     C_SLOTS,
 ) = range(33)
-ONE_BY_ONE, CHAINS, BLOCKS = range(3)
+ONE_BY_ONE, CHAINS, BLOCKS, WHOLE = range(4)  # whole: chains that cannot be interrupted
 
 # Scratch of a thread: totals and partial sums of a task, one row of A and one column of B in
 # binary64, what a single output needs, and the processor's floating-point state.
@@ -210,12 +210,14 @@ def by_tiles(control, a_at, ea_at, b_at, eb_at, parts_at, n_tiles, k0, k1, colum
     padded, size = control[C_PADDED_K], u64(8) if control[C_WIDE] != u64(0) else u64(4)
     depth = i64(control[C_BLOCK]) if control[C_WAY] == u64(BLOCKS) else i64(1)
     depth *= max(i64(1), i64(DEPTH) // depth)
+    if control[C_WAY] == u64(WHOLE):
+        depth = max(i64(1), k1 - k0)
     for first in range(k0, k1, depth):
         stop = min(first + depth, k1)
         for t in range(n_tiles):
             tile_a = a_at + u64(t) * padded * size * u64(ROWS)
             c_at = parts_at + u64(t) * u64(TILE) * size
-            if control[C_WAY] == u64(CHAINS):
+            if control[C_WAY] != u64(BLOCKS):
                 call_chain(
                     control[C_TILE_FUNCTION],
                     tile_a + u64(first) * size * u64(ROWS),
