@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import (
+    _disable_current_modes,  # pyright: ignore[reportPrivateUsage, reportUnknownVariableType]
+)
 
 from deephochuli.formats import format_of_dtype
 
@@ -174,7 +177,9 @@ class Differences:
         `stored` is whose ulps count, where that is not the dtype of `judged`: what a reference
         makes of an execution's numbers is in binary64, and counted in the execution's ulps.
         """
-        self._sums.setdefault((owner, what), _Sums()).add(judged, reference, stored)
+        sums = self._sums.setdefault((owner, what), _Sums())
+        with _disable_current_modes():  # what is measured here is no part of an execution
+            sums.add(judged, reference, stored)
 
     def errors(self) -> dict[tuple[Any, str], Error]:
         """The error under each name."""
