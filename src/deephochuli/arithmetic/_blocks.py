@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
+from deephochuli.arithmetic._block_fast import round_easy_blocks
 from deephochuli.arithmetic._block_formats import BlockFormat, get_block_format
 from deephochuli.arithmetic._block_work import round_scaled_by_powers, round_scaled_by_values
 from deephochuli.arithmetic._custom_op import LIBRARY, define, key_of, like
@@ -104,6 +105,9 @@ def _round_blocks(
         other = plan_of(scale, torch.float64)
         rounded = round_scaled_by_values(x, plan, other, block, dim, words, unit)
     else:
+        rounded = round_easy_blocks(x, plan, block, dim, words)
+        if rounded is not None:
+            return rounded
         rounded = round_scaled_by_powers(x, plan, block, dim, words)
     return torch.empty_like(x).copy_(rounded)
 

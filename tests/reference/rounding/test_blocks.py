@@ -15,7 +15,7 @@ from gfloat.formats import (
     format_info_mxfp8_e5m2,
 )
 
-from deephochuli.arithmetic import list_block_formats, round_blocks, round_to
+from deephochuli.arithmetic import _blocks, list_block_formats, round_blocks, round_to
 from deephochuli.errors import ArithmeticSpecError
 from deephochuli.formats import BINARY32, E2M1, E4M3FN, Overflow, Rounding, round_scalar
 from tests.reference.rounding.numbers import DTYPES, bits_of, key_for, patterns, same_values
@@ -88,6 +88,35 @@ def test_mx_in_rational_numbers(name, dtype):
         for row, mine, r in zip(x.double().tolist(), ours, bits.tolist(), strict=True):
             expected = np.array(mx_block(row, fmt.element, mode, r))
             assert same_values(mine, expected).all(), (mode, row, mine, expected)
+
+
+@pytest.mark.parametrize("name", MX)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_quick_way_is_the_exact_one(name, dtype, monkeypatch):
+    """All blocks that it takes, with amax from its limit on, and tiny numbers beside large ones."""
+    generator = np.random.default_rng(8)
+    top = 15 if dtype == "float16" else 127
+    e = generator.integers(-14 if dtype == "float16" else -60, top, (300, 1))
+    spread = np.where(generator.random((300, 32)) < 0.3, generator.integers(-170, 0, (300, 32)), 0)
+    x = torch.from_numpy(np.ldexp(generator.uniform(-2, 2, (300, 32)), e + spread))
+    x[:, 0] = torch.from_numpy(np.ldexp(1.0, e[:, 0]))
+    x = x.to(DTYPES[dtype])
+    x[7] = 0.0
+    x[8, 1:] = torch.finfo(x.dtype).smallest_normal / 8
+    for mode in ("nearest-even", "nearest-away", "toward-zero", "stochastic"):
+        arguments = {"rounding": mode, "key": 3 if mode == "stochastic" else None}
+        with monkeypatch.context() as patch:
+            patch.setattr(_blocks, "round_scaled_by_powers", None)
+            quick = round_blocks(x, name, **arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(_blocks, "round_easy_blocks", lambda *_: None)
+            assert torch.equal(bits_of(quick), bits_of(round_blocks(x, name, **arguments)))
+        if torch.set_flush_denormal(True):
+            try:
+                flushed = round_blocks(x, name, **arguments)
+            finally:
+                torch.set_flush_denormal(False)
+            assert torch.equal(bits_of(flushed), bits_of(quick))
 
 
 def nv_block(values, unit):
