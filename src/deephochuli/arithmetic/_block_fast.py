@@ -1,8 +1,8 @@
-"""The quick way to round blocks whose scale is a power of two, where nothing can go wrong.
+"""The quick way to round blocks, where nothing can go wrong.
 
-Where the largest number of every block is zero or well inside the range of binary32, scaling is a
-product in binary32: exact for all numbers but those far below every value of the elements, which
-round to zero whatever is left of them.
+Where the largest number of every block is zero or well inside the range of binary32, scaling is
+exact in binary32 (a power of two), or a quotient in binary64, for all numbers but those far below
+every value of the elements, which round to zero whatever is left of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deephochuli.formats import Overflow, Rounding
+from deephochuli.formats import Overflow, Rounding, format_of_dtype
 from deephochuli.kernels.rounding import RoundingPlan, StochasticKey, plan_for, round_into
 
 # From here on a subnormal number is below 2^-32 of the smallest value of every element format.
@@ -32,10 +32,7 @@ def round_easy_blocks(
         dim: Dimension along which blocks lie.
         key: For stochastic rounding.
     """
-    is_last = dim in (-1, x.dim() - 1) and x.is_contiguous() and x.numel() > 0
-    if not is_last or x.shape[-1] % block or plan.rounding not in _MODES:
-        return None
-    if x.dtype == torch.float64 or x.device.type != "cpu" or plan.fmt.emin < -32:
+    if not _is_easy_kind(x, plan, block, dim) or plan.fmt.emin < -32:
         return None
     rows = x.reshape(-1, block).float()
     largest = rows.abs().amax(1)
@@ -48,6 +45,54 @@ def round_easy_blocks(
     round_into(scaled, scaled, narrow, key)
     scaled *= _power_of_two(k)[:, None]
     return scaled.reshape(x.shape).to(x.dtype)
+
+
+def round_easy_blocks_by_values(
+    x: Tensor,
+    plan: RoundingPlan,
+    scale: RoundingPlan,
+    block: int,
+    dim: int,
+    key: StochasticKey | None,
+    unit: float,
+) -> Tensor | None:
+    """The same for scales with a significand.
+
+    Args:
+        x: Tensor to round.
+        plan: For the elements, in binary64.
+        scale: For the scales, in binary64.
+        block: Elements that share a scale.
+        dim: Dimension along which blocks lie.
+        key: For stochastic rounding.
+        unit: What scales are multiples of.
+    """
+    if not _is_easy_kind(x, plan, block, dim):
+        return None
+    rows = x.reshape(-1, block)
+    largest = rows.abs().amax(1).double()
+    scales = largest / (unit * plan.fmt.max_finite)
+    round_into(scales, scales, scale)
+    step = torch.where(largest == 0, 1.0, scales * unit)[:, None]
+    is_easy = (step >= _LEAST) & (step <= 1 / _LEAST) & torch.isfinite(largest)[:, None]
+    if not bool(is_easy.all()):
+        return None
+    quotient = rows.double() / step
+    round_into(quotient, quotient, plan, key)
+    quotient *= step
+    own = plan_for(
+        format_of_dtype(str(x.dtype)), Rounding.NEAREST_EVEN, Overflow.INFINITY, "float64"
+    )
+    round_into(quotient, quotient, own)
+    return quotient.reshape(x.shape).to(x.dtype)
+
+
+def _is_easy_kind(x: Tensor, plan: RoundingPlan, block: int, dim: int) -> bool:
+    """Whether the quick ways know this kind of tensor and rounding."""
+    is_last = dim in (-1, x.dim() - 1) and x.is_contiguous() and x.numel() > 0
+    if not is_last or x.shape[-1] % block or plan.rounding not in _MODES:
+        return False
+    return x.dtype != torch.float64 and x.device.type == "cpu"
 
 
 def _power_of_two(k: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ elements, whatever the size of the numbers and whatever the flush-to-zero flags.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -66,7 +68,7 @@ def round_scaled_by_values(
     block: int,
     dim: int,
     key: StochasticKey | None,
-    tensor_scale: float,
+    unit: float,
 ) -> Tensor:
     """Round with a scale that has a significand: amax / max_finite, rounded to its format.
 
@@ -77,16 +79,10 @@ def round_scaled_by_values(
         block: Elements that share a scale.
         dim: Dimension along which blocks lie.
         key: For stochastic rounding of the elements.
-        tensor_scale: What scales are multiples of; 0 for the amax of x over the largest number
-            that an element with its scale can be, rounded to binary32.
+        unit: What scales are multiples of.
     """
     wide = from_binary64(to_binary64(x.contiguous()), torch.float64)
     magnitude = wide.abs()
-    unit = wide.new_tensor(tensor_scale)
-    if not tensor_scale and x.numel():
-        most = scale.fmt.max_finite * plan.fmt.max_finite
-        unit = _rounded(magnitude.amax() / most, "fp32")
-        unit = torch.where(unit == 0, 1.0, unit)
     largest = largest_of_blocks(magnitude, block, dim)
     scales = (largest / (unit * plan.fmt.max_finite)).contiguous()
     round_into(scales, scales, scale)
@@ -97,6 +93,20 @@ def round_scaled_by_values(
     result = (quotient * step).masked_fill(step.isnan(), torch.nan)
     own = format_of_dtype(str(x.dtype))
     return from_binary64(_rounded(result, own.name).view(torch.int64), x.dtype)
+
+
+def unit_of(x: Tensor, plan: RoundingPlan, scale: RoundingPlan) -> float:
+    """The amax of x over the largest number that an element with its scale can be, in binary32.
+
+    1 where x is zero or empty, NaN where it holds a NaN or an infinity.
+    """
+    if not x.numel():
+        return 1.0
+    largest = from_binary64(to_binary64(x.abs().amax().reshape(1)), torch.float64)
+    if not bool(torch.isfinite(largest).all()):
+        return math.nan
+    most = scale.fmt.max_finite * plan.fmt.max_finite
+    return _rounded(largest / most, "fp32").item() or 1.0
 
 
 def _rounded(values: Tensor, name: str) -> Tensor:

@@ -12,9 +12,13 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
-from deephochuli.arithmetic._block_fast import round_easy_blocks
+from deephochuli.arithmetic._block_fast import round_easy_blocks, round_easy_blocks_by_values
 from deephochuli.arithmetic._block_formats import BlockFormat, get_block_format
-from deephochuli.arithmetic._block_work import round_scaled_by_powers, round_scaled_by_values
+from deephochuli.arithmetic._block_work import (
+    round_scaled_by_powers,
+    round_scaled_by_values,
+    unit_of,
+)
 from deephochuli.arithmetic._custom_op import LIBRARY, define, key_of, like
 from deephochuli.arithmetic._random import key_for
 from deephochuli.arithmetic._spec import name_of, plan_of, spec_of
@@ -103,6 +107,10 @@ def _round_blocks(
     plan, words = plan_of(element, torch.float64), key_of(key)
     if scale:
         other = plan_of(scale, torch.float64)
+        unit = unit or unit_of(x, plan, other)
+        rounded = round_easy_blocks_by_values(x, plan, other, block, dim, words, unit)
+        if rounded is not None:
+            return rounded
         rounded = round_scaled_by_values(x, plan, other, block, dim, words, unit)
     else:
         rounded = round_easy_blocks(x, plan, block, dim, words)

@@ -152,6 +152,25 @@ def test_nvfp4_in_rational_numbers(dtype, unit):
         assert same_values(mine, round_to(expected, OWN[dtype]).numpy()).all(), (row, mine)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_quick_way_with_scales_that_have_a_significand(dtype, monkeypatch):
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(200, 64, generator=generator)
+    x *= torch.exp2(torch.randint(-6, 9, (200, 4), generator=generator).float()).repeat(1, 16)
+    x[3], x[4, 1:9] = 0.0, 1e-40
+    x = x.to(DTYPES[dtype])
+    for mode in ("nearest-even", "nearest-away", "toward-zero", "stochastic"):
+        arguments = {"rounding": mode, "key": 3 if mode == "stochastic" else None}
+        for unit in (None, "amax", 0.37):
+            with monkeypatch.context() as patch:
+                patch.setattr(_blocks, "round_scaled_by_values", None)
+                quick = round_blocks(x, "nvfp4", tensor_scale=unit, **arguments)
+            with monkeypatch.context() as patch:
+                patch.setattr(_blocks, "round_easy_blocks_by_values", lambda *_: None)
+                slow = round_blocks(x, "nvfp4", tensor_scale=unit, **arguments)
+            assert torch.equal(bits_of(quick), bits_of(slow)), (mode, unit)
+
+
 @pytest.mark.parametrize("name", MX)
 def test_mx_beside_gfloat(name):
     """Where both agree on what to do: finite blocks that are not all zero."""
