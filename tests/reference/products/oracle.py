@@ -4,6 +4,7 @@ A number is a whole number of 2^-UNIT. Arrays of such integers have dtype object
 floats among them; NaN does not occur.
 """
 
+import functools
 import math
 from fractions import Fraction
 
@@ -25,28 +26,36 @@ def exponent(value, unit, emin):
     return max(value.bit_length() - 1 - unit, emin)
 
 
+@functools.cache
+def largest(fmt):
+    return int(Fraction(fmt.max_finite) * (1 << UNIT))
+
+
+def rounds_up(mode, rest, half, odd, negative):
+    if mode == "nearest-even":
+        return rest > half or (rest == half and odd)
+    if mode == "nearest-away":
+        return rest >= half
+    return rest != 0 and mode == ("down" if negative else "up")
+
+
 def round_int(value, fmt, mode="nearest-even", *, leaves=False):
     """Round a whole number of 2^-UNIT to a format; `leaves`: too large is inf in every mode."""
     if isinstance(value, float) or value == 0:
         return value
     negative, size = value < 0, abs(value)
-    drop = exponent(size, UNIT, fmt.emin) - fmt.precision + 1 + UNIT
+    drop = max(size.bit_length() - 1 - UNIT, fmt.emin) - fmt.precision + 1 + UNIT
     if drop > 0:
-        quotient, rest = size >> drop, size & ((1 << drop) - 1)
-        half = 1 << (drop - 1)
-        up = {
-            "nearest-even": rest > half or (rest == half and quotient & 1),
-            "nearest-away": rest >= half,
-            "toward-zero": False,
-            "up": rest and not negative,
-            "down": rest and negative,
-        }[mode]
-        size = (quotient + bool(up)) << drop
-    if size > int(Fraction(fmt.max_finite) * (1 << UNIT)):
+        quotient = size >> drop
+        rest = size - (quotient << drop)
+        if rest:
+            quotient += rounds_up(mode, rest, 1 << (drop - 1), quotient & 1, negative)
+            size = quotient << drop
+    if size > largest(fmt):
         stays = mode == "toward-zero" or mode == ("up" if negative else "down")
         if leaves or not stays:
             return -math.inf if negative else math.inf
-        size = int(Fraction(fmt.max_finite) * (1 << UNIT))
+        size = largest(fmt)
     return -size if negative else size
 
 

@@ -1,6 +1,6 @@
 """Every model of the catalogue against exact integers, dot product by dot product.
 
-By default some hundred dot products a model; `pytest -m slow` with DEEPHOCHULI_DOTS=1000000 forms
+By default 1,536 dot products a model; `pytest -m slow` with DEEPHOCHULI_DOTS=1000000 forms
 that many for each.
 """
 
@@ -60,7 +60,7 @@ def mismatches(it, seed, n_dots, form=multiply, side=8, depth=24):
 
 @pytest.mark.parametrize("it", MODELS, ids=IDS)
 def test_every_model_is_exact(it):
-    wrong, done = mismatches(it, seed=1, n_dots=60, side=4, depth=36)
+    wrong, done = mismatches(it, seed=1, n_dots=1000, side=16, depth=24)
     assert wrong == 0, f"{wrong} of {done}"
 
 

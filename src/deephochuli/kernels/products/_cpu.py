@@ -83,22 +83,26 @@ def _bound(
     return bound if bound == bound else float("inf")
 
 
+def _filled(x: torch.Tensor, dim: int, width: int) -> torch.Tensor:
+    """The last slice repeated up to a multiple of a width: zeros would be out of the ordinary."""
+    more = -x.shape[dim] % width
+    if not more:
+        return x
+    last = x.narrow(dim, x.shape[dim] - 1, 1)
+    shape = [more if i == dim else -1 for i in range(x.dim())]
+    return torch.cat([x, last.expand(shape)], dim)
+
+
 def _packed(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
-    """(batch, n, K) as (batch, n / width, K, width), filled up with zeros."""
-    batch, n, k = x.shape
-    more = -n % width
-    if more or padded_k != k:
-        x = functional.pad(x, (0, padded_k - k, 0, more))
-    return x.reshape(batch, -1, width, padded_k).transpose(2, 3).contiguous()
+    """(batch, n, K) as (batch, n / width, K, width); zeros behind the end of K."""
+    x = functional.pad(_filled(x, 1, width), (0, padded_k - x.shape[2]))
+    return x.reshape(len(x), -1, width, padded_k).transpose(2, 3).contiguous()
 
 
 def _packed_panels(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
-    """(batch, K, n) as (batch, n / width, K, width), filled up with zeros."""
-    batch, k, n = x.shape
-    more = -n % width
-    if more or padded_k != k:
-        x = functional.pad(x, (0, more, 0, padded_k - k))
-    return x.reshape(batch, padded_k, -1, width).transpose(1, 2).contiguous()
+    """(batch, K, n) as (batch, n / width, K, width); zeros behind the end of K."""
+    x = functional.pad(_filled(x, 2, width), (0, 0, 0, padded_k - x.shape[1]))
+    return x.reshape(len(x), padded_k, -1, width).transpose(1, 2).contiguous()
 
 
 @functools.cache

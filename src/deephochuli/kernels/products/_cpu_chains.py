@@ -161,7 +161,7 @@ def emit_quick(builder: ir.IRBuilder, arguments: Any, *, bounded: bool, exact: b
 
     builder.position_at_end(rare)
     if exact:
-        outside = any_lane(builder, builder.not_(inside))
+        outside = any_lane(builder, _small(chain, sums) if bounded else builder.not_(inside))
         repaired = [
             _tie_repaired(chain, *xy, z, v) for xy, z, v in zip(pairs, totals, sums, strict=True)
         ]
@@ -252,6 +252,18 @@ def _all_large(builder: ir.IRBuilder, halves: list[Any]) -> Any:
         common = builder.and_(common, bits_of(builder, value))
     leading = builder.and_(common, filled(V32, 1 << 30))
     return builder.icmp_unsigned("!=", leading, filled(V32, 0))
+
+
+def _small(chain: _Chain, sums: list[Any]) -> Any:
+    """Where a sum of a tile is subnormal; a zero is none, and is right as it is."""
+    builder, small = chain.builder, None
+    for value in sums:
+        size = builder.and_(bits_of(builder, value), filled(V32, 0x7FFFFFFF))
+        below = builder.sub(size, filled(V32, 1))
+        limit = builder.sub(chain.parameter(H_LEAST, I32), filled(V32, 1))
+        own = builder.icmp_unsigned("<", below, limit)
+        small = own if small is None else builder.or_(small, own)
+    return small
 
 
 def _all_inside(chain: _Chain, sums: list[Any]) -> Any:
