@@ -63,6 +63,10 @@ bench: $(VENV)/.installed-bench ## Measure what recording costs, beside other to
 	@$(PY) benchmarks/overhead.py $(ARGS)
 	@echo "==> Kernels (benchmarks/kernels.py)"
 	@$(PY) benchmarks/kernels.py
+	@echo "==> Rounding tensors (benchmarks/rounding.py)"
+	@$(PY) benchmarks/rounding.py
+	@echo "==> Emulated products (benchmarks/products.py)"
+	@$(PY) benchmarks/products.py
 
 exhaustive: $(VENV)/.installed-dev ## Walk all 2^32 binary32 patterns through the rounding oracle
 	@echo "==> Exhaustive rounding tests; this takes a while"

@@ -41,12 +41,14 @@ if TYPE_CHECKING:
     from deephochuli.analysis import Finding, findings, fit
     from deephochuli.analysis.compare import Comparison, Verdict, compare, keep_wide, verdict
     from deephochuli.analysis.doctor import Diagnosis, doctor
-    from deephochuli.analysis.significance import significance
-    from deephochuli.analysis.swamping import swamping
+    from deephochuli.analysis.significance import Significance, significance
+    from deephochuli.analysis.swamping import Swamping, swamping
     from deephochuli.arithmetic import (
         Arithmetic,
+        StochasticKey,
         get_arithmetic,
         list_arithmetics,
+        round_blocks,
         round_to,
         run_as,
     )
@@ -78,9 +80,12 @@ __all__ = [
     "RunReader",
     "SchemaVersionError",
     "Selection",
+    "Significance",
     "Sketch",
     "SketchError",
+    "StochasticKey",
     "StoreError",
+    "Swamping",
     "TapError",
     "Verdict",
     "Watch",
@@ -98,6 +103,7 @@ __all__ = [
     "print_findings",
     "record",
     "report",
+    "round_blocks",
     "round_scalar",
     "round_to",
     "run_as",
@@ -116,7 +122,10 @@ _HOME: Final = {
     "Rounding": "formats",
     "RunReader": "store",
     "Selection": "taps",
+    "Significance": "analysis.significance",
     "Sketch": "sketch",
+    "StochasticKey": "arithmetic",
+    "Swamping": "analysis.swamping",
     "Verdict": "analysis.compare",
     "Watch": "record",
     "compare": "analysis.compare",
@@ -130,6 +139,7 @@ _HOME: Final = {
     "list_formats": "formats",
     "open_run": "store",
     "print_findings": "report",
+    "round_blocks": "arithmetic",
     "round_scalar": "formats",
     "round_to": "arithmetic",
     "run_as": "arithmetic",
