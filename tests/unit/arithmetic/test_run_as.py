@@ -346,3 +346,59 @@ def test_a_carrier_too_narrow_for_a_format_is_an_error():
     model = nn.Linear(2, 2).to(torch.bfloat16)
     with pytest.raises(Exception, match="fp16"), run_as(model, "fp16"):
         model(torch.ones(1, 2, dtype=torch.bfloat16))
+
+
+def test_the_backward_has_an_arithmetic_of_its_own_where_one_is_given(mlp, x):
+    base = get_arithmetic("fp32")
+    narrow = replace(base, name="narrow", output=BFLOAT16)
+    with run_as(mlp, replace(base, name="split", backward=narrow)):
+        y = mlp(x)
+        y.sum().backward()
+    assert not torch.equal(y, bf16(y))
+    assert torch.equal(mlp[2].weight.grad, bf16(mlp[2].weight.grad))
+
+
+def test_gradients_are_kept_in_a_format_of_their_own(mlp, x):
+    arithmetic = replace(get_arithmetic("fp32"), name="g16", gradients=BFLOAT16)
+    with run_as(mlp, arithmetic):
+        y = mlp(x)
+        y.sum().backward()
+    assert not torch.equal(y, bf16(y))
+    assert torch.equal(mlp[0].weight.grad, bf16(mlp[0].weight.grad))
+
+
+def test_statistics_of_a_normalisation_are_kept_wide():
+    torch.manual_seed(0)
+    model, x = nn.LayerNorm(8), torch.randn(4, 8, requires_grad=True)
+    grad = bf16(torch.randn(4, 8))
+    with run_as(model, BF16):
+        model(x).backward(grad)
+    plain = x.detach()
+    _, mean, scale = torch.ops.aten.native_layer_norm(
+        plain, [8], model.weight.detach(), model.bias.detach(), model.eps
+    )
+    expected, *_ = torch.ops.aten.native_layer_norm_backward(
+        *(grad, plain, [8], mean, scale, model.weight.detach(), model.bias.detach()),
+        [True, True, True],
+    )
+    assert torch.equal(x.grad, bf16(expected))
+    assert not torch.equal(mean, bf16(mean))
+
+
+def test_the_count_of_steps_is_no_number_of_the_format(mlp, x):
+    optimizer = torch.optim.Adam(mlp.parameters(), lr=1e-9)
+    with run_as(mlp, "bf16-pure"):
+        mlp(x).sum().backward()
+        for _ in range(260):  # BF16 cannot count beyond 256
+            optimizer.step()
+    assert float(optimizer.state[mlp[0].weight]["step"]) == 260
+
+
+def test_factors_of_a_product_and_of_what_is_added_are_kept():
+    class Model(nn.Module):
+        def forward(self, bias, a, b):
+            return torch.addmm(bias, a, b, beta=0.5, alpha=4)
+
+    bias, a, b = torch.ones(2), torch.ones(3, 5), torch.ones(5, 2)
+    with run_as(model := Model(), "fp32-sequential"):
+        assert torch.equal(model(bias, a, b), torch.full((3, 2), 20.5))

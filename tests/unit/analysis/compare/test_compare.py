@@ -174,8 +174,9 @@ def test_flipped_decisions_are_counted_with_their_margin():
     model = nn.Linear(2, 2, bias=False)
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[1.0, 0.0], [1.0 + 2**-10, 0.0]]))
-    found = compare(model, torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), ["bf16"]).decisions["bf16"]
-    assert found.n == 2
+    rows = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [-2.0, 0.0]])
+    found = compare(model, rows, ["bf16"]).decisions["bf16"]
+    assert found.n == 3
     assert found.argmax_flips == 1  # 1 and 1 + 2^-10 are both 1 in BF16, and argmax takes the first
     assert 0 < found.margin_of_flips < 3
 
@@ -424,3 +425,55 @@ def test_an_export_is_compared_as_a_whole(cnn, images):
     assert 0 < found.total.rel_l2 < 1e-6
     assert found.local.rms == pytest.approx(found.total.rms)
     assert not any(each.layer == "3" for each in comparison.of("onnx"))
+
+
+def test_noise_is_the_same_in_every_execution():
+    class Noisy(nn.Module):
+        def forward(self, x):
+            noise = torch.randn_like(x) + torch.empty_like(x).uniform_() + torch.rand(x.shape)
+            return (
+                x + noise + torch.bernoulli(torch.full_like(x, 0.5)) + torch.empty_like(x).normal_()
+            )
+
+    comparison = compare(Noisy(), torch.randn(50, 4), ["fp32", "bf16"])
+    assert row(comparison, "fp32", "(model)", "forward").total.rel_l2 < 1e-6
+    assert row(comparison, "bf16", "(model)", "forward").total.rel_l2 < 1e-2
+
+
+def test_an_input_that_two_layers_share_has_a_gradient_for_each():
+    class Fork(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.left, self.right = (nn.Linear(4, 4) for _ in range(3))
+
+        def forward(self, x):
+            x = self.first(x)
+            return self.left(x) + self.right(x)
+
+    torch.manual_seed(0)
+    comparison = compare(Fork(), torch.randn(3, 4), ["fp32"])
+    for layer in ("left", "right"):
+        assert row(comparison, "fp32", layer, "backward").local.rel_l2 < 1e-6
+
+
+def test_a_floor_is_the_worst_of_its_samples():
+    from deephochuli.analysis.compare._floor import Floor
+    from deephochuli.analysis.compare._judge import Judgement
+
+    floor, key = Floor(24), (("a", 0), "forward")
+    for size in (1.0, 3.0, 2.0):
+        error = error_of(torch.tensor([size]), torch.tensor([0.0]))
+        floor.include(Judgement("sample", local={key: error}))
+    assert floor.rms[key] == floor.max_abs[key] == 3.0
+
+
+@pytest.mark.parametrize("needed", [{"b"}, {"a", "f"}, {"c", "d", "h"}, set("abcdefgh")])
+def test_the_search_gives_up_all_that_is_not_needed(needed):
+    from deephochuli.analysis.compare._search import Outcome, _Search
+    from deephochuli.analysis.compare._trace import Trace
+    from deephochuli.arithmetic import get_arithmetic
+
+    task = None
+    search = _Search(task, Trace("any"), get_arithmetic("bf16"), Outcome(1, 1), 1000)
+    search._holds = lambda kept: needed <= set(kept)
+    assert set(search.smallest(list("abcdefgh"))) == needed

@@ -194,3 +194,17 @@ def test_nothing_in_common_is_an_error(task):
     plain = Task(model=task.model, batch=task.batch)
     with pytest.raises(CompareError, match="no layer in common"):
         compare_traces(execute(plain, executor_of("fp32")), execute(plain, of_model(Other())))
+
+
+def test_what_follows_from_another_forward_is_no_start_in_the_backward():
+    class Wrong(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) * 1.5
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh())
+    wrong = copy.deepcopy(model)
+    wrong[0].__class__ = Wrong
+    task = Task(model=model, batch=torch.randn(5, 4))
+    pairs = compare_traces(execute(task, executor_of("fp32")), execute(task, of_model(wrong)))
+    assert [(row.layer, row.direction) for row in pairs.rows if row.starts] == [("0", "forward")]
