@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from typing import Any
 
 from deephochuli.arithmetic._arithmetic import Arithmetic
 from deephochuli.arithmetic._sums import Sums
@@ -43,8 +44,8 @@ _DEFINITION = "definition"
 _NATIVE32, _NATIVE64 = Sums(), Sums(format=BINARY64)
 
 
-def _chain(fmt: Format, order: str = "sequential", **more: object) -> Sums:
-    return Sums(kind="chain", format=fmt, order=order, **more)  # type: ignore[arg-type]
+def _chain(fmt: Format, order: str = "sequential", **more: Any) -> Sums:
+    return Sums(kind="chain", format=fmt, order=order, **more)
 
 
 def _native() -> tuple[Arithmetic, ...]:
@@ -168,7 +169,7 @@ def _chains() -> tuple[Arithmetic, ...]:
     return (*made, chunked, *exact)
 
 
-def _aligned(block: int, bits: int, zero: int, fmt: Format = BINARY32, **more: object) -> Sums:
+def _aligned(block: int, bits: int, zero: int, fmt: Format = BINARY32, **more: Any) -> Sums:
     """Tensor core of NVIDIA: fp16 results are rounded to nearest, all others are cut."""
     rounding = "nearest-even" if fmt == BINARY16 else "toward-zero"
     return Sums(
@@ -178,14 +179,14 @@ def _aligned(block: int, bits: int, zero: int, fmt: Format = BINARY32, **more: o
         zero_exponent=zero,
         format=fmt,
         rounding=rounding,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
 _INPUTS = {"fp16": BINARY16, "bf16": BFLOAT16, "tf32": TF32, "fp8": E4M3FN, "fp8-e5m2": E5M2}
 
 
-def _tensor_core(machine: str, inputs: str, sums: Sums, source: str, **more: object) -> Arithmetic:
+def _tensor_core(machine: str, inputs: str, sums: Sums, source: str, **more: Any) -> Arithmetic:
     text = "tensor core" if "out" not in more else f"tensor core, {more.pop('out')} results"
     note = more.pop("note", "")
     suffix = more.pop("suffix", "")
@@ -197,7 +198,7 @@ def _tensor_core(machine: str, inputs: str, sums: Sums, source: str, **more: obj
         source=source,
         description=f"{machine} {text}, {inputs} operands, {sums.block} products a block"
         + (f"; {note}" if note else ""),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 

@@ -104,7 +104,7 @@ class _Convolution(torch.autograd.Function):
     """A convolution, transposed where the padding of its result is given."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         x: Tensor,
         weight: Tensor,
@@ -128,20 +128,21 @@ class _Convolution(torch.autograd.Function):
         return to_output(total, arithmetic, torch.promote_types(x.dtype, weight.dtype))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Any) -> Any:
         """Form the two products of the backward pass, and the sum for the bias."""
+        (grad,) = grads
         x, weight = ctx.saved_tensors
         geometry, groups, arithmetic, extra = ctx.how
         arithmetic = arithmetic.backward or arithmetic
         how = (geometry, groups, arithmetic, extra)
-        grads: list[Tensor | None] = [None, None, None]
+        made: list[Tensor | None] = [None, None, None]
         if ctx.needs_input_grad[0]:
-            grads[0] = _grad_input(grad, x, weight, *how)
+            made[0] = _grad_input(grad, x, weight, *how)
         if ctx.needs_input_grad[1]:
-            grads[1] = _grad_weight(grad, x, weight, *how)
+            made[1] = _grad_weight(grad, x, weight, *how)
         if ctx.needs_input_grad[2]:
-            grads[2] = sum_as(grad, arithmetic, dim=[0, *range(2, grad.dim())])
-        return (*grads, None, None, None, None)
+            made[2] = sum_as(grad, arithmetic, dim=[0, *range(2, grad.dim())])
+        return (*made, None, None, None, None)
 
 
 def convolution_grad_input(

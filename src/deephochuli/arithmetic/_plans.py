@@ -32,12 +32,13 @@ def _plan(sums: Sums, inputs: Format | None) -> ProductPlan:
     blocked = sums.order is Order.BLOCKED
     order = Order(sums.within if blocked else sums.order)
     named = {Order.PAIRWISE: "pairwise", Order.INTERLEAVED: "interleaved"}
+    # The kernels name kinds and orders by literals, which a type checker cannot see in an enum.
     return ProductPlan(
-        kind=SumKind(sums.kind).value,  # type: ignore[arg-type]
+        kind=SumKind(sums.kind).value,  # pyright: ignore[reportArgumentType]
         format=sums.format,
         rounding=Rounding(sums.rounding),
         inputs=inputs,
-        order=named.get(order, "sequential"),  # type: ignore[arg-type]
+        order=named.get(order, "sequential"),  # pyright: ignore[reportArgumentType]
         fused=sums.fused,
         flush=sums.flush_subnormals,
         block=None if blocked else sums.block,

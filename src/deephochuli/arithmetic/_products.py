@@ -36,7 +36,7 @@ class _Product(torch.autograd.Function):
     """(batch, M, K) times (batch, K, N), plus a bias."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         a: Tensor,
         b: Tensor,
@@ -55,8 +55,9 @@ class _Product(torch.autograd.Function):
         return to_output(product_of(first, second, bias, arithmetic), arithmetic, dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Any) -> Any:
         """Form the two products of the backward pass, and the sum for the bias."""
+        (grad,) = grads
         a, b = ctx.saved_tensors
         arithmetic = ctx.arithmetic.backward or ctx.arithmetic
         grad_a = grad_b = grad_bias = None
@@ -73,16 +74,15 @@ class _Expand(torch.autograd.Function):
     """Broadcasting, whose backward is a sum under the arithmetic."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, x: Tensor, shape: tuple[int, ...], arithmetic: Arithmetic
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, shape: tuple[int, ...], arithmetic: Arithmetic) -> Tensor:
         """Expand the leading dimensions."""
         ctx.shape, ctx.arithmetic = x.shape, arithmetic
         return x.expand(shape)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Any) -> Any:
         """Add up over what was expanded."""
+        (grad,) = grads
         arithmetic = ctx.arithmetic.backward or ctx.arithmetic
         new = grad.dim() - len(ctx.shape)
         kept = [i for i, n in enumerate(ctx.shape) if n == 1 and grad.shape[i + new] != 1]
@@ -192,7 +192,7 @@ class _Sum(torch.autograd.Function):
     """The sum over the rows of a matrix."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, arithmetic: Arithmetic) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, arithmetic: Arithmetic) -> Tensor:
         """Add (K, N) up to (N,)."""
         ctx.rows = x.shape[0]
         if arithmetic.sums.kind is SumKind.NATIVE:
@@ -204,8 +204,9 @@ class _Sum(torch.autograd.Function):
         return to_output(multiply(plan, ones, addends.unsqueeze(0))[0, 0], arithmetic, x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Any) -> Any:
         """Each addend has the gradient of the sum."""
+        (grad,) = grads
         return grad.expand(ctx.rows, -1), None
 
 

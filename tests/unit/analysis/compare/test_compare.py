@@ -2,6 +2,7 @@
 
 import copy
 import math
+import runpy
 
 import pytest
 import torch
@@ -398,16 +399,17 @@ def test_an_impossible_budget_is_said_to_be_missed(cnn, images):
     assert set(kept.layers) == {str(place) for place in range(7)}
 
 
-def test_the_snippet_runs(cnn, images):
+def test_the_snippet_runs(cnn, images, tmp_path):
     kept = keep_wide(cnn, images, "fp8", output=2e-2, gradient=5e-2)
     text = kept.snippet().replace('"cuda"', '"cpu"')
     seen = []
     names = {"torch": torch, "model": cnn, "batch": images}
     for name in kept.layers:
         cnn.get_submodule(name).register_forward_hook(lambda m, i, o: seen.append(o.dtype))
-    code = compile(text, "snippet", "exec")
-    exec(code, names)
-    assert names["output"].shape == (8, 5)
+    script = tmp_path / "snippet.py"
+    script.write_text(text)
+    after = runpy.run_path(str(script), names)
+    assert after["output"].shape == (8, 5)
     assert set(seen) == {torch.float32}
 
 
