@@ -29,9 +29,11 @@ from deephochuli.errors import (
     FormatError,
     MissingExtraError,
     NotRepresentableError,
+    PiecesError,
     SchemaVersionError,
     SketchError,
     StoreError,
+    StudyError,
     TapError,
 )
 
@@ -75,6 +77,7 @@ __all__ = [
     "FormatError",
     "MissingExtraError",
     "NotRepresentableError",
+    "PiecesError",
     "Recording",
     "Rounding",
     "RunReader",
@@ -85,6 +88,7 @@ __all__ = [
     "SketchError",
     "StochasticKey",
     "StoreError",
+    "StudyError",
     "Swamping",
     "TapError",
     "Verdict",

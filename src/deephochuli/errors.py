@@ -6,6 +6,8 @@
     ├── SketchError (ValueError)              a tensor or a sketch cannot be summarised or merged
     ├── ArithmeticSpecError (ValueError)      an arithmetic is unknown, or contradicts itself
     ├── CompareError (ValueError)             two executions of a model cannot be laid side by side
+    ├── PiecesError (ValueError)              affine pieces of a model cannot be counted as asked
+    ├── StudyError (ValueError)               a study is unknown, or cannot be run as asked
     ├── TapError (ValueError)                 a model or an optimizer cannot be looked at as asked
     ├── StoreError (OSError)                  a run folder is missing, foreign or damaged
     │   └── SchemaVersionError                a run folder was written by a newer version
@@ -46,6 +48,14 @@ class ArithmeticSpecError(DeepHochuliError, ValueError):
 
 class CompareError(DeepHochuliError, ValueError):
     """Two executions of a model cannot be laid side by side; says what still can be."""
+
+
+class PiecesError(DeepHochuliError, ValueError):
+    """The affine pieces of a model cannot be counted in the way that was asked for."""
+
+
+class StudyError(DeepHochuliError, ValueError):
+    """A study is unknown, or cannot be run as asked."""
 
 
 class TapError(DeepHochuliError, ValueError):

@@ -10,6 +10,11 @@ from deephochuli.analysis._finding import Number as Number
 from deephochuli.analysis._finding import PlaceEvidence as PlaceEvidence
 from deephochuli.analysis._finding import percent as percent
 from deephochuli.analysis._finding import ranked as ranked
+from deephochuli.analysis._sheet import Axis as Axis
+from deephochuli.analysis._sheet import Figure as Figure
+from deephochuli.analysis._sheet import Series as Series
+from deephochuli.analysis._sheet import Sheet as Sheet
+from deephochuli.analysis._sheet import Table as Table
 from deephochuli.analysis.range_fit import CANDIDATES as CANDIDATES
 from deephochuli.analysis.range_fit import Fit as Fit
 from deephochuli.analysis.range_fit import fit as fit
@@ -18,11 +23,16 @@ from deephochuli.store import RunReader
 __all__ = [
     "CANDIDATES",
     "LEVELS",
+    "Axis",
+    "Figure",
     "Finding",
     "Fit",
     "Level",
     "Number",
     "PlaceEvidence",
+    "Series",
+    "Sheet",
+    "Table",
     "findings",
     "fit",
     "percent",
