@@ -16,6 +16,8 @@ from deephochuli.arithmetic._block_formats import (
 )
 from deephochuli.arithmetic._blocks import round_blocks
 from deephochuli.arithmetic._convolution import convolution
+from deephochuli.arithmetic._descent import SUP_DENSITY, Law, NoisyDescent, noisy
+from deephochuli.arithmetic._gradient_noise import GradientNoise, measured_noise
 from deephochuli.arithmetic._noise import NoiseSource, perturbed
 from deephochuli.arithmetic._products import linear, matmul, sum_as
 from deephochuli.arithmetic._random import StochasticKey
@@ -24,10 +26,14 @@ from deephochuli.arithmetic._run_as import Scope, run_as
 from deephochuli.arithmetic._sums import Order, SumKind, Sums
 
 __all__ = [
+    "SUP_DENSITY",
     "Arithmetic",
     "BlockFormat",
     "Confidence",
+    "GradientNoise",
+    "Law",
     "NoiseSource",
+    "NoisyDescent",
     "Order",
     "Scope",
     "StochasticKey",
@@ -41,6 +47,8 @@ __all__ = [
     "list_arithmetics",
     "list_block_formats",
     "matmul",
+    "measured_noise",
+    "noisy",
     "perturbed",
     "round_blocks",
     "round_to",
