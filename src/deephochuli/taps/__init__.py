@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deephochuli.taps._activations import CLAMP, FUNCTION_KINDS, is_rectifying_clamp
 from deephochuli.taps._attachment import Attachment, attach
 from deephochuli.taps._faults import Faults
 from deephochuli.taps._parameters import ParameterTap
@@ -11,7 +12,9 @@ from deephochuli.taps._selection import Pattern, Selection
 from deephochuli.taps._sink import Sink
 
 __all__ = [
+    "CLAMP",
     "DEFAULT_QUANTITIES",
+    "FUNCTION_KINDS",
     "QUANTITIES",
     "Attachment",
     "Faults",
@@ -22,5 +25,6 @@ __all__ = [
     "Selection",
     "Sink",
     "attach",
+    "is_rectifying_clamp",
     "parse_schedule",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deephochuli.analysis.compare._compare import Comparison, Row, compare
 from deephochuli.analysis.compare._errors import Error, error_of
-from deephochuli.analysis.compare._execute import Task, execute
+from deephochuli.analysis.compare._execute import Patient, Task, execute, prepare, world
 from deephochuli.analysis.compare._executors import (
     Executor,
     emulated,
@@ -35,6 +35,7 @@ __all__ = [
     "Outcome",
     "PairComparison",
     "PairRow",
+    "Patient",
     "Row",
     "Suspect",
     "Task",
@@ -55,6 +56,8 @@ __all__ = [
     "native",
     "of_model",
     "perturbed_executor",
+    "prepare",
     "save",
     "verdict",
+    "world",
 ]

@@ -92,7 +92,7 @@ def execute(task: Task, executor: Executor) -> Trace:
     patient = prepare(task, executor)
     parts = _parts_of(task.batch, executor.n_parts)
     pieces = [Trace(executor.name) for _ in parts]
-    with _world(task, executor, patient.model):
+    with world(task, executor, patient.model):
         outputs: list[Any] = []
         for part, piece in zip(parts, pieces, strict=True):
             with following(patient.model, Capture(piece, task.max_bytes)):
@@ -116,7 +116,7 @@ def replay(
     task.meter.n_runs += 1
     made = Trace(reference.name)
     patient = prepare(task, reference)
-    with _world(task, reference, patient.model):
+    with world(task, reference, patient.model):
         with following(patient.model, visitor):
             output = _call(patient.model, _placed(task.batch, reference))
         _work_backwards(task, output)
@@ -130,7 +130,7 @@ def replay(
 
 
 @contextmanager
-def _world(task: Task, executor: Executor, model: nn.Module) -> Generator[None]:
+def world(task: Task, executor: Executor, model: nn.Module) -> Generator[None]:
     """Flags, modes and dice of an execution; what is global is put back afterwards."""
     with ExitStack() as entered:
         entered.enter_context(torch.random.fork_rng(devices=[]))
