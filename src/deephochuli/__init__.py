@@ -31,6 +31,7 @@ from deephochuli.errors import (
     NotRepresentableError,
     PiecesError,
     SchemaVersionError,
+    SheetError,
     SketchError,
     StoreError,
     StudyError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
     from deephochuli.analysis import Finding, findings, fit
+    from deephochuli.analysis.backward import Backward, backward
     from deephochuli.analysis.compare import Comparison, Verdict, compare, keep_wide, verdict
     from deephochuli.analysis.doctor import Diagnosis, doctor
     from deephochuli.analysis.significance import Significance, significance
@@ -67,6 +69,7 @@ __version__ = VERSION
 __all__ = [
     "Arithmetic",
     "ArithmeticSpecError",
+    "Backward",
     "CompareError",
     "Comparison",
     "DeepHochuliError",
@@ -83,6 +86,7 @@ __all__ = [
     "RunReader",
     "SchemaVersionError",
     "Selection",
+    "SheetError",
     "Significance",
     "Sketch",
     "SketchError",
@@ -94,6 +98,7 @@ __all__ = [
     "Verdict",
     "Watch",
     "__version__",
+    "backward",
     "compare",
     "doctor",
     "findings",
@@ -118,6 +123,7 @@ __all__ = [
 
 _HOME: Final = {
     "Arithmetic": "arithmetic",
+    "Backward": "analysis.backward",
     "Comparison": "analysis.compare",
     "Diagnosis": "analysis.doctor",
     "Finding": "analysis",
@@ -132,6 +138,7 @@ _HOME: Final = {
     "Swamping": "analysis.swamping",
     "Verdict": "analysis.compare",
     "Watch": "record",
+    "backward": "analysis.backward",
     "compare": "analysis.compare",
     "doctor": "analysis.doctor",
     "findings": "analysis",
