@@ -8,7 +8,9 @@ from typing import Final
 from deephochuli.errors import StudyError, near_matches
 from deephochuli.studies._study import Study
 
-_HOMES: Final[dict[str, str]] = {}
+_HOMES: Final[dict[str, str]] = {
+    "dying-relu": "dying_relu",
+}
 """Name of a study -> module of this package that defines it as ``STUDY``."""
 
 
