@@ -23,11 +23,19 @@ from deephochuli.report._folders import open_runs as open_runs
 from deephochuli.report._json import to_json as to_json
 from deephochuli.report._print import print_findings as print_findings
 from deephochuli.report._read import read_ahead as read_ahead
+from deephochuli.report._sheets import Answer as Answer
+from deephochuli.report._sheets import answer_of as answer_of
+from deephochuli.report._sheets import build_sheets_report as build_sheets_report
+from deephochuli.report._sheets import sheet_to_json as sheet_to_json
+from deephochuli.report._sheets import sheets_to_json as sheets_to_json
 from deephochuli.report._terminal import findings_table as findings_table
 
 __all__ = [
+    "Answer",
+    "answer_of",
     "build_comparison_report",
     "build_report",
+    "build_sheets_report",
     "comparison_tables",
     "comparison_to_json",
     "diagnosis_tables",
@@ -41,6 +49,8 @@ __all__ = [
     "pairs_to_json",
     "print_findings",
     "read_ahead",
+    "sheet_to_json",
+    "sheets_to_json",
     "to_json",
     "verdict_tables",
     "verdict_to_json",

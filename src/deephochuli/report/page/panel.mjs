@@ -17,9 +17,10 @@ const MOST_TABLE_ROWS = 400;
 /**
  * @param {string} id
  * @param {string} title
+ * @param {number} [level] of the heading
  * @returns {Panel}
  */
-export function createPanel(id, title) {
+export function createPanel(id, title, level = 2) {
   const controls = html("div", { class: "panel-controls" });
   const body = html("div", { class: "panel-body" });
   const reading = html("p", { class: "reading" });
@@ -29,7 +30,7 @@ export function createPanel(id, title) {
   const files = html("div", { class: "files" }, buttons, twin.root);
   const root = html("section", { class: "panel", id, "aria-labelledby": `${id}-title` },
     html("header", { class: "panel-head" },
-      html("h2", { id: `${id}-title` }, title), controls),
+      html(`h${level}`, { id: `${id}-title` }, title), controls),
     reading, body,
     html("footer", { class: "panel-foot" }, formula, files),
   );

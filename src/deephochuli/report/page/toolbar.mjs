@@ -1,11 +1,12 @@
 /** The bar that stays: runs, format, search, theme, and the window of steps shared by all panels. */
 
-import { isDark, runColor, ink } from "./colors.mjs";
+import { runColor, ink } from "./colors.mjs";
 import { canvas, linear, pathOf, text } from "./chart.mjs";
 import { allLayers, matcher, shownRuns, stepSpan, stepWindow } from "./context.mjs";
 import { html, nameElement, replace, svg, visible } from "./dom.mjs";
 import { dot } from "./header.mjs";
 import { dropDown } from "./panel.mjs";
+import { themeButton } from "./theme_switch.mjs";
 
 const SECTIONS = [
   ["findings", "Findings"], ["map", "Map"], ["exponents", "Exponents"], ["updates", "Updates"], ["units", "Units"],
@@ -24,7 +25,7 @@ export function createToolbar(context, actions) {
     html("div", { class: "bar" },
       html("nav", { "aria-label": "sections" }, SECTIONS.map(([id, name]) => html("button", { type: "button", class: "link", on: { click: () => document.getElementById(id)?.scrollIntoView() } }, name))),
       search(context),
-      html("button", { type: "button", class: "icon", title: "Light or dark", "aria-label": "Light or dark", on: { click: () => toggleTheme(context) } }, "◐"),
+      themeButton(context.store),
       html("button", { type: "button", class: "icon", title: "Help (?)", "aria-label": "Help", on: { click: actions.help } }, "?"),
     ),
     html("div", { class: "bar second" }, runs, format, brush),
@@ -48,18 +49,6 @@ function runToggle(context, run, view) {
     if (next.length) context.store.set({ shown: next });
   };
   return html("button", { type: "button", class: "run", "aria-pressed": String(shown), title: shown ? "Hide this run" : "Show this run", on: { click: toggle } }, dot(run), visible(run.name));
-}
-
-/** Light to dark and back, remembered. */
-function toggleTheme(context) {
-  const theme = isDark() ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  try {
-    localStorage.setItem("deephochuli-theme", theme);
-  } catch {
-    // A page opened from disk may have no storage; the choice then lasts as long as the page.
-  }
-  context.store.tell();
 }
 
 /** The search box: layers by text or regular expression; Enter goes to the first. */

@@ -1,12 +1,11 @@
 /** The verdict: findings by harm, each with its evidence one click away. */
 
 import { html, nameElement, replace, visible } from "./dom.mjs";
-import { decimal, integer, percent, percentBetween } from "./numbers.mjs";
+import { LEVELS, inUnit, mark, numberElement } from "./finding.mjs";
 import { dot } from "./header.mjs";
 import { meaningOf, quantityLabel } from "./context.mjs";
 import { snippet } from "./snippet.mjs";
 
-const LEVELS = { critical: "Critical", warning: "Warning", note: "Note" };
 const OPEN_AT_FIRST = 8;
 
 /**
@@ -50,11 +49,6 @@ function tally(findings, level) {
   return html("span", { class: `badge ${level}${count ? "" : " empty"}` }, mark(level), `${count} ${LEVELS[level].toLowerCase()}`);
 }
 
-/** A shape for each level, so that colour is not needed to tell them apart. */
-function mark(level) {
-  return html("i", { class: `mark ${level}`, "aria-hidden": "true" });
-}
-
 /** One finding. */
 function card(context, finding) {
   const run = context.runs[finding.run];
@@ -64,25 +58,11 @@ function card(context, finding) {
         finding.quantity && html("span", { class: "quantity", title: meaningOf(finding.quantity) }, quantityLabel(finding.quantity)))),
     html("h3", {}, visible(finding.title)),
     html("p", { class: "summary" }, visible(finding.summary)),
-    html("dl", { class: "numbers" }, finding.numbers.map(number)),
+    html("dl", { class: "numbers" }, finding.numbers.map(numberElement)),
     html("details", {}, html("summary", {}, "Why it matters, and what to change"),
       html("p", {}, visible(finding.why)), html("p", {}, visible(finding.advice)), finding.code && snippet(finding.code), placesOf(context, finding)),
     finding.layer && html("button", { type: "button", class: "evidence", on: { click: () => showEvidence(context, finding) } }, "Show evidence", html("span", { "aria-hidden": "true" }, " →")),
   );
-}
-
-/** @param {{label: string, value: number, unit: string, low: number | null, high: number | null}} number */
-function number({ label, value, unit, low, high }) {
-  const interval = low !== null && high !== null && (low !== value || high !== value);
-  return html("div", {}, html("dt", {}, visible(label)), html("dd", {}, unit === "" && Number.isInteger(value) ? integer(value) : inUnit(value, unit),
-    interval && html("small", {}, unit === "share" ? percentBetween(low, high) : `${decimal(low)}–${decimal(high)}`)));
-}
-
-/** @param {number | string} value @param {string} unit */
-function inUnit(value, unit) {
-  if (typeof value !== "number") return "–";
-  if (unit === "share") return percent(value);
-  return unit ? `${decimal(value)} ${visible(unit)}` : decimal(value);
 }
 
 /** All places that a finding concerns, each a click away. */
