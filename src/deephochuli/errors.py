@@ -8,6 +8,7 @@
     ├── CompareError (ValueError)             two executions of a model cannot be laid side by side
     ├── PiecesError (ValueError)              affine pieces of a model cannot be counted as asked
     ├── StudyError (ValueError)               a study is unknown, or cannot be run as asked
+    ├── SheetError (ValueError)               an answer that is to be shown contradicts itself
     ├── TapError (ValueError)                 a model or an optimizer cannot be looked at as asked
     ├── StoreError (OSError)                  a run folder is missing, foreign or damaged
     │   └── SchemaVersionError                a run folder was written by a newer version
@@ -56,6 +57,10 @@ class PiecesError(DeepHochuliError, ValueError):
 
 class StudyError(DeepHochuliError, ValueError):
     """A study is unknown, or cannot be run as asked."""
+
+
+class SheetError(DeepHochuliError, ValueError):
+    """An answer that is to be shown contradicts itself, such as a row with too few cells."""
 
 
 class TapError(DeepHochuliError, ValueError):
