@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from deephochuli.analysis.backward._exact import Exact, Spec, Way
 from deephochuli.analysis.backward._fate import Witness
 from deephochuli.analysis.backward._findings import find
+from deephochuli.analysis.backward._known import shadow_of, silence
 from deephochuli.analysis.backward._result import Backward, GradientRow
 from deephochuli.analysis.backward._scale import LossScale, check_removed, loss_scale
 from deephochuli.analysis.compare import Task, execute, executor_of
@@ -71,7 +72,10 @@ def backward(
 
     Numerics:
         Everything is counted and formed in binary64 on what the executions kept. A lost element is
-        zero in the arithmetic and not zero in binary64; whether the layer lost it itself follows
+        zero in the arithmetic and not zero in binary64, where a second run with weights
+        perturbed by 2^-48 must agree on the element (else it is rounding noise, and counts as
+        zero);
+        whether the layer lost it itself follows
         from the layer run in binary64 on exactly the numbers that the execution gave it. Angle,
         length and bias have jackknife intervals over the first dimension; see `likeness`.
 
@@ -131,13 +135,15 @@ class _Made:
 
 
 def _exact_run(wanted: _Wanted, learning_rate: float | None) -> Exact:
-    free = execute(wanted.task, executor_of("fp64"))
+    truth = executor_of("fp64")
+    free = execute(wanted.task, truth)
     check_finite(free)
     if not free.gradients:
         raise CompareError(
             "No parameter has a gradient: expected parameters with requires_grad=True, and a loss "
             "that depends on them."
         )
+    silence(free, execute(wanted.task, shadow_of(truth, wanted.task.seed)))
     weights = dict(wanted.task.model.named_parameters())
     return Exact(weights, free, wanted.scale, learning_rate)
 

@@ -202,7 +202,8 @@ class Exact:
         """Elements that have a gradient, and an update that only exact arithmetic sees."""
         if name not in judged.updates or name not in self.trace.updates:
             return None
-        is_live = judged.gradients[name].double() != 0
+        known = self.trace.gradients[name] != 0
+        is_live = known & (judged.gradients[name].double() != 0)
         is_lost = (judged.updates[name] == 0) & (self.trace.updates[name] != 0)
         return int((is_live & is_lost).sum())
 

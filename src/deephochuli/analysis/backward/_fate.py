@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from deephochuli.analysis.backward._formats import GradientFormats
 from deephochuli.analysis.compare._forced import Forced
 from deephochuli.analysis.compare._trace import CallName, Trace
 from deephochuli.arithmetic import round_to
-from deephochuli.formats import BINARY64, Format
+from deephochuli.formats import BINARY64, Format, Rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,27 @@ def would_move(weight: Tensor, step: Tensor, fmt: Format) -> Tensor:
         weight: Weights, any shape; rounded to `fmt` first.
         step: What exact arithmetic would add, the same shape.
         fmt: Format that weights are kept in.
+
+    Numerics:
+        Nothing is rounded twice: the step is compared with half the gap to the weight's neighbour,
+        and where it is exactly half, the tie is rounded, which binary64 holds.
     """
     w = weight.detach().to("cpu", torch.float64)
     step = step.detach().to("cpu", torch.float64)
     if fmt == BINARY64:
         return w + step != w
     stored = round_to(w, fmt)
-    return round_to(stored + step, fmt) != stored
+    half = (_neighbour(stored, step > 0, fmt) - stored) / 2
+    tie_moves = round_to(stored + half, fmt) != stored
+    return torch.where(step.abs() == half.abs(), tie_moves, step.abs() > half.abs())
+
+
+def _neighbour(stored: Tensor, is_above: Tensor, fmt: Format) -> Tensor:
+    """The next number of a format above or below each of its numbers."""
+    beyond = torch.where(is_above, math.inf, -math.inf)
+    nudged = torch.nextafter(stored, beyond)
+    up = round_to(nudged, fmt, rounding=Rounding.UP)
+    return torch.where(is_above, up, round_to(nudged, fmt, rounding=Rounding.DOWN))
 
 
 class Witness(Forced):
