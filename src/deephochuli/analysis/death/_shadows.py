@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from deephochuli.analysis.compare import Task, world
+from deephochuli.analysis.compare import Executor, Task, world
 from deephochuli.analysis.death._batches import Batch, called
 from deephochuli.analysis.death._low import EXACT, Low, exact_copy
 from deephochuli.analysis.death._rectifiers import Rectifiers
@@ -182,15 +182,19 @@ def _unbiased(exact: nn.Module, highs: _Highs, batches: Sequence[Batch], seed: i
     ]
 
 
-def exact_highs(
-    exact: nn.Module, wirings: Sequence[Wiring], batches: Sequence[Batch], seed: int
+def highs_of(
+    model: nn.Module,
+    executor: Executor,
+    wirings: Sequence[Wiring],
+    batches: Sequence[Batch],
+    seed: int,
 ) -> Float64s:
-    """Largest binary64 pre-activation of every unit of a copy in binary64, float64 [all units]."""
+    """Largest pre-activation of every unit of a copy that an executor runs, float64 [all units]."""
     highs = _Highs(wirings)
     for number, batch in enumerate(batches):
-        task = _task(exact, seed + number)
-        with world(task, EXACT, exact), torch.no_grad(), Rectifiers(highs.see):
-            called(exact, batch)
+        task = _task(model, seed + number)
+        with world(task, executor, model), torch.no_grad(), Rectifiers(highs.see):
+            called(model, batch)
     return np.concatenate([_array(highs.high(index)) for index in range(len(wirings))])
 
 
