@@ -9,17 +9,21 @@ import typer
 from deephochuli import __version__
 from deephochuli.cli._compare import compare
 from deephochuli.cli._doctor import doctor
+from deephochuli.cli._examine import examine
 from deephochuli.cli._fit import fit
 from deephochuli.cli._formats import formats
 from deephochuli.cli._report import report
 from deephochuli.cli._run import SETTINGS as RUN_SETTINGS
 from deephochuli.cli._run import run
+from deephochuli.cli._study import study
 
 COMMANDS: Final = {
     "run": run,
     "report": report,
     "compare": compare,
+    "examine": examine,
     "fit": fit,
+    "study": study,
     "formats": formats,
     "doctor": doctor,
 }

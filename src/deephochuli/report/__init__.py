@@ -21,6 +21,7 @@ from deephochuli.report._diagnosis import diagnosis_to_json as diagnosis_to_json
 from deephochuli.report._figures import write_figures as write_figures
 from deephochuli.report._folders import open_runs as open_runs
 from deephochuli.report._json import to_json as to_json
+from deephochuli.report._markdown import write_markdown as write_markdown
 from deephochuli.report._print import print_findings as print_findings
 from deephochuli.report._read import read_ahead as read_ahead
 from deephochuli.report._sheets import Answer as Answer
@@ -28,6 +29,8 @@ from deephochuli.report._sheets import answer_of as answer_of
 from deephochuli.report._sheets import build_sheets_report as build_sheets_report
 from deephochuli.report._sheets import sheet_to_json as sheet_to_json
 from deephochuli.report._sheets import sheets_to_json as sheets_to_json
+from deephochuli.report._sheets_terminal import claims_table as claims_table
+from deephochuli.report._sheets_terminal import sheet_tables as sheet_tables
 from deephochuli.report._terminal import findings_table as findings_table
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "build_comparison_report",
     "build_report",
     "build_sheets_report",
+    "claims_table",
     "comparison_tables",
     "comparison_to_json",
     "diagnosis_tables",
@@ -49,10 +53,12 @@ __all__ = [
     "pairs_to_json",
     "print_findings",
     "read_ahead",
+    "sheet_tables",
     "sheet_to_json",
     "sheets_to_json",
     "to_json",
     "verdict_tables",
     "verdict_to_json",
     "write_figures",
+    "write_markdown",
 ]

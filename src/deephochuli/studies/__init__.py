@@ -5,7 +5,7 @@ from __future__ import annotations
 from deephochuli.studies._cache import PointCache as PointCache
 from deephochuli.studies._catalogue import get_study as get_study
 from deephochuli.studies._catalogue import list_studies as list_studies
-from deephochuli.studies._run import Answer as Answer
+from deephochuli.studies._run import Outcome as Outcome
 from deephochuli.studies._run import Progress as Progress
 from deephochuli.studies._run import run_studies as run_studies
 from deephochuli.studies._study import Claim as Claim
@@ -17,9 +17,9 @@ from deephochuli.studies._study import Study as Study
 from deephochuli.studies._study import Verdict as Verdict
 
 __all__ = [
-    "Answer",
     "Claim",
     "Conclusion",
+    "Outcome",
     "Params",
     "Point",
     "PointCache",

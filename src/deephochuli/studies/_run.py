@@ -41,7 +41,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Outcome:
     """A study with what follows from it.
 
     Attributes:
@@ -71,7 +71,7 @@ def run_studies(
     quick: bool = False,
     n_processes: int | None = None,
     tell: Callable[[Progress], None] | None = None,
-) -> list[Answer]:
+) -> list[Outcome]:
     """Measure what is not known yet, and conclude.
 
     Points that were measured before, in an earlier run or in one that was interrupted, are read
@@ -86,7 +86,7 @@ def run_studies(
         tell: Called before the first point, and after each.
 
     Returns:
-        An answer for each study.
+        An outcome for each study.
 
     Raises:
         StudyError: A point could not be measured; all others were, and are kept.
@@ -108,13 +108,13 @@ def run_studies(
         count.add(job, failed=found[job.point.id] is None)
     if failures:
         raise StudyError(_summary(failures, len(jobs)))
-    return [_answer(study, found, quick=quick) for study in studies]
+    return [_outcome_of(study, found, quick=quick) for study in studies]
 
 
-def _answer(study: Study, found: dict[str, Result | None], *, quick: bool) -> Answer:
+def _outcome_of(study: Study, found: dict[str, Result | None], *, quick: bool) -> Outcome:
     results = [found[point.id] for point in study.points(quick)]
     known = tuple(result for result in results if result is not None)
-    return Answer(study, quick, known, study.conclude(known))
+    return Outcome(study, quick, known, study.conclude(known))
 
 
 class _Count:
