@@ -22,7 +22,7 @@ FAST := not slow and not exhaustive and not browser
 REQUIREMENTS := pyproject.toml constraints.txt
 PYTEST := $(PY) -m pytest
 
-.PHONY: help setup demo test test-all check fmt bench exhaustive docs constraints clean
+.PHONY: help setup demo studies test test-all check fmt bench exhaustive docs constraints clean
 
 help: ## List these targets
 	@echo "DeepHochuli: make TARGET"
@@ -35,6 +35,10 @@ setup: $(VENV)/.installed-dev ## Make .venv and install the package with all dev
 demo: $(VENV)/.installed-demo ## Train, record and report a small residual CNN in three precisions
 	@echo "==> Training, recording and reporting (examples/demo.py)"
 	@$(PY) examples/demo.py $(ARGS)
+
+studies: $(VENV)/.installed-studies ## Measure the founding claims again; ARGS=--quick takes three minutes
+	@echo "==> All studies; what was measured before is not measured again (runs/studies)"
+	@$(BIN)/deephochuli study all --to runs/studies --html runs/studies.html $(ARGS)
 
 test: $(VENV)/.installed-dev ## Run the fast tests, and the examples in docstrings
 	@echo "==> Fast tests ($(FAST)), $(JOBS) processes"
