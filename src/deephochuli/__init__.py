@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from deephochuli.analysis import Finding, findings, fit
     from deephochuli.analysis.backward import Backward, backward
+    from deephochuli.analysis.barrier import Barrier, RunBarrier, barrier, barrier_of_run
     from deephochuli.analysis.compare import Comparison, Verdict, compare, keep_wide, verdict
     from deephochuli.analysis.doctor import Diagnosis, doctor
     from deephochuli.analysis.significance import Significance, significance
@@ -70,6 +71,7 @@ __all__ = [
     "Arithmetic",
     "ArithmeticSpecError",
     "Backward",
+    "Barrier",
     "CompareError",
     "Comparison",
     "DeepHochuliError",
@@ -83,6 +85,7 @@ __all__ = [
     "PiecesError",
     "Recording",
     "Rounding",
+    "RunBarrier",
     "RunReader",
     "SchemaVersionError",
     "Selection",
@@ -99,6 +102,8 @@ __all__ = [
     "Watch",
     "__version__",
     "backward",
+    "barrier",
+    "barrier_of_run",
     "compare",
     "doctor",
     "findings",
@@ -124,12 +129,14 @@ __all__ = [
 _HOME: Final = {
     "Arithmetic": "arithmetic",
     "Backward": "analysis.backward",
+    "Barrier": "analysis.barrier",
     "Comparison": "analysis.compare",
     "Diagnosis": "analysis.doctor",
     "Finding": "analysis",
     "Format": "formats",
     "Recording": "record",
     "Rounding": "formats",
+    "RunBarrier": "analysis.barrier",
     "RunReader": "store",
     "Selection": "taps",
     "Significance": "analysis.significance",
@@ -139,6 +146,8 @@ _HOME: Final = {
     "Verdict": "analysis.compare",
     "Watch": "record",
     "backward": "analysis.backward",
+    "barrier": "analysis.barrier",
+    "barrier_of_run": "analysis.barrier",
     "compare": "analysis.compare",
     "doctor": "analysis.doctor",
     "findings": "analysis",
