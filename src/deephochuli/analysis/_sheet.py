@@ -85,7 +85,8 @@ class Table:
     Attributes:
         key: Short name, unique within its sheet.
         title: What the rows are.
-        columns: Headings; a unit stands in the heading.
+        columns: Headings; a unit stands in the heading. "x", "x, low" and "x, high" in a row are a
+            number and the ends of its interval, which are shown as one.
         rows: As many cells as there are columns; None where nothing was measured.
         note: How to read it, and what is not in it.
     """

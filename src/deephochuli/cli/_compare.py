@@ -131,7 +131,7 @@ def _save(request: Request, folder: Path) -> None:
     executor = executor_named(request.execution or "native")
     if folder.exists():
         raise CompareError(f"{folder} is there already; name a new folder.")
-    with _explained(name):
+    with explained(name):
         trace = execute(parts.task(request.seed, request.max_bytes), executor)
     trace.environment = environment() | fingerprint(parts.model, parts.batch)
     path = write(trace, folder)
@@ -158,7 +158,7 @@ def _judged(request: Request, model: str, traces: list[Trace]) -> Comparison:
     from deephochuli.cli._task import executor_named, parts_of
 
     parts = parts_of(model)
-    with _explained(model):
+    with explained(model):
         task = parts.task(request.seed, request.max_bytes)
         return judge_recorded(task, traces, executor_named(request.reference))
 
@@ -186,7 +186,7 @@ def _of_model(request: Request) -> Results:
     }
     what = parts.model, parts.batch
     results = Results()
-    with _explained(name):
+    with explained(name):
         results.comparison = analysis.compare(*what, executors, optimizer=parts.optimizer, **common)
         if suspect is not None:
             results.verdict = analysis.verdict(*what, suspect, optimizer=parts.optimizer, **common)
@@ -215,7 +215,7 @@ def _executors(request: Request, suspect: Executor | None) -> list[Executor]:
 
 
 @contextmanager
-def _explained(model: str) -> Generator[None]:
+def explained(model: str) -> Generator[None]:
     """What the user's own code raises becomes one message."""
     try:
         yield

@@ -11,6 +11,7 @@ from deephochuli.analysis.significance._bits import (
 from deephochuli.analysis.significance._drift import Drift, bias_drift
 from deephochuli.analysis.significance._result import BranchStability, LayerBits, Significance
 from deephochuli.analysis.significance._runs import Loss, Patient, Task, call, copied, loss_of
+from deephochuli.analysis.significance._sheet import drift_sheet
 from deephochuli.analysis.significance._significance import significance
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "call",
     "copied",
     "deviation_factor",
+    "drift_sheet",
     "estimated_bits",
     "loss_of",
     "penalty_bits",

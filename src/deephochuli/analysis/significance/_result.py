@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deephochuli.analysis._finding import Finding
+from deephochuli.analysis._sheet import Sheet
 
 THRESHOLDS = (1, 2, 4, 8, 16)
 """Shares of elements with fewer guaranteed significant bits than these are told."""
@@ -127,6 +128,12 @@ class Significance:
     def branch_rows(self) -> list[dict[str, Any]]:
         """The table of decisions, a mapping for each row."""
         return [asdict(row) for row in self.branches]
+
+    def sheet(self) -> Sheet:
+        """The answer as tables and figures, for the page and the terminal."""
+        from deephochuli.analysis.significance._sheet import sheet_of
+
+        return sheet_of(self)
 
     def __str__(self) -> str:
         """Both tables as text."""

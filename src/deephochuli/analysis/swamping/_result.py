@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deephochuli.analysis._finding import Finding
+from deephochuli.analysis._sheet import Sheet
 from deephochuli.analysis.swamping._interval import Estimate
 
 
@@ -97,6 +98,12 @@ class Swamping:
     def table(self) -> list[dict[str, Any]]:
         """The rows as mappings."""
         return [asdict(row) for row in self.rows]
+
+    def sheet(self) -> Sheet:
+        """The answer as tables and figures, for the page and the terminal."""
+        from deephochuli.analysis.swamping._sheet import sheet_of
+
+        return sheet_of(self)
 
     def __str__(self) -> str:
         """The rows as text."""

@@ -2,7 +2,7 @@
 
 import { html, nameElement, visible } from "./dom.mjs";
 import { LEVELS, inUnit, mark, numberElement } from "./finding.mjs";
-import { claimTable, tally } from "./sheet_claims.mjs";
+import { claimTable } from "./sheet_claims.mjs";
 import { createFigure } from "./sheet_figure.mjs";
 import { createTable } from "./sheet_table.mjs";
 import { snippet } from "./snippet.mjs";
@@ -19,8 +19,7 @@ export function createSheet(context, answer) {
     html("header", { class: "sheet-head" },
       html("h2", { id: `${key}-title` }, visible(answer.title)),
       html("p", { class: "question" }, visible(answer.question)),
-      html("p", { class: "answer-text" }, visible(answer.answer)),
-      answer.claims.length > 0 && tally(answer.claims)),
+      html("p", { class: "answer-text" }, visible(answer.answer))),
     claimTable(key, answer.claims),
     answer.findings.length > 0 && html("ol", { class: "findings" }, answer.findings.map((finding) => html("li", {}, card(finding)))),
     figures.length > 0 && html("div", { class: `figures${figures.length === 1 ? " lone" : ""}` }, figures.map((figure) => figure.root)),

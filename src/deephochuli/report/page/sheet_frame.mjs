@@ -63,7 +63,7 @@ function numberFrame(x, y, width, gap) {
   const height = width < 480 ? 300 : HEIGHT;
   const area = { left: 14 + widest(ticksOf(y, 7)) * LETTER, right: width - 16, top: 30, bottom: height - 46 };
   const room = gap ? ((area.right - area.left) * gap) / (x.high - x.low + gap) / 2 : 0;
-  const across = scaleOf(x, [area.left + room, area.right - room]);
+  const across = scaleOf(x, [area.left + room, area.right - room], 40);
   const along = scaleOf(y, [area.bottom, area.top]);
   return { width, height, area, isFlipped: false, categories: null, across, along, band: 2 * room, base: baseOf(along, y), spot: (u, v) => [u, v], domains: { x, y } };
 }
@@ -83,7 +83,7 @@ function categoryFrame(figure, y, width, nSlots) {
   const index = new Map(categories.map((name, i) => [name, i]));
   const start = isFlipped ? area.top : area.left;
   const across = (name) => (index.has(name) ? start + (index.get(name) + 0.5) * band : NaN);
-  const along = scaleOf(y, isFlipped ? [area.left, area.right] : [area.bottom, area.top]);
+  const along = isFlipped ? scaleOf(y, [area.left, area.right], 40) : scaleOf(y, [area.bottom, area.top]);
   return { width, height, area, isFlipped, categories, across, along, band, base: baseOf(along, y), spot: (u, v) => (isFlipped ? [v, u] : [u, v]), domains: { x: null, y } };
 }
 
@@ -144,7 +144,7 @@ function rows({ area, categories, across }) {
 /** A dashed line between zero and the numbers of a logarithmic axis. */
 function zeroBreak({ area, along, isFlipped }) {
   if (along.zero === null) return null;
-  const at = (along.zero + along.start) / 2;
+  const at = along.start + (along.zero - along.start) / 3;
   const [from, to] = isFlipped ? [[at, area.top], [at, area.bottom]] : [[area.left, at], [area.right, at]];
   return line(...from, ...to, { stroke: ink("faint"), "stroke-dasharray": "2 3", "stroke-opacity": 0.8 });
 }

@@ -88,17 +88,27 @@ export function shapeAt(shape, x, y, size) {
   ][shape % 4]();
 }
 
-/** Bars from the low to the high end of each interval. */
+/** Bars from the low to the high end of each interval; fainter where they only bound a zero. */
 function intervals(frame, series, look, opacity) {
   if (!series.low.length) return null;
-  const parts = series.x.map((_, i) => {
+  const isBound = (i) => frame.domains.y.scale !== "linear" && series.y[i] === 0;
+  const own = { stroke: look.color, fill: "none", "stroke-linecap": "round" };
+  const [plain, bounds] = [false, true].map((wanted) => intervalPath(frame, series, look, (i) => isBound(i) === wanted));
+  return svg("g", {},
+    svg("path", { ...own, d: bounds, "stroke-width": 1, "stroke-opacity": opacity * 0.5, "stroke-dasharray": "1 4" }),
+    svg("path", { ...own, d: plain, "stroke-width": 1.7, "stroke-opacity": opacity }));
+}
+
+/** Path through the intervals of some numbers. */
+function intervalPath(frame, series, look, isWanted) {
+  return series.x.map((_, i) => {
+    if (!isWanted(i)) return "";
     const [low, high] = [lowEnd(frame, series.low[i]), frame.along(series.high[i])];
     const u = frame.across(series.x[i]) + look.shift;
     if (![low, high, u].every(Number.isFinite) || Math.abs(high - low) < 0.5) return "";
     const [a, b] = [frame.spot(u, low), frame.spot(u, high)];
     return `M${round(a[0])} ${round(a[1])}L${round(b[0])} ${round(b[1])}`;
-  });
-  return svg("path", { d: parts.join(""), stroke: look.color, "stroke-width": 1.7, "stroke-opacity": opacity, "stroke-linecap": "round", fill: "none" });
+  }).join("");
 }
 
 /** Lower end of an interval: one that reaches zero ends where the axis does. */

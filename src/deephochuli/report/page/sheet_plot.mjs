@@ -73,13 +73,14 @@ function spotsOf(frame, series, look) {
  */
 export function sampleOf({ series, color, shape }) {
   const marks = new Set(series.map(({ mark }) => mark));
-  const dashed = series.some((each) => each.dashed) ? "4 3" : null;
+  const dashed = series.some((each) => each.dashed && each.mark !== "points") ? "4 3" : null;
+  const isHollow = series.some((each) => each.dashed && each.mark === "points");
   const isStroke = ["line", "rule", "steps"].some((mark) => marks.has(mark));
   const isArea = ["band", "bars", "polygons"].some((mark) => marks.has(mark));
   return svg("svg", { width: 20, height: 12, viewBox: "0 0 20 12", "aria-hidden": "true" },
     isArea && svg("rect", { x: 2, y: 1, width: 16, height: 10, rx: 2, fill: color, "fill-opacity": marks.has("bars") ? 0.82 : 0.26 }),
     isStroke && svg("path", { d: "M0 6H20", stroke: color, "stroke-width": 2, "stroke-dasharray": dashed }),
-    marks.has("points") && svg("path", { d: shapeAt(shape, 10, 6, 3.7), fill: dashed ? "none" : color, stroke: color }));
+    marks.has("points") && svg("path", { d: shapeAt(shape, 10, 6, 3.7), fill: isHollow ? "none" : color, stroke: color }));
 }
 
 /**

@@ -6,7 +6,6 @@
 import { binadeTicks, ticks } from "./chart.mjs";
 import { decimal, powerOfTwo, superscript } from "./numbers.mjs";
 
-const ZERO_STRIP = 24;
 const ROOM = 0.045;
 
 /**
@@ -63,11 +62,12 @@ function extent(values) {
  * A function from numbers to pixels; NaN for a number that the axis cannot show.
  * @param {Domain} domain
  * @param {[number, number]} range from the low end to the high end, in either direction
+ * @param {number} [strip] pixels that zero takes where it has a place of its own
  * @returns {((value: number) => number) & {invert: (at: number) => number, zero: number | null, start: number, end: number}}
  */
-export function scaleOf(domain, [start, end]) {
+export function scaleOf(domain, [start, end], strip = 24) {
   const direction = Math.sign(end - start) || 1;
-  const first = domain.hasZero ? start + direction * ZERO_STRIP : start;
+  const first = domain.hasZero ? start + direction * strip : start;
   const zero = domain.hasZero ? start + direction * 9 : null;
   const span = domain.high - domain.low;
   const scale = (value) => {

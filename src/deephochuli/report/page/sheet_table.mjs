@@ -46,21 +46,32 @@ export function kindOf(rows, column) {
 }
 
 /**
+ * Columns as they are shown: "x", "x, low" and "x, high" in a row are a number and its interval.
+ * @param {string[]} headings
+ * @returns {{name: string, column: number, hasInterval: boolean}[]}
+ */
+export function columnsOf(headings) {
+  const isEnd = (i) => /, (low|high)$/.test(headings[i]) && [1, 2].some((back) => headings[i - back] !== undefined && hasInterval(i - back));
+  const hasInterval = (i) => headings[i + 1] === `${headings[i]}, low` && headings[i + 2] === `${headings[i]}, high`;
+  return headings.map((name, column) => ({ name, column, hasInterval: hasInterval(column) })).filter(({ column }) => !isEnd(column));
+}
+
+/**
  * @param {{store: import("./state.mjs").Store}} context
  * @param {string} id
  * @param {any} table
  */
 export function createTable(context, id, table) {
   const rows = table.rows.map((row) => row.map(cellOf));
-  const kinds = table.columns.map((_, column) => kindOf(rows, column));
+  const columns = columnsOf(table.columns).map((each) => ({ ...each, ...kindOf(rows, each.column) }));
   const [head, body, count] = [html("thead"), html("tbody"), html("span", { class: "faint" })];
   const filter = html("input", { class: "filter", type: "search", placeholder: "Filter rows", "aria-label": `Filter the rows of ${visible(table.title)}`, on: { input: () => draw(context.store.view) } });
   const isLong = rows.length > LONG;
   const draw = (view) => {
     const order = orderOf(id, view.sort, table.columns.length);
     const found = matching(rows, filter.value);
-    replace(head, headRow(context, id, table.columns, kinds, order));
-    replace(body, ...(order ? sorted(found, order.column, order.isDown) : found).map((row) => html("tr", {}, row.map((cell, i) => cellElement(cell, kinds[i], i)))));
+    replace(head, headRow(context, id, columns, order));
+    replace(body, ...(order ? sorted(found, order.column, order.isDown) : found).map((row) => html("tr", {}, columns.map((column) => cellElement(row, column)))));
     replace(count, found.length === rows.length ? `${rows.length} rows` : `${found.length} of ${rows.length} rows`);
   };
   const file = () => downloadCsv([table.columns, ...rows.map((row) => row.map(forFile))], `deephochuli-${id}`);
@@ -96,29 +107,31 @@ function orderOf(id, sort, nColumns) {
   return { column: Number(column), isDown: direction === "down" };
 }
 
-/** Headings that sort: largest first, then smallest first, then as it was. */
-function headRow({ store }, id, columns, kinds, order) {
-  const next = (column) => {
+/** Headings that sort: first the end that matters, then the other, then as it was. */
+function headRow({ store }, id, columns, order) {
+  const next = ({ column, isNumber }) => {
     const now = order?.column === column ? (order.isDown ? "down" : "up") : "";
-    const first = kinds[column].isNumber ? "down" : "up";
+    const first = isNumber ? "down" : "up";
     if (!now) return `${id},${column},${first}`;
     return now === first ? `${id},${column},${first === "down" ? "up" : "down"}` : "";
   };
-  return html("tr", {}, columns.map((name, column) => {
-    const isOrder = order?.column === column;
-    return html("th", { scope: "col", class: kinds[column].isNumber ? "number" : null, "aria-sort": isOrder ? (order.isDown ? "descending" : "ascending") : null },
-      html("button", { type: "button", class: "sorter", on: { click: () => store.set({ sort: next(column) }, { quiet: true }) } }, visible(name), html("i", { "aria-hidden": "true" }, isOrder ? (order.isDown ? " ↓" : " ↑") : "")));
+  return html("tr", {}, columns.map((each) => {
+    const isOrder = order?.column === each.column;
+    return html("th", { scope: "col", class: each.isNumber ? "number" : null, "aria-sort": isOrder ? (order.isDown ? "descending" : "ascending") : null },
+      html("button", { type: "button", class: "sorter", on: { click: () => store.set({ sort: next(each) }, { quiet: true }) } }, visible(each.name), html("i", { "aria-hidden": "true" }, isOrder ? (order.isDown ? " ↓" : " ↑") : "")));
   }));
 }
 
-/** @param {any} cell @param {{isNumber: boolean, isWhole: boolean}} kind @param {number} column */
-function cellElement(cell, kind, column) {
+/** One cell, with its interval where it has one. */
+function cellElement(row, { column, hasInterval, isNumber, isWhole }) {
+  const [cell, low, high] = row.slice(column, column + 3);
   const tag = column === 0 ? "th" : "td";
-  const attributes = { scope: column === 0 ? "row" : null, class: kind.isNumber ? "number" : null };
+  const attributes = { scope: column === 0 ? "row" : null, class: isNumber ? "number" : null };
   if (cell === null) return html(tag, { ...attributes, title: "not measured" }, "–");
   if (typeof cell === "boolean") return html(tag, attributes, cell ? "yes" : "no");
   if (typeof cell !== "number") return html(tag, attributes, visible(cell));
-  return html(tag, { ...attributes, title: String(cell) }, kind.isWhole ? whole(cell) : decimal(cell, 4));
+  const ends = hasInterval && typeof low === "number" && typeof high === "number" && low !== high && html("small", {}, `${decimal(low)} – ${decimal(high)}`);
+  return html(tag, { ...attributes, title: String(cell) }, isWhole ? whole(cell) : decimal(cell, 4), ends);
 }
 
 /** @param {number} value */
