@@ -143,7 +143,8 @@ def judge(
     """
     lattice = lattice_of(tally, fmt, accumulator or fmt, bias)
     n, n_near = int(tally.n.sum()), int(tally.near.sum())
-    p0 = _density(tally, lattice, confidence)
+    steps = _steps(tally, lattice, fmt)
+    p0 = _density(tally, steps, confidence)
     effective = n * fresh_share(tally.small)
     smallest = tally.smallest
     finite = math.isfinite(smallest) and n_near > 0
@@ -156,7 +157,7 @@ def judge(
         bins_p=bins_p(tally.binades.sum(0)),
         uniform_p=uniform_p(tally.small.magnitude, tally.kept_below),
     )
-    zeros = _zeros(tally, fmt, lattice, p0.value)
+    zeros = _zeros(tally, fmt, lattice, steps, p0.value)
     limit, because = _verdict(rarity, zeros, lattice, fmt, n_near)
     total = zeros.by_lattice if lattice.owner == "bias" else _rate(lattice, p0.value, n)
     return Judgement(
@@ -186,24 +187,32 @@ def dispersion(blocks: Blocks) -> float:
     return max(1.0, float(((near - expected) ** 2 / expected).sum()) / (len(size) - 1))
 
 
-def _density(tally: Tally, lattice: Lattice, confidence: float) -> Interval:
-    """p0; on a lattice |z| < t holds for what was below t - spacing / 2 before it was rounded."""
+def _density(tally: Tally, steps: Floats, confidence: float) -> Interval:
+    """p0; rounded |z| < t holds for what was below t - step / 2 before it was rounded."""
+    near, n = tally.near, int(tally.n.sum())
     below = tally.near_below
-    near = tally.near
-    if lattice.owner == "bias" and near.sum():
-        steps = np.minimum(np.array(lattice.by_channel), below)
+    if near.sum():
         below = float(near.sum() / (near / (below - steps / 2)).sum())
-    n = int(tally.n.sum())
     return density(int(near.sum()), n, below, confidence, dispersion(tally.blocks))
 
 
-def _zeros(tally: Tally, fmt: Format, lattice: Lattice, p0: float) -> Zeros:
+def _steps(tally: Tally, lattice: Lattice, fmt: Format) -> Floats:
+    """(C,) spacing of the values that z can have at zero: of the bias's lattice, or the range."""
+    steps = np.full(len(tally.n), _smallest_number(fmt))
+    if lattice.owner == "bias":
+        steps = np.maximum(steps, np.array(lattice.by_channel))
+    return np.minimum(steps, tally.near_below)
+
+
+def _smallest_number(fmt: Format) -> float:
+    return float(fmt.smallest_subnormal if fmt.has_subnormals else fmt.smallest_normal)
+
+
+def _zeros(tally: Tally, fmt: Format, lattice: Lattice, steps: Floats, p0: float) -> Zeros:
     seen, n = int(tally.n_zero.sum()), int(tally.n.sum())
-    smallest = fmt.smallest_subnormal if fmt.has_subnormals else fmt.smallest_normal
-    by_range = n * p0 * smallest if n else 0.0
+    by_range = n * p0 * _smallest_number(fmt) if n else 0.0
     by_lattice = lattice_p = math.nan
     if lattice.owner == "bias":
-        steps = np.minimum(np.array(lattice.by_channel), tally.near_below)
         by_lattice = float((tally.near * steps / (2 * tally.near_below - steps)).sum())
         lattice_p = poisson_two_sided(seen, by_lattice + by_range)
     return Zeros(
@@ -248,7 +257,6 @@ def _verdict(
 
 def _is_range(rarity: Rarity, zeros: Zeros, fmt: Format) -> bool:
     """Whether the end of the range explains what rarity does not."""
-    smallest = fmt.smallest_subnormal if fmt.has_subnormals else fmt.smallest_normal
     if zeros.seen:
         return zeros.range_p >= REJECTED
-    return rarity.cutoff <= 2 * smallest
+    return rarity.cutoff <= 2 * _smallest_number(fmt)

@@ -184,13 +184,15 @@ def distinct_p(seen: int, values: NDArray[np.float64], cells: float) -> tuple[fl
     two = np.exp(n * math.log1p(-2 / cells))
     mean = float((-cells * np.expm1(n * math.log1p(-1 / cells))).sum())
     # m q1 + m (m - 1) q2 - m^2 q1^2, written so that nothing large cancels.
-    variance = float((cells * (one - two) + cells**2 * one**2 * np.expm1(_excess(n, cells))).sum())
+    variance = float(
+        (cells * (one - two) + cells**2 * one**2 * np.expm1(_log_ratio(n, cells))).sum()
+    )
     if variance <= 0:
         return mean, 1.0 if seen >= mean - 0.5 else 0.0
     return mean, NormalDist().cdf((seen + 0.5 - mean) / math.sqrt(variance))
 
 
-def _excess(n: NDArray[np.float64], cells: float) -> NDArray[np.float64]:
+def _log_ratio(n: NDArray[np.float64], cells: float) -> NDArray[np.float64]:
     """log(q2 / q1^2) = n log(1 - 1 / (m - 1)^2), with 1 - 2/m = (1 - 1/m)^2 (1 - 1/(m-1)^2)."""
     return n * math.log1p(-1 / (cells - 1) ** 2)
 
