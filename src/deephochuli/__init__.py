@@ -10,6 +10,8 @@
     with dh.run_as(model, "fp16-accumulate-fp16"):
         model(batch)
 
+    dh.pieces.count(model, x0, x1)
+
 Names are loaded when they are first used, so that importing the package costs next to nothing.
 """
 
@@ -41,11 +43,13 @@ from deephochuli.errors import (
 if TYPE_CHECKING:
     from inspect import Signature
 
+    from deephochuli import pieces
     from deephochuli.analysis import Finding, findings, fit
     from deephochuli.analysis.backward import Backward, backward
     from deephochuli.analysis.barrier import Barrier, RunBarrier, barrier, barrier_of_run
     from deephochuli.analysis.compare import Comparison, Verdict, compare, keep_wide, verdict
     from deephochuli.analysis.doctor import Diagnosis, doctor
+    from deephochuli.analysis.kink import Kink, kink, kink_at
     from deephochuli.analysis.significance import Significance, significance
     from deephochuli.analysis.swamping import Swamping, swamping
     from deephochuli.arithmetic import (
@@ -80,6 +84,7 @@ __all__ = [
     "Finding",
     "Format",
     "FormatError",
+    "Kink",
     "MissingExtraError",
     "NotRepresentableError",
     "PiecesError",
@@ -111,9 +116,12 @@ __all__ = [
     "get_arithmetic",
     "get_format",
     "keep_wide",
+    "kink",
+    "kink_at",
     "list_arithmetics",
     "list_formats",
     "open_run",
+    "pieces",
     "print_findings",
     "record",
     "report",
@@ -133,6 +141,7 @@ _HOME: Final = {
     "Comparison": "analysis.compare",
     "Diagnosis": "analysis.doctor",
     "Finding": "analysis",
+    "Kink": "analysis.kink",
     "Format": "formats",
     "Recording": "record",
     "Rounding": "formats",
@@ -155,6 +164,8 @@ _HOME: Final = {
     "get_arithmetic": "arithmetic",
     "get_format": "formats",
     "keep_wide": "analysis.compare",
+    "kink": "analysis.kink",
+    "kink_at": "analysis.kink",
     "list_arithmetics": "arithmetic",
     "list_formats": "formats",
     "open_run": "store",
@@ -171,6 +182,9 @@ _HOME: Final = {
 
 _VERBS: Final = {"record": "record", "report": "build_report"}
 """Parts that bear the name of what they are for, and the function that calling them calls."""
+
+_PARTS: Final = ("pieces",)
+"""Parts that are public as they are: `deephochuli.pieces.count`."""
 
 
 class _Verb(ModuleType):
@@ -209,7 +223,7 @@ sys.modules[__name__].__class__ = _Face
 
 
 def __getattr__(name: str) -> object:
-    if name in _VERBS:
+    if name in _VERBS or name in _PARTS:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _HOME:
         value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from deephochuli.analysis.kink._at import kink_at
+from deephochuli.analysis.kink._causes import CAUSES, Cause
+from deephochuli.analysis.kink._execution import Execution
+from deephochuli.analysis.kink._kink import kink
 from deephochuli.analysis.kink._pools import Choice
+from deephochuli.analysis.kink._result import BatchChange, Kink, KinkRun, PoolRow, ZeroRow
 
-__all__ = ["Choice", "kink_at"]
+__all__ = [
+    "CAUSES",
+    "BatchChange",
+    "Cause",
+    "Choice",
+    "Execution",
+    "Kink",
+    "KinkRun",
+    "PoolRow",
+    "ZeroRow",
+    "kink",
+    "kink_at",
+]

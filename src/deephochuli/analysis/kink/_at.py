@@ -1,7 +1,8 @@
 """ReLU'(0) as a setting: a block in which the backward takes another slope at every kink."""
 
-# How to keep compiled code from being one opaque operator has partial types.
-# pyright: reportUnknownMemberType=false
+# Modules and how to keep compiled code from being one opaque operator have partial types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping

@@ -33,9 +33,11 @@ def kinks_of(packet: Any, args: Arguments, kwargs: dict[str, Any]) -> tuple[floa
     if packet in _RELU or packet in _LEAKY or packet in _PRELU:
         return (0.0,)
     if packet in _HARDTANH:
-        return (float(_argument(args, kwargs, 1, "min_val", -1)),) + (
-            float(_argument(args, kwargs, 2, "max_val", 1)),
+        low, high = (
+            float(_argument(args, kwargs, place, name, default))
+            for place, name, default in ((1, "min_val", -1), (2, "max_val", 1))
         )
+        return low, high
     if packet in _CLAMP:
         bounds = [_argument(args, kwargs, 1, "min", None), _argument(args, kwargs, 2, "max", None)]
         return tuple(float(each) for each in bounds if isinstance(each, int | float)) or None

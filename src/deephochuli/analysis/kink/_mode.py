@@ -5,8 +5,8 @@
 # pyright: reportUnknownArgumentType=false, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,24 @@ from deephochuli.analysis.kink._pools import POOLS_BACKWARD, Choice, regraded
 from deephochuli.arithmetic._places import Places
 from deephochuli.errors import CompareError
 
-Sink = Callable[[str, Any, tuple[Any, ...], Tensor], None]
-"""Takes a layer, an operator, its arguments, and the flat indices of those at a kink."""
+
+class Onlooker(Protocol):
+    """Is shown every operator of the model's forward."""
+
+    def meet(self, layer: str, packet: Any, z: Tensor, found: Tensor) -> None:
+        """Before an activation: its input, and the flat indices of what lies at a kink."""
+        ...
+
+    def before(self, func: Any, args: tuple[Any, ...]) -> Any:
+        """Before an operator; what is returned is given to `made`."""
+        ...
+
+    def made(
+        self, layer: str, func: Any, args: Any, kwargs: dict[str, Any], out: Any, before: Any
+    ) -> None:
+        """After an operator."""
+        ...
+
 
 MOST_KEPT = 1 << 27
 """Bytes of indices that are kept for graphs that no backward has worked."""
@@ -45,7 +61,7 @@ class KinkMode(TorchDispatchMode):
         self.places = Places(model)
         self.plan = plan
         self.pool: Choice = pool
-        self.sink: Sink | None = None
+        self.onlooker: Onlooker | None = None
         self._noted: dict[int, Tensor] = {}
         self._n_bytes = 0
         self._first_kept = 0
@@ -61,21 +77,31 @@ class KinkMode(TorchDispatchMode):
         """Note the kinks of an operator of the forward, or decide those of one of the backward."""
         kwargs = kwargs or {}
         if self.places.is_inside:
-            with _disable_current_modes():
-                self._look(func.overloadpacket, args, kwargs)
-            return func(*args, **kwargs)
+            return self._forward(func, args, kwargs)
         if torch._C._current_graph_task_id() == -1:
             return func(*args, **kwargs)
         return self._backward(func, args, kwargs)
 
-    def _look(self, packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        kinks = kinks_of(packet, args, kwargs)
-        if kinks is None:
-            return
-        found = places_at(args[0].detach(), kinks)
+    def _forward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         layer = self.places.here()
-        if self.sink is not None and layer is not None:
-            self.sink(layer, packet, args, found)
+        assert layer is not None
+        kinks = kinks_of(func.overloadpacket, args, kwargs)
+        if kinks is not None:
+            with _disable_current_modes():
+                self._look(layer, func.overloadpacket, args[0].detach(), kinks)
+        if self.onlooker is None:
+            return func(*args, **kwargs)
+        with _disable_current_modes():
+            before = self.onlooker.before(func, args)
+        out = func(*args, **kwargs)
+        with _disable_current_modes(), torch.no_grad():
+            self.onlooker.made(layer, func, args, kwargs, out, before)
+        return out
+
+    def _look(self, layer: str, packet: Any, z: Tensor, kinks: tuple[float, ...]) -> None:
+        found = places_at(z, kinks)
+        if self.onlooker is not None:
+            self.onlooker.meet(layer, packet, z, found)
         if found.numel() and hides_its_input(packet) and torch.is_grad_enabled():
             self._note(torch.autograd._get_sequence_nr() - 1, found)
 

@@ -1,4 +1,4 @@
-"""Max pooling: elements of one window that are equally large, and which of them gets the gradient."""
+"""Max pooling: equally large elements of a window, and which of them gets the gradient."""
 
 # Operators of torch are looked up by name.
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false

@@ -148,7 +148,8 @@ def gradients(model, x, **options):
 
 @pytest.mark.parametrize("options", [{"alpha": None}, {"alpha": 0.0}])
 def test_torchs_own_choice_is_torch_to_the_bit(options):
-    for mine, theirs in zip(gradients(net(), digits(), **options), gradients(net(), digits())):
+    found, expected = gradients(net(), digits(), **options), gradients(net(), digits())
+    for mine, theirs in zip(found, expected, strict=True):
         assert mine.view(torch.int32).equal(theirs.view(torch.int32))
 
 
