@@ -1,0 +1,17 @@
+"""Affine pieces of networks, counted exactly along segments.
+
+import deephochuli as dh
+
+found = dh.pieces.count(model, x0, x1)
+print(found)
+"""
+
+from __future__ import annotations
+
+from deephochuli.pieces._line import count as count
+from deephochuli.pieces._line import count_path as count_path
+from deephochuli.pieces._result import Interval as Interval
+from deephochuli.pieces._result import LineCount as LineCount
+from deephochuli.pieces._result import Origin as Origin
+
+__all__ = ["Interval", "LineCount", "Origin", "count", "count_path"]

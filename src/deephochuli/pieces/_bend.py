@@ -1,0 +1,116 @@
+"""Piecewise linear steps with knots: rows inserted, values bent, jumps made."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deephochuli.pieces import _crossings as crossings
+from deephochuli.pieces._affine import Rows
+from deephochuli.pieces._bends import Elementwise
+from deephochuli.pieces._events import Events
+from deephochuli.pieces._insert import inserted, put
+from deephochuli.pieces._norms import U, bend_rounding, lipschitz
+from deephochuli.pieces._state import Column, State, Value, norm
+
+
+def bent(state: State, op: Elementwise, step: int, source: int) -> tuple[State, Value, Events]:
+    """Do one step with knots.
+
+    Args:
+        state: Rows before the step.
+        op: The step.
+        step: Its number.
+        source: Number of the value it reads.
+
+    Returns:
+        (The state with new rows, the output, what is known of the bends).
+    """
+    value = crossings.snapped(state.values[source], op)
+    known = crossings.events(state, value, op, step)
+    found = crossings.find(value, op)
+    before = State(state.t, state.is_own, state.step, state.unit, state.values | {source: value})
+    after, row = inserted(before, found, step)
+    z = put(after.values[source], row, found.unit, found.target)
+    after.values[source] = z
+    jump, jump_error = _jump(after.t, z, op)
+    rounding = np.where(z.error == 0, 0.0, bend_rounding(op, norm(z.rows)))
+    out = Value(
+        op.apply(z.rows),
+        lipschitz(op) * z.error + rounding,
+        None,
+        op.is_relu,
+        jump,
+        jump_error,
+    )
+    return after, out, known
+
+
+def slopes_at(op: Elementwise, z: Rows) -> Rows:
+    """Slope of the function at each number; at a knot the one before it."""
+    if op.is_relu:
+        return (z > 0).astype(np.float64)
+    segment = segment_of(op, z)
+    if op.slopes.shape[1] == 1:
+        return op.slopes[:, 0][segment]
+    return op.slopes[segment, np.arange(z.shape[1])]
+
+
+def segment_of(op: Elementwise, z: Rows) -> NDArray[np.int64]:
+    """How many knots are below each number."""
+    return np.searchsorted(op.knots, z, side="left")
+
+
+def _jump(t: Column, z: Value, op: Elementwise) -> tuple[Rows | None, Column | None]:
+    """Jumps of the slope behind the step.
+
+    Away from knots a jump is multiplied by the slope of the function there. On a knot it is
+    s+ z'+ - s- z'-, with the slopes of the function and of z on both sides.
+    """
+    if z.jump is None or z.jump_error is None:
+        return None, None
+    slopes = slopes_at(op, z.rows)
+    jump = z.jump * slopes
+    error = np.where(slopes.any(axis=1), lipschitz(op) * z.jump_error, 0.0)
+    if not op.is_relu:
+        error = error + np.where(error > 0, 4 * U * norm(jump), 0.0)
+    for k, knot in enumerate(op.knots):
+        row, unit = np.nonzero(z.rows == knot)
+        inside = (row > 0) & (row < len(t) - 1)
+        row, unit = row[inside], unit[inside]
+        made, bound = _jump_at_knot(t, z, op, k, row, unit)
+        jump[row, unit] = made
+        error += np.bincount(row, bound, minlength=len(t))
+    return jump, error
+
+
+def _jump_at_knot(
+    t: Column,
+    z: Value,
+    op: Elementwise,
+    k: int,
+    row: NDArray[np.int64],
+    unit: NDArray[np.int64],
+) -> tuple[Column, Column]:
+    """Jumps of units that are on a knot, and their errors."""
+    assert z.jump is not None
+    assert z.jump_error is not None
+    left, right = z.rows[row - 1, unit] - op.knots[k], z.rows[row + 1, unit] - op.knots[k]
+    before, behind = t[row] - t[row - 1], t[row + 1] - t[row]
+    columns = np.zeros_like(unit) if op.slopes.shape[1] == 1 else unit
+    s_left = op.slopes[np.where(left > 0, k + 1, k), columns]
+    s_right = op.slopes[np.where(right > 0, k + 1, k), columns]
+    s_left = np.where(left == 0, s_right, s_left)
+    s_right = np.where(right == 0, s_left, s_right)
+    bends_here = s_left != s_right
+    # A row made by this step alone: z is one line around it, so its slope loses nothing.
+    is_fresh = (z.jump_error[row] == 0) & ~z.jump[row].any(axis=1)
+    slope = (right - left) / (before + behind)
+    fresh = (s_right - s_left) * slope
+    joint = s_right * (right / behind) + s_left * (left / before)
+    made = np.where(bends_here, np.where(is_fresh, fresh, joint), s_left * z.jump[row, unit])
+    size = np.abs(s_right * right / behind) + np.abs(s_left * left / before)
+    shortest = np.minimum(before, behind)
+    unsure = (z.error[row - 1] + z.error[row] + z.error[row + 1]) / shortest
+    bound = size * (crossings.T_ERROR / shortest + 8 * U) + unsure * lipschitz(op)
+    return made, np.where(bends_here & ~is_fresh, bound, 0.0)

@@ -1,0 +1,125 @@
+"""Which rows a step computes without any rounding.
+
+Numbers that are whole multiples of one power of two, and small beside it, are added and multiplied
+exactly by float64, in any order. Sawtooths and other dyadic networks are of this kind, and there
+bends coincide with kinks all the time: without this knowledge none of it could be decided.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deephochuli.pieces._affine import Affine, Conv, Dense, Gather, Mean, Scale, Sum
+from deephochuli.pieces._bends import Bend, Elementwise, Maximum
+
+Rows = NDArray[np.float64]
+COARSEST = 1 << 20
+"""Stands for the granularity of zeros, which are multiples of everything."""
+_FINEST = -1000
+"""Products of finer numbers could be subnormal, and then rounded."""
+
+
+def granularity(x: Rows) -> NDArray[np.int64]:
+    """The largest q for each row such that all its entries are whole multiples of 2^q.
+
+    Args:
+        x: Shape (rows, entries).
+
+    Returns:
+        Shape (rows,); `COARSEST` for a row of zeros.
+
+    Example:
+        >>> import numpy as np
+        >>> granularity(np.array([[0.75, 8.0], [0.0, 48.0]])).tolist()
+        [-2, 4]
+    """
+    if not x.shape[1]:
+        return np.full(len(x), COARSEST)
+    bits = np.ascontiguousarray(x).view(np.int64)
+    exponent = (bits >> 52) & 0x7FF
+    significand = bits & ((1 << 52) - 1)
+    significand |= (exponent > 0).astype(np.int64) << 52
+    lowest = (significand & -significand).astype(np.float64)
+    place = (lowest.view(np.int64) >> 52) - 1023  # of the lowest bit that is set
+    finest = np.maximum(exponent, 1) - 1075 + place
+    return np.where(significand == 0, COARSEST, finest).min(axis=1)
+
+
+def _of(x: NDArray[np.float64]) -> int:
+    return int(granularity(x.reshape(1, -1))[0])
+
+
+def _largest(x: Rows) -> NDArray[np.float64]:
+    return np.abs(x).max(axis=1, initial=0.0)
+
+
+def _fits(
+    largest: NDArray[np.float64], finest: NDArray[np.int64] | NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether sums of this magnitude, of multiples of 2^finest, are exact in float64."""
+    bounded = np.minimum(finest, 900)
+    return (finest > _FINEST) & (largest * (1 + 2.0**-20) < np.ldexp(1.0, bounded + 53))
+
+
+class Grain:
+    """The granularity of the numbers of one step, found once."""
+
+    def __init__(self, op: Affine | Bend) -> None:
+        """Look at the step's own numbers."""
+        self._op = op
+        self._factor, self._offset = COARSEST, COARSEST
+        self._reach, self._shift = 1.0, 0.0
+        match op:
+            case Dense() | Conv():
+                flat = op.weight.reshape(len(op.weight), -1)
+                self._set(flat, op.bias, float(np.abs(flat).sum(axis=1).max()))
+            case Scale():
+                self._set(op.factor, op.offset, float(np.abs(op.factor).max()))
+            case Mean():
+                self._factor, self._reach = 0, float(op.index.shape[1])
+            case Sum():
+                self._factor, self._reach = 0, float(len(op.signs))
+            case Elementwise():
+                most = float(np.abs(op.slopes).max()) * (1 + len(op.knots))
+                self._set(op.slopes, np.append(op.knots, op.start), most)
+                self._shift += most * self._shift
+            case _:
+                pass
+
+    def _set(self, factor: Rows, offset: Rows, reach: float) -> None:
+        self._factor, self._offset = _of(factor), _of(offset)
+        self._reach, self._shift = reach, float(np.abs(offset).max(initial=0.0))
+
+    def is_exact(self, inputs: list[Rows]) -> NDArray[np.bool_]:
+        """For each row whether the step rounds nothing.
+
+        Numerics:
+            Sufficient, not necessary: sums of whole multiples of 2^q that stay below 2^(q + 53)
+            are exact in any order, fused or not.
+        """
+        op = self._op
+        if isinstance(op, Gather | Maximum) or (isinstance(op, Elementwise) and op.is_relu):
+            return np.ones(len(inputs[0]), dtype=bool)
+        finest = np.minimum.reduce([granularity(x) for x in inputs])
+        largest = np.maximum.reduce([_largest(x) for x in inputs])
+        if isinstance(op, Elementwise):
+            finest = np.minimum(finest, self._offset) + self._factor
+            return _fits(self._reach * largest + self._shift, np.minimum(finest, self._offset))
+        whole = np.minimum(finest + self._factor, self._offset)
+        is_exact = _fits(self._reach * largest + self._shift, whole)
+        return is_exact & self._divides(len(is_exact))
+
+    def _divides(self, n: int) -> NDArray[np.bool_]:
+        """Whether the division of a step is by a power of two."""
+        op = self._op
+        divisor = op.divisor if isinstance(op, Mean | Scale) else 1
+        powers = np.log2(np.asarray(divisor, dtype=np.float64))
+        return np.full(n, bool((powers == np.round(powers)).all()))
+
+
+def is_exact_between(a: Rows, b: Rows, lam: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether a + lam * (b - a) is computed without rounding, row by row."""
+    finest = np.minimum(granularity(a), granularity(b))
+    largest = np.maximum(_largest(a), _largest(b)) * 2
+    return _fits(largest, finest + np.minimum(granularity(lam[:, None]), 0))

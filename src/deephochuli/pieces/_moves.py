@@ -1,0 +1,112 @@
+"""Affine steps on values at rows, with the errors and the jumps that go along."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deephochuli.pieces._affine import Affine, Gather, Scale
+from deephochuli.pieces._exactness import Grain
+from deephochuli.pieces._norms import Norms, norms_of
+from deephochuli.pieces._program import Program, Step, is_bend
+from deephochuli.pieces._state import Column, Entries, Value, norm
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What is found once for each step of a program.
+
+    Attributes:
+        step: The step.
+        norms: Norms of an affine step; None for a piecewise linear one.
+        grain: Which of its rows are exact.
+    """
+
+    step: Step
+    norms: Norms | None
+    grain: Grain
+
+
+def prepare(program: Program) -> tuple[Prepared, ...]:
+    """Norms and granularities of all steps."""
+    return tuple(
+        Prepared(step, None if is_bend(step) else norms_of(step.op), Grain(step.op))  # type: ignore[arg-type]
+        for step in program.steps
+    )
+
+
+def moved(prepared: Prepared, op: Affine, norms: Norms, inputs: Sequence[Value]) -> Value:
+    """The output of an affine step at all rows.
+
+    Numerics:
+        float64 products and sums in torch's order. The bound on the 2-norm of the error is that of
+        `Norms`; rows on which nothing is rounded keep an error of 0.
+    """
+    rows = np.ascontiguousarray(op.apply([v.rows for v in inputs]))
+    size = _joined([norm(v.rows) for v in inputs])
+    before = _joined([v.error for v in inputs])
+    is_exact = _exact_rows(prepared.grain, [v.rows for v in inputs], before == 0)
+    rounding = norms.gamma * (norms.frobenius * size + norms.offset_norm)
+    error = norms.spectral * before + np.where(is_exact, 0.0, rounding)
+    jump, jump_error = _jump(op, norms, prepared.grain, inputs)
+    return Value(
+        rows,
+        error,
+        _entries(op, norms, inputs, size, before),
+        isinstance(op, Gather) and all(v.has_exact_zeros for v in inputs),
+        jump,
+        jump_error,
+    )
+
+
+def _joined(columns: list[Column]) -> Column:
+    """The 2-norm of several values laid one behind the other, from theirs."""
+    return columns[0] if len(columns) == 1 else np.sqrt(np.square(columns).sum(axis=0))
+
+
+def _exact_rows(grain: Grain, rows: list[np.ndarray], may_be: np.ndarray) -> np.ndarray:
+    """Rows that are exact and stay so."""
+    found = may_be.copy()
+    if found.any():
+        found[found] = grain.is_exact([x[found] for x in rows])
+    return found
+
+
+def _jump(
+    op: Affine, norms: Norms, grain: Grain, inputs: Sequence[Value]
+) -> tuple[np.ndarray | None, Column | None]:
+    """Jumps go through the linear part, and their errors as errors do."""
+    jumps = [v.jump for v in inputs if v.jump is not None]
+    errors = [v.jump_error for v in inputs if v.jump_error is not None]
+    if len(jumps) != len(inputs):
+        return None, None
+    size, before = _joined([norm(j) for j in jumps]), _joined(errors)
+    is_exact = _exact_rows(grain, jumps, (before == 0) & (size > 0)) | ((before == 0) & (size == 0))
+    rounding = norms.gamma * norms.frobenius * size
+    error = norms.spectral * before + np.where(is_exact, 0.0, rounding)
+    return np.ascontiguousarray(op.linear(jumps)), error
+
+
+def _entries(
+    op: Affine, norms: Norms, inputs: Sequence[Value], size: Column, before: Column
+) -> Entries:
+    """The bound on each entry; a scale behind a product keeps the product's."""
+    first = inputs[0].entries
+    if isinstance(op, Scale) and first is not None:
+        factor, offset = norms.unit, norms.offset
+        return Entries(
+            row=first.row + norms.gamma * first.reach,
+            unit=first.unit * factor,
+            floor=first.floor * factor + norms.gamma * (first.offset * factor + offset),
+            reach=first.reach,
+            offset=first.offset * factor + offset,
+        )
+    return Entries(
+        row=before + norms.gamma * size,
+        unit=norms.unit,
+        floor=norms.gamma * norms.offset,
+        reach=size,
+        offset=norms.offset,
+    )

@@ -1,0 +1,246 @@
+"""Follow a module's forward pass once and write it down as a program.
+
+The module is copied, the copy is made double precision and called with one input while a function
+mode looks at every torch function: control flow, functional calls and nested modules need no case
+of their own. What the mode cannot express as an affine or a piecewise linear map is refused with
+the name of the place, and the finished program is compared with the module on other inputs.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from deephochuli.errors import PiecesError, near_matches
+from deephochuli.pieces._affine import Affine
+from deephochuli.pieces._bends import Bend
+from deephochuli.pieces._program import Program, Step
+
+MOST_MISMATCH = 1e-5
+"""Relative difference from the module beyond which a program does not describe it."""
+
+
+class Recorder(TorchFunctionMode):
+    """Writes down what becomes of one tensor."""
+
+    def __init__(self, x: torch.Tensor, handlers: Mapping[str, Handler]) -> None:
+        """Begin with the input as value 0."""
+        super().__init__()
+        self.steps: list[Step] = []
+        self.path: list[str] = []
+        self._handlers = handlers
+        self._values: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
+        self._n_values = 1
+        self.keep(x, 0)
+
+    def keep(self, tensor: torch.Tensor, value: int) -> None:
+        """Remember which value a tensor holds."""
+        self._values[id(tensor)] = (weakref.ref(tensor), value)
+
+    def find(self, thing: object) -> int | None:
+        """The value that a tensor holds; None for what does not follow from the input."""
+        found = self._values.get(id(thing))
+        return found[1] if found is not None and found[0]() is thing else None
+
+    def value(self, tensor: torch.Tensor) -> int:
+        """The value that a tensor holds, which must be one."""
+        found = self.find(tensor)
+        if found is None:
+            raise self.refusal("a tensor that changed in place behind a view of it")
+        return found
+
+    def add(self, op: Affine | Bend, *inputs: int) -> int:
+        """Write down a step, and number its output."""
+        output = self._n_values
+        self._n_values += 1
+        self.steps.append(Step(self.place, op, inputs, output))
+        return output
+
+    @property
+    def place(self) -> str:
+        """Path of the module that is running; "(model)" for the outermost."""
+        return self.path[-1] if self.path else "(model)"
+
+    def refusal(self, what: str) -> PiecesError:
+        """The error for something that has no affine pieces, or none that are known here."""
+        return PiecesError(
+            f"Cannot count the affine pieces of {self.place!r}: {what} is not among the affine and "
+            "piecewise linear operations. Put a piecewise linear one in its place (ReLU, "
+            "LeakyReLU, Hardtanh, max-pooling, ...), or count the part of the model before it."
+        )
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Do what was asked for, and write down what it makes of values."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if any(self.find(each) is not None for each in _tensors((args, kwargs))):
+            name = func.__name__
+            if name == "__get__":
+                name = str(getattr(getattr(func, "__self__", None), "__name__", name))
+            self._handle(name, func, args, kwargs, result)
+        return result
+
+    def _handle(
+        self,
+        name: str,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+    ) -> None:
+        made = list(_tensors(result))
+        handler = self._handlers.get(name.removesuffix("_") if name[-2:] != "__" else name)
+        if handler is None:
+            if not made and name not in DECIDING:
+                return  # a size, a dtype, a flag: the same for every input
+            raise self.refusal(f"{name!r}")
+        values = handler(self, func, args, kwargs, result)
+        if (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace"):
+            self._forget_aliases(args[0])
+        for tensor, value in zip(made, values, strict=False):
+            self.keep(tensor, value)
+
+    def _forget_aliases(self, changed: torch.Tensor) -> None:
+        """After a change in place, other tensors on the same memory hold no known value."""
+        where = changed.untyped_storage().data_ptr()
+        for key, (reference, _) in list(self._values.items()):
+            tensor = reference()
+            if tensor is None or tensor.untyped_storage().data_ptr() == where:
+                del self._values[key]
+
+
+Handler = Callable[[Recorder, Callable[..., Any], tuple[Any, ...], dict[str, Any], Any], list[int]]
+"""Writes down what one torch function does, and returns the values of its output tensors."""
+
+DECIDING = frozenset({"__bool__", "item", "tolist", "__float__", "__int__", "numpy", "__index__"})
+"""Functions by which numbers leave torch: what a model does with them cannot be followed."""
+
+
+def _tensors(thing: Any) -> Iterable[torch.Tensor]:
+    """All tensors inside arguments or results."""
+    if isinstance(thing, torch.Tensor):
+        yield thing
+    elif isinstance(thing, Mapping):
+        for each in thing.values():
+            yield from _tensors(each)
+    elif isinstance(thing, list | tuple):
+        for each in thing:
+            yield from _tensors(each)
+
+
+def trace(
+    model: nn.Module, samples: torch.Tensor, layer: str | None, handlers: Mapping[str, Handler]
+) -> Program:
+    """Write down a module, or one of its inner modules, as a program.
+
+    Args:
+        model: The module; it is copied and left as it is.
+        samples: Inputs on which the program is compared with the module, shape (n, *input).
+        layer: Path of an inner module to count instead of the whole; None for the whole.
+        handlers: How each torch function is written down.
+
+    Raises:
+        PiecesError: The module holds what is neither affine nor piecewise linear, is training with
+            batch norm or dropout, has weights that are not finite, or does not accept the input.
+    """
+    part = _double(model if layer is None else inner(model, layer), layer or "")
+    x = samples[:1].clone()
+    recorder = Recorder(x, handlers)
+    undo = [_follow(module, name, recorder) for name, module in part.named_modules()]
+    try:
+        with torch.no_grad(), recorder:
+            result = part(x)
+    except PiecesError:
+        raise
+    except Exception as error:
+        raise PiecesError(
+            f"The model does not accept an input of shape {tuple(x.shape[1:])}, in a batch of one: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    finally:
+        for handles in undo:
+            for handle in handles:
+                handle.remove()
+    output = _only_tensor(result)
+    value = recorder.find(output)
+    if value is None:
+        raise recorder.refusal("an output that does not follow from the input by torch functions")
+    program = Program(tuple(recorder.steps), tuple(x.shape[1:]), value, tuple(output.shape[1:]))
+    _compare(program, part, samples)
+    return program
+
+
+def inner(model: nn.Module, layer: str) -> nn.Module:
+    """An inner module by its path."""
+    modules = dict(model.named_modules())
+    if layer not in modules:
+        raise PiecesError(f"The model has no layer {layer!r}. {near_matches(layer, modules)}")
+    return modules[layer]
+
+
+def _double(model: nn.Module, prefix: str) -> nn.Module:
+    """A double-precision copy of a module whose numbers are finite."""
+    for name, tensor in [*model.named_parameters(prefix), *model.named_buffers(prefix)]:
+        bad = int((~torch.isfinite(tensor)).sum())
+        if bad:
+            raise PiecesError(
+                f"{name!r} holds {bad} of {tensor.numel()} numbers that are NaN or infinite; "
+                "a function with such weights has no affine pieces. Load weights from before "
+                "they appeared."
+            )
+    return copy.deepcopy(model).double()
+
+
+def _follow(module: nn.Module, name: str, recorder: Recorder) -> list[Any]:
+    """Tell the recorder while a module runs."""
+
+    def enter(module: nn.Module, args: Any) -> None:
+        recorder.path.append(name or "(model)")
+
+    def leave(module: nn.Module, args: Any, result: Any) -> None:
+        recorder.path.pop()
+
+    return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+
+
+def _only_tensor(result: Any) -> torch.Tensor:
+    """The output of a module: a tensor, or the one tensor inside of it."""
+    tensors = list(_tensors(result))
+    if not tensors and hasattr(result, "__dict__"):
+        tensors = list(_tensors(vars(result)))
+    if len(tensors) != 1 and not isinstance(result, torch.Tensor):
+        raise PiecesError(
+            f"The model returns {len(tensors)} tensors; pieces are counted of one. "
+            "Wrap the model in a module that returns the tensor that is meant."
+        )
+    return tensors[0]
+
+
+def _compare(program: Program, model: nn.Module, samples: torch.Tensor) -> None:
+    """Check that the program computes what the module does, also where it did not look."""
+    with torch.no_grad():
+        theirs = [_only_tensor(model(x[None])).double().numpy().reshape(-1) for x in samples]
+    ours = program.evaluate(samples.numpy().reshape(len(samples), -1).astype(np.float64))
+    for mine, other in zip(ours, theirs, strict=True):
+        scale = max(float(np.abs(other).max(initial=0.0)), 1e-300)
+        worst = float(np.abs(mine - other).max(initial=0.0))
+        if not worst <= MOST_MISMATCH * scale:
+            raise PiecesError(
+                "The model does not compute the same function of every input: its forward pass "
+                f"was followed once, and elsewhere it differs by {worst:.3g} (outputs up to "
+                f"{scale:.3g}). Control flow that depends on the data, and random operations, "
+                "cannot be counted."
+            )

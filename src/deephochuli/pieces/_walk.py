@@ -1,0 +1,184 @@
+"""Walk a segment through a program: rows are breakpoints, and every step moves all of them.
+
+Between two neighbouring rows every value is affine. An affine step is one product for all rows.
+Where a unit changes its side between two rows, a row is inserted by interpolation, and the unit is
+set to its knot there exactly, which keeps later steps from finding the same bend again.
+
+The values at the rows, joined linearly, are a function of their own: the model. A bound on how far
+the true function is from it goes along with every row, and holds between the rows too. What is
+closer to a knot than the bound is written down as an event; `_certificate` decides what can be
+known.
+
+Rows are cut into chunks whenever there are too many, and each chunk is finished before the next is
+begun, so memory does not grow with the count. A chunk has one more cell on its left, whose rows are
+not its own, so that each of its rows has both neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deephochuli.pieces._affine import Rows
+from deephochuli.pieces._bend import bent
+from deephochuli.pieces._bends import Elementwise, Maximum
+from deephochuli.pieces._envelope import maximal
+from deephochuli.pieces._events import Events, joined
+from deephochuli.pieces._moves import Prepared, moved, prepare
+from deephochuli.pieces._program import Program
+from deephochuli.pieces._state import Column, State, Value
+
+Report = Callable[[float, int], None]
+"""Told the finished share of the segment, and the number of rows found, now and then."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trail:
+    """Everything a walk found.
+
+    Attributes:
+        t: Breakpoints of the model inside of the segment, ascending.
+        step: Step of the unit that bends at each.
+        unit: That unit.
+        jump: Largest change of the slope of an output at each, by magnitude, per unit of t; nan
+            where jumps were not asked for.
+        jump_error: Bound on its error.
+        events: Where units may bend.
+        error: Largest bound on the error of the outputs at any row.
+    """
+
+    t: Column
+    step: NDArray[np.int32]
+    unit: NDArray[np.int32]
+    jump: Column
+    jump_error: Column
+    events: Events
+    error: float
+
+
+def walk(
+    program: Program,
+    ends: Rows,
+    *,
+    with_jumps: bool = True,
+    most_bytes: int = 1 << 28,
+    report: Report | None = None,
+) -> Trail:
+    """Find all bends of a program between two inputs.
+
+    Args:
+        program: What is evaluated.
+        ends: Both inputs, shape (2, numel).
+        with_jumps: Also push the jump of the slope at each bend forward to the outputs.
+        most_bytes: About how much memory the rows may take.
+        report: Told how far it is.
+    """
+    walker = _Walker(program, prepare(program), most_bytes, report)
+    trails = list(walker.finish(_start(ends, with_jumps), 0))
+    columns = ("t", "step", "unit", "jump", "jump_error")
+    t, step, unit, jump, error = (
+        np.concatenate([getattr(trail, name) for trail in trails]) for name in columns
+    )
+    events = joined([trail.events for trail in trails])
+    return Trail(t, step, unit, jump, error, events, max(trail.error for trail in trails))
+
+
+def _start(ends: Rows, with_jumps: bool) -> State:
+    nothing = np.zeros(2)
+    jump = np.zeros_like(ends) if with_jumps else None
+    value = Value(ends, nothing, None, False, jump, nothing if with_jumps else None)
+    origin = np.full(2, -1, np.int32)
+    return State(np.array([0.0, 1.0]), np.ones(2, dtype=bool), origin, origin, {0: value})
+
+
+class _Walker:
+    """Does the steps of one program, chunk by chunk."""
+
+    def __init__(
+        self,
+        program: Program,
+        prepared: tuple[Prepared, ...],
+        most_bytes: int,
+        report: Report | None,
+    ) -> None:
+        self._program = program
+        self._prepared = prepared
+        self._report = report
+        self._n_found = 0
+        widest = max((_width(each) for each in prepared), default=1)
+        # The arrays of a step: values, jumps, bounds, masks and what is made of them.
+        self._most_rows = max(64, most_bytes // (80 * max(widest, 1)))
+
+    def finish(self, state: State, begin: int) -> Iterator[Trail]:
+        """Do all steps from one on, and yield what each chunk finds, in order."""
+        events: list[Events] = []
+        for i in range(begin, len(self._prepared)):
+            if len(state) > self._most_rows:
+                yield from self._split(state, i, events)
+                return
+            state = self._do(state, i, events)
+        yield self._end(state, events)
+
+    def _split(self, state: State, i: int, events: list[Events]) -> Iterator[Trail]:
+        """Finish a state in chunks; what was found before it was cut goes with the first."""
+        n_cells = len(state) - 1
+        n_parts = -(-n_cells * 2 // self._most_rows)
+        edges = np.linspace(0, n_cells, n_parts + 1).astype(int).tolist()
+        for a, b in pairwise(edges):
+            for trail in self.finish(state.part(a, b), i):
+                yield _with_events(trail, events)
+                events = []
+
+    def _do(self, state: State, i: int, events: list[Events]) -> State:
+        prepared = self._prepared[i]
+        step = prepared.step
+        op = step.op
+        if isinstance(op, Elementwise):
+            state, out, known = bent(state, op, i, step.inputs[0])
+            events.append(known)
+        elif isinstance(op, Maximum):
+            state, out, known = maximal(state, op, i, step.inputs[0])
+            events.append(known)
+        else:
+            assert prepared.norms is not None
+            out = moved(prepared, op, prepared.norms, [state.values[k] for k in step.inputs])
+        needed = self._program.needed_after[i]
+        values = state.values | {step.output: out}
+        kept = {k: v for k, v in values.items() if k in needed}
+        return State(state.t, state.is_own, state.step, state.unit, kept)
+
+    def _end(self, state: State, events: list[Events]) -> Trail:
+        out = state.values[self._program.output]
+        inner = state.is_own & (state.step >= 0)
+        rows = np.nonzero(inner)[0]
+        nothing = np.full(len(rows), np.nan)
+        jump = jump_error = nothing
+        if out.jump is not None and out.jump_error is not None:
+            jump = np.abs(out.jump[rows]).max(axis=1, initial=0.0)
+            jump_error = out.jump_error[rows]
+        self._n_found += len(rows)
+        if self._report is not None:
+            self._report(float(state.t[-1]), self._n_found)
+        error = float(out.error.max(initial=0.0))
+        found = joined(events)
+        return Trail(
+            state.t[rows], state.step[rows], state.unit[rows], jump, jump_error, found, error
+        )
+
+
+def _width(prepared: Prepared) -> int:
+    """How many numbers a step has for each row."""
+    op = prepared.step.op
+    return op.index.size if isinstance(op, Maximum) else op.size
+
+
+def _with_events(trail: Trail, events: list[Events]) -> Trail:
+    if not events:
+        return trail
+    found = joined([*events, trail.events])
+    columns = trail.t, trail.step, trail.unit, trail.jump, trail.jump_error
+    return Trail(*columns, found, trail.error)
