@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from deephochuli.analysis.backward._backward import backward
 from deephochuli.analysis.backward._fate import Fate
-from deephochuli.analysis.backward._likeness import Likeness, group_sums, likeness
+from deephochuli.analysis.backward._likeness import (
+    Likeness,
+    group_sums,
+    likeness,
+    student_quantile,
+)
 from deephochuli.analysis.backward._result import Backward, GradientRow, Range
 from deephochuli.analysis.backward._scale import LossScale, TensorScale, loss_scale, tensor_scale
 
@@ -20,5 +25,6 @@ __all__ = [
     "group_sums",
     "likeness",
     "loss_scale",
+    "student_quantile",
     "tensor_scale",
 ]
