@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,9 +18,11 @@ PAGE = Path(report_package.__file__).parent / "page"
 DRIVER = """
 import {{ readFileSync }} from "node:fs";
 import * as module from {module};
-const revive = (key, value) => (value === "nan" ? NaN : value === "inf" ? Infinity : value);
+const words = {{ nan: NaN, inf: Infinity, "-inf": -Infinity }};
+const revive = (key, value) => (typeof value === "string" && value in words ? words[value] : value);
 const calls = JSON.parse(readFileSync(0, "utf8"), revive);
-const keep = (key, value) => (Number.isNaN(value) ? "nan" : value === Infinity ? "inf" : value);
+const wordOf = (value) => Object.keys(words).find((word) => Object.is(words[word], value));
+const keep = (key, value) => wordOf(value) ?? value;
 const results = [];
 for (const [name, args] of calls) results.push(await module[name](...args));
 process.stdout.write(JSON.stringify(results, keep));
@@ -49,7 +52,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         if value != value:
             return "nan"
-        return "inf" if value == float("inf") else value
+        return str(value) if math.isinf(value) else value
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -59,10 +62,8 @@ def _plain(value: Any) -> Any:
 
 def _revived(value: Any) -> Any:
     """The words back to numbers."""
-    if value == "nan":
-        return float("nan")
-    if value == "inf":
-        return float("inf")
+    if value in ("nan", "inf", "-inf"):
+        return float(value)
     if isinstance(value, dict):
         return {key: _revived(item) for key, item in value.items()}
     if isinstance(value, list):

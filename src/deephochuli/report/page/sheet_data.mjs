@@ -58,18 +58,19 @@ export function categoriesOf(figure) {
 }
 
 /**
- * The figure as rows of a file or a table, the head first; NaN where there is no number.
+ * The figure as rows of a file or a table, the head first; NaN where nothing was measured, nothing
+ * where a series has no such number.
  * @param {Figure} figure
  * @returns {(string | number)[][]}
  */
 export function rowsOf(figure) {
   const hasInterval = figure.series.some(({ low }) => low.length > 0);
-  const at = (values, i) => (i < values.length ? values[i] : NaN);
+  const at = (values, i) => (i < values.length ? values[i] ?? NaN : "");
   const head = ["series", figure.x.label || "x", figure.y.label || "y"];
   return [
     hasInterval ? [...head, "low", "high"] : head,
     ...figure.series.flatMap((series) => Array.from({ length: Math.max(series.x.length, series.y.length) }, (_, i) => {
-      const row = [series.name, at(series.x, i) ?? "", at(series.y, i)];
+      const row = [series.name, at(series.x, i), at(series.y, i)];
       return hasInterval ? [...row, at(series.low, i), at(series.high, i)] : row;
     })),
   ];
