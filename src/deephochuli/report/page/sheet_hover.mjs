@@ -41,7 +41,7 @@ function valueText({ series, index }, scale) {
   const [low, high] = [series.low[index], series.high[index]];
   const interval = Number.isNaN(low ?? NaN) || Number.isNaN(high ?? NaN) || low === high ? "" : `${decimal(low, 3)} – ${decimal(high, 3)}`;
   if (!series.y.length || Number.isNaN(series.y[index])) return interval;
-  return interval ? `${wordOf(series.y[index], scale)}  (${interval})` : wordOf(series.y[index], scale);
+  return interval ? `${wordOf(series.y[index], scale)} (${interval})` : wordOf(series.y[index], scale);
 }
 
 /**

@@ -43,9 +43,15 @@ function pieces(spots) {
   return found.filter((piece) => piece.length);
 }
 
-/** @param {[number, number][]} piece */
+/** A path that leaves out what falls on the place before. @param {[number, number][]} piece */
 function path(piece) {
-  return piece.map(([x, y], i) => `${i ? "L" : "M"}${round(x)} ${round(y)}`).join("");
+  let last = "";
+  const words = piece.map(([x, y]) => `${round(x)} ${round(y)}`).filter((word) => {
+    const isNew = word !== last;
+    last = word;
+    return isNew;
+  });
+  return words.length ? `M${words.join("L")}` : "";
 }
 
 /** @param {Series} series */
@@ -65,16 +71,19 @@ function drawLine(frame, series, look) {
 
 /** Measured numbers, with their intervals behind them. */
 function drawPoints(frame, series, look) {
-  const isMany = series.x.length > MANY;
   const spots = series.x.map((_, i) => spotOf(frame, series, i, look)).filter(([x]) => !Number.isNaN(x));
-  const size = isMany ? 2 : 3.7;
+  if (spots.length > MANY) return [intervals(frame, series, look, 0.25), cloud(spots, look)];
+  const outline = series.dashed ? { fill: ink("card"), stroke: look.color, "stroke-width": 1.5 } : { fill: look.color, stroke: ink("card"), "stroke-width": 1 };
   return [
-    intervals(frame, series, look, isMany ? 0.25 : 0.75),
-    svg("path", {
-      d: spots.map(([x, y]) => shapeAt(look.shape, round(x), round(y), size)).join(""), fill: series.dashed ? ink("card") : look.color,
-      stroke: series.dashed ? look.color : ink("card"), "stroke-width": isMany ? 0 : series.dashed ? 1.5 : 1, "fill-opacity": isMany ? 0.65 : 1,
-    }),
+    intervals(frame, series, look, 0.75),
+    svg("path", { d: spots.map(([x, y]) => shapeAt(look.shape, round(x), round(y), 3.7)).join(""), ...outline }),
   ];
+}
+
+/** Many points as dots of one path; of those on one half pixel, one. */
+function cloud(spots, { color }) {
+  const places = new Set(spots.map(([x, y]) => `M${Math.round(2 * x) / 2} ${Math.round(2 * y) / 2}h0`));
+  return svg("path", { d: [...places].join(""), stroke: color, "stroke-width": 3.6, "stroke-linecap": "round", "stroke-opacity": 0.7, fill: "none" });
 }
 
 /** A shape that tells a series apart without its colour. */
