@@ -179,7 +179,7 @@ def dispersion(blocks: Blocks) -> float:
     Blocks hold successive values; where inputs are correlated or repeat, their counts vary more
     than chance alone would let them.
     """
-    full = blocks.size >= 0.5 * max(blocks.size, default=0)
+    full = blocks.size >= 0.5 * np.max(blocks.size, initial=0)
     size, near = blocks.size[full], blocks.near[full]
     if len(size) < 2 or not near.sum():
         return 1.0

@@ -182,7 +182,7 @@ class Tally:
     @property
     def smallest(self) -> float:
         """The smallest nonzero magnitude; infinite where none was near zero."""
-        return float(min(self.blocks.minimum, default=math.inf))
+        return float(np.min(self.blocks.minimum, initial=np.inf))
 
     def histogram(self) -> dict[int, int]:
         """Nonzero finite magnitudes of all channels in [2^e, 2^(e+1)), by e where there are any."""
@@ -287,7 +287,7 @@ def lowered(magnitudes: Floats, below: float, capacity: int) -> float:
     It stays above the smallest magnitude: where more values than that are equal to it, they are
     kept.
     """
-    floor = float(min(magnitudes, default=math.inf))
+    floor = float(np.min(magnitudes, initial=np.inf))
     while below / 2 > floor and int((magnitudes < below).sum()) > capacity:
         below /= 2
     return below
