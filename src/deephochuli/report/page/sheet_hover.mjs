@@ -67,26 +67,26 @@ export function told(figure, spots, spot) {
 /**
  * Listen to pointer and keyboard over a drawing.
  * @param {import("./sheet_data.mjs").Figure} figure
- * @param {{chart: SVGElement, spots: Spot[]}} plot
+ * @param {{chart: SVGElement, spots: () => Spot[]}} plot
  */
 export function listenToPointer(figure, { chart, spots }) {
   const ring = svg("circle", { r: 6.5, fill: "none", stroke: ink("ink"), "stroke-width": 1.4, visibility: "hidden", "pointer-events": "none" });
   chart.append(ring);
-  const ordered = [...spots].sort((a, b) => a.x - b.x || a.y - b.y);
   let at = -1;
   const show = (spot, event) => {
     ring.setAttribute("visibility", spot ? "visible" : "hidden");
     if (!spot) return hideTooltip();
     ring.setAttribute("cx", spot.x);
     ring.setAttribute("cy", spot.y);
-    return showTooltip(event ?? pointerAt(chart, spot), ...told(figure, spots, spot));
+    return showTooltip(event ?? pointerAt(chart, spot), ...told(figure, spots(), spot));
   };
   const walk = (by) => {
+    const ordered = [...spots()].sort((a, b) => a.x - b.x || a.y - b.y);
     at = Math.min(ordered.length - 1, Math.max(0, at + by));
     show(ordered[at] ?? null);
   };
   chart.setAttribute("tabindex", "0");
-  chart.addEventListener("pointermove", (event) => show(nearest(spots, ...inside(chart, event)), event));
+  chart.addEventListener("pointermove", (event) => show(nearest(spots(), ...inside(chart, event)), event));
   chart.addEventListener("pointerleave", () => show(null));
   chart.addEventListener("blur", () => show(null));
   chart.addEventListener("keydown", (event) => {

@@ -6,6 +6,7 @@ import { shortened, svg } from "./dom.mjs";
 
 const DASH = "6 4";
 const MANY = 300;
+const LONG = 2000;
 
 /**
  * @typedef {import("./sheet_frame.mjs").Frame} Frame
@@ -46,7 +47,8 @@ function pieces(spots) {
 /** A path that leaves out what falls on the place before. @param {[number, number][]} piece */
 function path(piece) {
   let last = "";
-  const words = piece.map(([x, y]) => `${round(x)} ${round(y)}`).filter((word) => {
+  const place = piece.length > LONG ? halfPixel : round;
+  const words = piece.map(([x, y]) => `${place(x)} ${place(y)}`).filter((word) => {
     const isNew = word !== last;
     last = word;
     return isNew;
@@ -80,9 +82,14 @@ function drawPoints(frame, series, look) {
   ];
 }
 
+/** @param {number} value */
+function halfPixel(value) {
+  return Math.round(2 * value) / 2;
+}
+
 /** Many points as dots of one path; of those on one half pixel, one. */
 function cloud(spots, { color }) {
-  const places = new Set(spots.map(([x, y]) => `M${Math.round(2 * x) / 2} ${Math.round(2 * y) / 2}h0`));
+  const places = new Set(spots.map(([x, y]) => `M${halfPixel(x)} ${halfPixel(y)}h0`));
   return svg("path", { d: [...places].join(""), stroke: color, "stroke-width": 3.6, "stroke-linecap": "round", "stroke-opacity": 0.7, fill: "none" });
 }
 

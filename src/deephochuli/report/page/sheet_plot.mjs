@@ -31,7 +31,7 @@ export function looksOf(figure, isShown) {
  * @param {import("./sheet_data.mjs").Figure} figure
  * @param {Group[]} groups
  * @param {{width: number, zoom: any}} view
- * @returns {{chart: SVGElement, spots: Spot[], frame: import("./sheet_frame.mjs").Frame}}
+ * @returns {{chart: SVGElement, spots: () => Spot[], frame: import("./sheet_frame.mjs").Frame}}
  */
 export function drawPlot(figure, groups, { width, zoom }) {
   const shown = groups.filter(({ isShown }) => isShown);
@@ -52,7 +52,13 @@ export function drawPlot(figure, groups, { width, zoom }) {
     drawAxes(figure, frame),
     svg("g", { "clip-path": `url(#${id})` }, parts.map(({ series, look }) => drawSeries(frame, series, look))),
   );
-  return { chart, frame, spots: parts.flatMap(({ series, look }) => spotsOf(frame, series, look)) };
+  return { chart, frame, spots: once(() => parts.flatMap(({ series, look }) => spotsOf(frame, series, look))) };
+}
+
+/** A value that is made when it is first asked for. */
+function once(make) {
+  let made = null;
+  return () => (made ??= make());
 }
 
 /** Places of a series that tell their number. */
