@@ -16,7 +16,7 @@ from deephochuli.arithmetic._block_formats import (
 )
 from deephochuli.arithmetic._blocks import round_blocks
 from deephochuli.arithmetic._convolution import convolution
-from deephochuli.arithmetic._descent import SUP_DENSITY, Law, NoisyDescent, noisy
+from deephochuli.arithmetic._descent import SUP_DENSITY, Law, NoisyDescent, is_bias, noisy
 from deephochuli.arithmetic._gradient_noise import GradientNoise, measured_noise
 from deephochuli.arithmetic._noise import NoiseSource, perturbed
 from deephochuli.arithmetic._products import linear, matmul, sum_as
@@ -43,6 +43,7 @@ __all__ = [
     "convolution",
     "get_arithmetic",
     "get_block_format",
+    "is_bias",
     "linear",
     "list_arithmetics",
     "list_block_formats",

@@ -17,6 +17,7 @@ from deephochuli.studies._study import Claim, Conclusion, Params, Result, Study
 _WIDTHS = (1, 2, 3, 4, 5, 8)
 _DEPTHS = (3, 5, 10, 20)
 _SHAPES = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 3), (3, 4))
+_Row = tuple[float | bool, ...]
 _CONFIDENCE = 0.999
 """Of each interval: with about fifty of them, one misses by chance once in twenty times."""
 
@@ -127,53 +128,8 @@ def conclude(results: Sequence[Result]) -> Conclusion:
             f"{inside} of {len(rows)} cells of width and depth, that of a unit that never fires "
             f"agrees with its closed form in {unit_hits} of {len(unit_rows)}."
         ),
-        claims=(
-            _claim(
-                "A deep narrow ReLU network is born dead with a probability between two bounds "
-                "that tend to one with the depth.",
-                "Lu, Shin, Su, Karniadakis 2019, bounds for one input and zero bias",
-                inside,
-                networks,
-                "no interval lies outside the bounds",
-            ),
-            _claim(
-                "For one given input the upper bound is the exact probability of dying.",
-                "derived here: each layer kills an input with probability 2^-N",
-                exact,
-                networks,
-                "every interval holds the closed form",
-            ),
-            _claim(
-                "A unit of the second layer never fires with probability 2^-(n1+1), or "
-                "(2^n0+1)/4^(n0+1) if n1 = n0 + 1.",
-                "Brownlowe et al. 2024",
-                unit_hits,
-                units,
-                "every interval holds the closed form",
-            ),
-        ),
-        tables=(
-            Table(
-                "networks",
-                "Probability of being born dead",
-                (
-                    *("width N", "layers L", "lower bound", "simulated", "interval from"),
-                    *("interval to", "upper bound", "one input: simulated"),
-                    *("one input: closed form inside", "inside the bounds"),
-                ),
-                tuple(rows),
-                note=f"Clopper-Pearson intervals of confidence {_CONFIDENCE}.",
-            ),
-            Table(
-                "units",
-                "Probability that a unit of the second layer never fires",
-                (
-                    *("inputs n0", "units n1", "closed form", "simulated", "interval from"),
-                    *("interval to", "closed form inside"),
-                ),
-                tuple(unit_rows),
-            ),
-        ),
+        claims=_claims(networks, units, inside, exact, unit_hits),
+        tables=_tables(rows, unit_rows),
         figures=(_figure(networks),),
         notes=(
             "Weights are Gaussian; the closed forms ask only for a continuous symmetric law. "
@@ -182,7 +138,62 @@ def conclude(results: Sequence[Result]) -> Conclusion:
     )
 
 
-def _network_row(result: Result) -> tuple[float | bool, ...]:
+def _claims(
+    networks: Sequence[Result], units: Sequence[Result], inside: int, exact: int, unit_hits: int
+) -> tuple[Claim, ...]:
+    return (
+        _claim(
+            "A deep narrow ReLU network is born dead with a probability between two bounds "
+            "that tend to one with the depth.",
+            "Lu, Shin, Su, Karniadakis 2019, bounds for one input and zero bias",
+            inside,
+            networks,
+            "no interval lies outside the bounds",
+        ),
+        _claim(
+            "For one given input the upper bound is the exact probability of dying.",
+            "derived here: each layer kills an input with probability 2^-N",
+            exact,
+            networks,
+            "every interval holds the closed form",
+        ),
+        _claim(
+            "A unit of the second layer never fires with probability 2^-(n1+1), or "
+            "(2^n0+1)/4^(n0+1) if n1 = n0 + 1.",
+            "Brownlowe et al. 2024",
+            unit_hits,
+            units,
+            "every interval holds the closed form",
+        ),
+    )
+
+
+def _tables(rows: Sequence[_Row], unit_rows: Sequence[_Row]) -> tuple[Table, ...]:
+    return (
+        Table(
+            "networks",
+            "Probability of being born dead",
+            (
+                *("width N", "layers L", "lower bound", "simulated", "interval from"),
+                *("interval to", "upper bound", "one input: simulated"),
+                *("one input: closed form inside", "inside the bounds"),
+            ),
+            tuple(rows),
+            note=f"Clopper-Pearson intervals of confidence {_CONFIDENCE}.",
+        ),
+        Table(
+            "units",
+            "Probability that a unit of the second layer never fires",
+            (
+                *("inputs n0", "units n1", "closed form", "simulated", "interval from"),
+                *("interval to", "closed form inside"),
+            ),
+            tuple(unit_rows),
+        ),
+    )
+
+
+def _network_row(result: Result) -> _Row:
     width, depth, n = (result.params[key] for key in ("width", "depth", "n_nets"))
     bounds = born_dead(width, depth)
     low, high = clopper_pearson(result.values["n_dead"], n, _CONFIDENCE)
@@ -195,7 +206,7 @@ def _network_row(result: Result) -> tuple[float | bool, ...]:
     )
 
 
-def _unit_row(result: Result) -> tuple[float | bool, ...]:
+def _unit_row(result: Result) -> _Row:
     n0, n1, n = (result.params[key] for key in ("n_inputs", "n_units", "n_nets"))
     expected = stably_inactive(n0, n1)
     low, high = clopper_pearson(result.values["n_inactive"], n, _CONFIDENCE)
