@@ -13,8 +13,10 @@ from deephochuli.pieces._insert import inserted, put
 from deephochuli.pieces._norms import U, bend_rounding, lipschitz
 from deephochuli.pieces._state import Column, State, Value, norm
 
+Bent = tuple[State, Value, Events]
 
-def bent(state: State, op: Elementwise, step: int, source: int) -> tuple[State, Value, Events]:
+
+def bent(state: State, op: Elementwise, step: int, source: int, most_rows: int) -> Bent | None:
     """Do one step with knots.
 
     Args:
@@ -22,15 +24,21 @@ def bent(state: State, op: Elementwise, step: int, source: int) -> tuple[State, 
         op: The step.
         step: Its number.
         source: Number of the value it reads.
+        most_rows: How many rows there may be.
 
     Returns:
-        (The state with new rows, the output, what is known of the bends).
+        (The state with new rows, the output, what is known of the bends); None where there would be
+        too many rows.
     """
-    value = crossings.snapped(state.values[source], op)
-    known = crossings.events(state, value, op, step)
-    found = crossings.find(value, op)
+    sides = crossings.look(state.values[source], op, step)
+    value = crossings.snapped(state.values[source], sides)
+    known = crossings.events(state, value, sides)
+    found = crossings.crossings(value, sides)
     before = State(state.t, state.is_own, state.step, state.unit, state.values | {source: value})
-    after, row = inserted(before, found, step)
+    grown = inserted(before, found, step, most_rows)
+    if grown is None:
+        return None
+    after, row = grown
     z = put(after.values[source], row, found.unit, found.target)
     after.values[source] = z
     jump, jump_error = _jump(after.t, z, op)

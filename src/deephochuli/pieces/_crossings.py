@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.pieces._affine import Rows
+from deephochuli.pieces import _loops as loops
 from deephochuli.pieces._bends import Elementwise
 from deephochuli.pieces._events import Events, joined
 from deephochuli.pieces._norms import U
 from deephochuli.pieces._state import Column, State, Value
 
+Index = NDArray[np.int64]
 T_ERROR = 16 * U
 """How far the place of a row can be from where interpolation puts it: a few roundings."""
 TYPICAL = 32 * U
@@ -31,128 +32,150 @@ class Crossings:
         tolerance: By how much `lam` is unsure, typically.
     """
 
-    cell: NDArray[np.int64]
+    cell: Index
     lam: Column
-    unit: NDArray[np.int64]
+    unit: Index
     target: Column
     tolerance: Column
 
 
-def snapped(value: Value, op: Elementwise) -> Value:
+@dataclass(frozen=True, slots=True, eq=False)
+class Sides:
+    """What the rows say about one knot.
+
+    Attributes:
+        knot: Where the units bend.
+        number: (step, number of the knot, number of knots), for events.
+        near: Row and unit of each entry that is within its error of the knot, shape (2, n).
+        cross: Cell and unit of each strict change of side, shape (2, n).
+    """
+
+    knot: float
+    number: tuple[int, int, int]
+    near: Index
+    cross: Index
+
+
+def look(value: Value, op: Elementwise, step: int) -> list[Sides]:
+    """Compare all rows with all knots of a step."""
+    it = value.entry_bound()
+    n = value.rows.shape[1]
+    slack = 1 + 8 * U  # the roundings of the comparison itself
+    unit, floor = (np.ascontiguousarray(np.broadcast_to(x, n)) for x in (it.unit, it.floor * slack))
+    found: list[Sides] = []
+    for k, knot in enumerate(op.knots.tolist()):
+        columns = it.row * slack, unit, floor, value.error == 0
+        near, cross = loops.sides(value.rows, *columns, knot)
+        found.append(Sides(knot, (step, k, len(op.knots)), near, cross))
+    return found
+
+
+def snapped(value: Value, sides: list[Sides]) -> Value:
     """Numbers that are a rounding away from a knot are put on it.
 
     Numerics:
         By at most `TYPICAL` times what the number was summed from, and never beyond its bound; what
         was moved is added to the error.
     """
-    tolerance = np.minimum(value.entry_error(), TYPICAL * value.entry_scale())
     rows, moved = value.rows, np.zeros(len(value.rows))
-    for knot in op.knots:
-        r, j = np.nonzero((np.abs(rows - knot) <= tolerance) & (rows != knot))
+    for side in sides:
+        r, j = side.near
+        typical = np.abs(rows[r, j] - side.knot) <= TYPICAL * value.scale_at(r, j)
+        r, j = r[typical], j[typical]
         if len(r):
             rows = rows.copy() if rows is value.rows else rows
-            moved += np.bincount(r, (rows[r, j] - knot) ** 2, minlength=len(rows))
-            rows[r, j] = knot
-    return replace(value, rows=rows, error=value.error + np.sqrt(moved))
+            moved += np.bincount(r, (rows[r, j] - side.knot) ** 2, minlength=len(rows))
+            rows[r, j] = side.knot
+    return (
+        value
+        if rows is value.rows
+        else replace(value, rows=rows, error=value.error + np.sqrt(moved))
+    )
 
 
-def find(value: Value, op: Elementwise) -> Crossings:
+def crossings(value: Value, sides: list[Sides]) -> Crossings:
     """Strict changes of side between neighbouring rows of the model."""
-    found = [_find(value, float(knot)) for knot in op.knots]
-    return ordered(*(np.concatenate(each) for each in zip(*found, strict=True)))
+    found = [_crossings(value, side) for side in sides]
+    cell, lam, unit, target, tolerance = (np.concatenate(each) for each in zip(*found, strict=True))
+    return ordered(cell.astype(np.int64), lam, unit.astype(np.int64), target, tolerance)
 
 
-def ordered(
-    cell: NDArray[np.int64],
-    lam: Column,
-    unit: NDArray[np.int64],
-    target: NDArray[np.generic],
-    tolerance: Column,
-) -> Crossings:
+def ordered(cell: Index, lam: Column, unit: Index, target: Column, tolerance: Column) -> Crossings:
     """Crossings in their order along the segment."""
     order = np.lexsort((lam, cell))
     return Crossings(cell[order], lam[order], unit[order], target[order], tolerance[order])
 
 
-def _find(value: Value, knot: float) -> tuple[NDArray[np.generic], ...]:
-    z = value.rows if knot == 0 else value.rows - knot
-    is_low, is_high = z < 0, z > 0
-    cell, unit = np.nonzero((is_low[:-1] & is_high[1:]) | (is_high[:-1] & is_low[1:]))
-    a, b = z[cell, unit], z[cell + 1, unit]
-    scale = entry(value.entry_scale(), cell, unit) + entry(value.entry_scale(), cell + 1, unit)
+def _crossings(value: Value, side: Sides) -> tuple[Index, Column, Index, Column, Column]:
+    cell, unit = side.cross
+    a, b = (value.rows[r, unit] - side.knot for r in (cell, cell + 1))
+    still = a * np.sign(b) < 0  # unless an end was put on the knot
+    cell, unit, a, b = cell[still], unit[still], a[still], b[still]
+    scale = value.scale_at(cell, unit) + value.scale_at(cell + 1, unit)
     is_exact = (value.error[cell] == 0) & (value.error[cell + 1] == 0)
     tolerance = np.where(is_exact, 0.0, TYPICAL * scale / np.abs(b - a))
-    return cell, a / (a - b), unit, np.full(len(cell), knot), tolerance
+    return cell, a / (a - b), unit, np.full(len(cell), side.knot), tolerance
 
 
-def entry(x: NDArray[np.float64], row: NDArray[np.int64], unit: NDArray[np.int64]) -> Column:
-    """Entries of an array whose columns may be one for all units."""
-    return x[row, 0] if x.shape[1] == 1 else x[row, unit]
-
-
-def events(state: State, value: Value, op: Elementwise, step: int) -> Events:
+def events(state: State, value: Value, sides: list[Sides]) -> Events:
     """What is known of the bends of all units of a step, from the rows of the model.
 
-    The true number is within the bound of the model's anywhere in a cell, the larger bound of the
-    two ends; so a unit can only change sides where the model is within the bound of the knot.
+    The true number is within the bound of the model's anywhere in a cell; so a unit can only change
+    sides where the model is within the bound of the knot.
     """
-    error = value.entry_error() * (1 + 8 * U)
-    parts: list[Events] = []
-    for k, knot in enumerate(op.knots):
-        z = value.rows - knot
-        number = (step, k, len(op.knots))
-        near = (np.abs(z) <= error) & ~((z == 0) & (error == 0))
-        parts += [_clear(state, z, error, near, number), _near(state, z, error, near, number)]
+    parts = [
+        part for side in sides for part in (_clear(state, value, side), _near(state, value, side))
+    ]
     return joined(parts)
 
 
-def _clear(
-    state: State, z: Rows, error: Rows, near: NDArray[np.bool_], number: tuple[int, int, int]
-) -> Events:
+def _clear(state: State, value: Value, side: Sides) -> Events:
     """Changes of side between two rows at which the side is known."""
-    a, b = z[:-1], z[1:]
-    cross = ((a < 0) & (b > 0)) | ((a > 0) & (b < 0))
-    cross &= ~(near[:-1] | near[1:]) & state.is_own[:-1, None]
-    cell, unit = np.nonzero(cross)
-    a, b = z[cell, unit], z[cell + 1, unit]
-    bound = np.maximum(entry(error, cell, unit), entry(error, cell + 1, unit))
+    cell, unit = side.cross
+    own = state.is_own[cell]
+    cell, unit = cell[own], unit[own]
+    a, b = (value.rows[r, unit] - side.knot for r in (cell, cell + 1))
+    errors = value.error_at(cell, unit), value.error_at(cell + 1, unit)
+    known = (np.abs(a) > errors[0]) & (np.abs(b) > errors[1])
+    cell, unit, a, b = cell[known], unit[known], a[known], b[known]
+    bound = np.maximum(errors[0], errors[1])[known]
     lam, half = a / (a - b), bound / np.abs(b - a)
     begin, length = state.t[cell], state.t[cell + 1] - state.t[cell]
     low = begin + np.maximum(lam - half, 0.0) * length - T_ERROR
     high = begin + np.minimum(lam + half, 1.0) * length + T_ERROR
-    return _made(low, high, unit, np.sign(a), np.sign(b), number)
+    return made(low, high, unit, np.sign(a), np.sign(b), side.number)
 
 
-def _near(
-    state: State, z: Rows, error: Rows, near: NDArray[np.bool_], number: tuple[int, int, int]
-) -> Events:
+def _near(state: State, value: Value, side: Sides) -> Events:
     """Rows at which the side is not known, and how far that goes on to both sides."""
-    row, unit = np.nonzero(near & state.is_own[:, None])
-    if not len(row):
-        return _made(*(np.zeros(0),) * 2, np.zeros(0, np.int64), *(np.zeros(0),) * 2, number)
+    row, unit = side.near
+    own = state.is_own[row]
+    row, unit = row[own], unit[own]
     ends: list[Column] = []
-    sides: list[Column] = []
+    signs: list[Column] = []
     for way in (-1, +1):
-        other = np.clip(row + way, 0, len(z) - 1)
-        here, there = z[row, unit], z[other, unit]
-        bound = np.maximum(entry(error, row, unit), entry(error, other, unit))
+        other = np.clip(row + way, 0, len(state) - 1)
+        here, there = (value.rows[r, unit] - side.knot for r in (row, other))
+        error_there = value.error_at(other, unit)
+        bound = np.maximum(value.error_at(row, unit), error_there)
         with np.errstate(divide="ignore", invalid="ignore"):
             share = (bound + np.abs(here)) / np.abs(there - here)
         share = np.where(np.isfinite(share), np.minimum(share, 1.0), 1.0)
         ends.append(state.t[row] + share * (state.t[other] - state.t[row]) + way * T_ERROR)
-        known = (other != row) & ~near[other, unit]
-        sides.append(np.where(known, np.sign(there), 0.0))
-    return _made(ends[0], ends[1], unit, sides[0], sides[1], number)
+        known = (other != row) & (np.abs(there) > error_there)
+        signs.append(np.where(known, np.sign(there), 0.0))
+    return made(ends[0], ends[1], unit, signs[0], signs[1], side.number)
 
 
-def _made(
+def made(
     low: Column,
     high: Column,
-    unit: NDArray[np.int64],
+    unit: Index,
     left: Column,
     right: Column,
     number: tuple[int, int, int],
 ) -> Events:
+    """Events of one knot of one step."""
     step, knot, n_knots = number
     n = len(low)
     return Events(

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.pieces._affine import Rows
+from deephochuli.pieces._bend import Bent
 from deephochuli.pieces._bends import Maximum
-from deephochuli.pieces._crossings import T_ERROR, TYPICAL, Crossings, entry, ordered
+from deephochuli.pieces._crossings import T_ERROR, TYPICAL, Crossings, ordered
 from deephochuli.pieces._events import Events, joined
 from deephochuli.pieces._insert import inserted, put
 from deephochuli.pieces._norms import U, lipschitz
@@ -50,14 +51,17 @@ class Takeovers:
     behind: Index
 
 
-def maximal(state: State, op: Maximum, step: int, source: int) -> tuple[State, Value, Events]:
+def maximal(state: State, op: Maximum, step: int, source: int, most_rows: int) -> Bent | None:
     """Do one step that takes the largest; see `_bend.bent`."""
     value = state.values[source]
     among = _candidates(value, op)
     found = takeovers(among.numbers)
     known = _events(state, among, found, step)
     crossings, partner = _crossings(value, op, found)
-    after, row = inserted(state, crossings, step)
+    grown = inserted(state, crossings, step, most_rows)
+    if grown is None:
+        return None
+    after, row = grown
     z = after.values[source]
     z = put(z, row, partner, z.rows[row, crossings.target.astype(np.int64)])
     after.values[source] = z
@@ -68,8 +72,10 @@ def maximal(state: State, op: Maximum, step: int, source: int) -> tuple[State, V
 
 
 def _candidates(value: Value, op: Maximum) -> Candidates:
-    error = value.entry_error()
-    picked = np.broadcast_to(error, value.rows.shape)[:, op.index]
+    it = value.entry_bound()
+    unit, floor = (x[op.index] if len(x) > 1 else x for x in (it.unit, it.floor))
+    picked = it.row[:, None, None] * unit + floor
+    picked = np.where(value.error[:, None, None] == 0, 0.0, picked)
     numbers = op.candidates(value.rows)
     if value.has_exact_zeros:
         picked = np.where(numbers == 0.0, 0.0, picked)
@@ -116,7 +122,7 @@ def _crossings(value: Value, op: Maximum, found: Takeovers) -> tuple[Crossings, 
     inside = (found.lam > 0) & (found.lam < 1)
     cell, unit, lam = found.cell[inside], found.unit[inside], found.lam[inside]
     p, q = op.index[unit, found.before[inside]], op.index[unit, found.behind[inside]]
-    scale = sum(entry(value.entry_scale(), r, j) for r in (cell, cell + 1) for j in (p, q))
+    scale = sum(value.scale_at(r, j) for r in (cell, cell + 1) for j in (p, q))
     change = np.abs(
         (value.rows[cell, p] - value.rows[cell, q])
         - (value.rows[cell + 1, p] - value.rows[cell + 1, q])

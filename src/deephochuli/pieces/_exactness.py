@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from deephochuli.pieces import _loops as loops
 from deephochuli.pieces._affine import Affine, Conv, Dense, Gather, Mean, Scale, Sum
 from deephochuli.pieces._bends import Bend, Elementwise, Maximum
 
 Rows = NDArray[np.float64]
-COARSEST = 1 << 20
+COARSEST = loops.COARSEST
 """Stands for the granularity of zeros, which are multiples of everything."""
 _FINEST = -1000
 """Products of finer numbers could be subnormal, and then rounded."""
@@ -34,24 +35,17 @@ def granularity(x: Rows) -> NDArray[np.int64]:
         >>> granularity(np.array([[0.75, 8.0], [0.0, 48.0]])).tolist()
         [-2, 4]
     """
-    if not x.shape[1]:
-        return np.full(len(x), COARSEST)
-    bits = np.ascontiguousarray(x).view(np.int64)
-    exponent = (bits >> 52) & 0x7FF
-    significand = bits & ((1 << 52) - 1)
-    significand |= (exponent > 0).astype(np.int64) << 52
-    lowest = (significand & -significand).astype(np.float64)
-    place = (lowest.view(np.int64) >> 52) - 1023  # of the lowest bit that is set
-    finest = np.maximum(exponent, 1) - 1075 + place
-    return np.where(significand == 0, COARSEST, finest).min(axis=1)
+    return _grain(x)[0]
+
+
+def _grain(x: Rows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Granularity and largest magnitude of each row."""
+    x = np.ascontiguousarray(x)
+    return loops.grain(x, x.view(np.int64))
 
 
 def _of(x: NDArray[np.float64]) -> int:
     return int(granularity(x.reshape(1, -1))[0])
-
-
-def _largest(x: Rows) -> NDArray[np.float64]:
-    return np.abs(x).max(axis=1, initial=0.0)
 
 
 def _fits(
@@ -101,8 +95,10 @@ class Grain:
         op = self._op
         if isinstance(op, Gather | Maximum) or (isinstance(op, Elementwise) and op.is_relu):
             return np.ones(len(inputs[0]), dtype=bool)
-        finest = np.minimum.reduce([granularity(x) for x in inputs])
-        largest = np.maximum.reduce([_largest(x) for x in inputs])
+        grains = [_grain(x) for x in inputs]
+        finest, largest = grains[0]
+        for other in grains[1:]:
+            finest, largest = np.minimum(finest, other[0]), np.maximum(largest, other[1])
         if isinstance(op, Elementwise):
             finest = np.minimum(finest, self._offset) + self._factor
             return _fits(self._reach * largest + self._shift, np.minimum(finest, self._offset))
@@ -120,6 +116,8 @@ class Grain:
 
 def is_exact_between(a: Rows, b: Rows, lam: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether a + lam * (b - a) is computed without rounding, row by row."""
-    finest = np.minimum(granularity(a), granularity(b))
-    largest = np.maximum(_largest(a), _largest(b)) * 2
-    return _fits(largest, finest + np.minimum(granularity(lam[:, None]), 0))
+    (finest_a, largest_a), (finest_b, largest_b) = _grain(a), _grain(b)
+    finest = np.minimum(finest_a, finest_b)
+    return _fits(
+        2 * np.maximum(largest_a, largest_b), finest + np.minimum(granularity(lam[:, None]), 0)
+    )

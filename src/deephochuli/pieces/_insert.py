@@ -10,12 +10,20 @@ from numpy.typing import NDArray
 from deephochuli.pieces._crossings import Crossings
 from deephochuli.pieces._state import Insertion, State, Value
 
+_SHORTEST = 2.0**-30
+"""Cells shorter than this are not parted to save memory."""
 
-def inserted(state: State, found: Crossings, step: int) -> tuple[State, NDArray[np.int64]]:
+
+def inserted(
+    state: State, found: Crossings, step: int, most_rows: int
+) -> tuple[State, NDArray[np.int64]] | None:
     """A state with a row at each crossing, and the row of each crossing.
 
     Crossings that cannot be told apart share a row; one that falls on a row that is there takes
     that one.
+
+    Returns:
+        None where there would be more than `most_rows` rows, and cells can still be parted.
     """
     begin, end = state.t[found.cell], state.t[found.cell + 1]
     length = end - begin
@@ -24,6 +32,8 @@ def inserted(state: State, found: Crossings, step: int) -> tuple[State, NDArray[
     is_first = is_new.copy()
     is_first[1:] &= _differs(found, t) | ~is_new[:-1]
     places = Insertion(found.cell[is_first], found.lam[is_first])
+    if len(state) + len(places.cell) > most_rows and length.max(initial=0.0) > _SHORTEST:
+        return None
     shift = np.searchsorted(places.cell, np.arange(len(state)))  # rows put in before an old one
     old_row = found.cell + (t >= end)
     row = np.where(
@@ -32,6 +42,14 @@ def inserted(state: State, found: Crossings, step: int) -> tuple[State, NDArray[
         old_row + shift[old_row],
     )
     return _grown(state, places, t[is_first], found.unit[is_first], step), row
+
+
+def halved(state: State) -> State:
+    """A state with a row in the middle of each cell, where nothing bends."""
+    n = len(state) - 1
+    middle = Insertion(np.arange(n), np.full(n, 0.5))
+    t = 0.5 * (state.t[1:] + state.t[:-1])
+    return _grown(state, middle, t, np.full(n, -1), -1)
 
 
 def _differs(found: Crossings, t: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -156,7 +156,8 @@ def _count(
 
 def _result(program: Program, ends: Rows, found: Found) -> LineCount:
     bending = [i for i, step in enumerate(program.steps) if is_bend(step)]
-    number = {step: k for k, step in enumerate(bending)}
+    number = np.zeros(len(program.steps), dtype=np.int32)
+    number[bending] = np.arange(len(bending))
     length = float(np.linalg.norm(ends[1] - ends[0]))
     return LineCount(
         n_regions=_within(len(found.t) + 1, found.regions),
@@ -165,7 +166,7 @@ def _result(program: Program, ends: Rows, found: Found) -> LineCount:
         pieces=found.pieces,
         t=found.t,
         jump=found.jump / length,
-        layer=np.array([number[int(s)] for s in found.step], dtype=np.int32),
+        layer=number[found.step],
         unit=found.unit,
         layers=tuple(program.steps[i].layer for i in bending),
         is_bend=found.is_bend,

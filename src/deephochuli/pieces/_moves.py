@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deephochuli.pieces._affine import Affine, Gather, Scale
+from deephochuli.pieces._affine import Affine, Conv, Dense, Gather, Rows, Scale, Sum
+from deephochuli.pieces._bends import Elementwise, Maximum
 from deephochuli.pieces._exactness import Grain
 from deephochuli.pieces._norms import Norms, norms_of
-from deephochuli.pieces._program import Program, Step, is_bend
+from deephochuli.pieces._program import Program, Step
 from deephochuli.pieces._state import Column, Entries, Value, norm
 
 
@@ -31,19 +33,23 @@ class Prepared:
 
 def prepare(program: Program) -> tuple[Prepared, ...]:
     """Norms and granularities of all steps."""
-    return tuple(
-        Prepared(step, None if is_bend(step) else norms_of(step.op), Grain(step.op))  # type: ignore[arg-type]
-        for step in program.steps
-    )
+    return tuple(_prepared(step) for step in program.steps)
 
 
-def moved(prepared: Prepared, op: Affine, norms: Norms, inputs: Sequence[Value]) -> Value:
+def _prepared(step: Step) -> Prepared:
+    bends = isinstance(step.op, Elementwise | Maximum)
+    return Prepared(step, None if bends else norms_of(step.op), Grain(step.op))
+
+
+def moved(prepared: Prepared, op: Affine, inputs: Sequence[Value]) -> Value:
     """The output of an affine step at all rows.
 
     Numerics:
         float64 products and sums in torch's order. The bound on the 2-norm of the error is that of
         `Norms`; rows on which nothing is rounded keep an error of 0.
     """
+    norms = prepared.norms
+    assert norms is not None
     rows = np.ascontiguousarray(op.apply([v.rows for v in inputs]))
     size = _joined([norm(v.rows) for v in inputs])
     before = _joined([v.error for v in inputs])
@@ -66,7 +72,7 @@ def _joined(columns: list[Column]) -> Column:
     return columns[0] if len(columns) == 1 else np.sqrt(np.square(columns).sum(axis=0))
 
 
-def _exact_rows(grain: Grain, rows: list[np.ndarray], may_be: np.ndarray) -> np.ndarray:
+def _exact_rows(grain: Grain, rows: list[Rows], may_be: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Rows that are exact and stay so."""
     found = may_be.copy()
     if found.any():
@@ -76,17 +82,42 @@ def _exact_rows(grain: Grain, rows: list[np.ndarray], may_be: np.ndarray) -> np.
 
 def _jump(
     op: Affine, norms: Norms, grain: Grain, inputs: Sequence[Value]
-) -> tuple[np.ndarray | None, Column | None]:
+) -> tuple[Rows | None, Column | None]:
     """Jumps go through the linear part, and their errors as errors do."""
     jumps = [v.jump for v in inputs if v.jump is not None]
     errors = [v.jump_error for v in inputs if v.jump_error is not None]
     if len(jumps) != len(inputs):
         return None, None
     size, before = _joined([norm(j) for j in jumps]), _joined(errors)
-    is_exact = _exact_rows(grain, jumps, (before == 0) & (size > 0)) | ((before == 0) & (size == 0))
-    rounding = norms.gamma * norms.frobenius * size
-    error = norms.spectral * before + np.where(is_exact, 0.0, rounding)
-    return np.ascontiguousarray(op.linear(jumps)), error
+    out = np.ascontiguousarray(op.linear(jumps))
+    is_sure = before == 0
+    is_exact = is_sure & (size == 0)
+    is_exact |= _exact_rows(grain, jumps, is_sure & (size > 0))
+    is_exact |= _meets_nothing(op, jumps, is_sure & ~is_exact & ~out.any(axis=1))
+    error = norms.spectral * before + np.where(is_exact, 0.0, norms.gamma * norms.frobenius * size)
+    return out, error
+
+
+def _meets_nothing(op: Affine, jumps: list[Rows], may: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows whose jump meets only weights that are zero: that the result is zero, is no rounding."""
+    found = may.copy()
+    if found.any():
+        sums = absolute(op).linear([np.abs(jump[found]) for jump in jumps])
+        found[found] = ~sums.any(axis=1)
+    return found
+
+
+def absolute(op: Affine) -> Affine:
+    """The step with the magnitudes of its factors."""
+    match op:
+        case Dense() | Conv():
+            return replace(op, weight=np.abs(op.weight))
+        case Scale():
+            return replace(op, factor=np.abs(op.factor))
+        case Sum():
+            return replace(op, signs=(1,) * len(op.signs))
+        case _:
+            return op
 
 
 def _entries(

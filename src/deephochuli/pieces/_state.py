@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deephochuli.pieces import _loops as loops
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._exactness import is_exact_between
 from deephochuli.pieces._norms import U
 
 Column = NDArray[np.float64]
+Index = NDArray[np.int64]
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,23 +68,23 @@ class Value:
             None if self.jump_error is None else self.jump_error[rows],
         )
 
-    def entry_error(self) -> NDArray[np.float64]:
-        """Bound on the error of each entry: shape (rows, numel), or (rows, 1)."""
-        if self.entries is None:
-            return self.error[:, None]
-        it = self.entries
-        bound = it.row[:, None] * it.unit[None, :] + it.floor[None, :]
-        exact = self.error == 0
-        if exact.any():
-            bound = np.where(exact[:, None], 0.0, bound)
-        return bound
+    def entry_bound(self) -> Entries:
+        """The bound on each entry; that of the whole row where there is no finer one."""
+        if self.entries is not None:
+            return self.entries
+        one, zero = np.ones(1), np.zeros(1)
+        return Entries(self.error, one, zero, norm(self.rows), zero)
 
-    def entry_scale(self) -> NDArray[np.float64]:
-        """How large the numbers are from which each entry was summed."""
-        if self.entries is None:
-            return norm(self.rows)[:, None]
-        it = self.entries
-        return it.reach[:, None] * it.unit[None, :] + it.offset[None, :]
+    def error_at(self, row: Index, unit: Index) -> Column:
+        """Bounds on the error of some entries; 0 in exact rows."""
+        it = self.entry_bound()
+        bound = it.row[row] * _of_unit(it.unit, unit) + _of_unit(it.floor, unit)
+        return np.where(self.error[row] == 0, 0.0, bound * (1 + 8 * U))
+
+    def scale_at(self, row: Index, unit: Index) -> Column:
+        """How large the numbers are from which some entries were summed."""
+        it = self.entry_bound()
+        return it.reach[row] * _of_unit(it.unit, unit) + _of_unit(it.offset, unit)
 
     def inserted(self, places: Insertion) -> Value:
         """With rows between the old ones.
@@ -90,19 +94,20 @@ class Value:
             The row is at `lam` by definition, so that a rounding in `lam` is no error of the row.
             A new row is exact when both ends are, and no operation rounds.
         """
-        a, b = self.rows[places.cell], self.rows[places.cell + 1]
-        new = a + places.lam[:, None] * (b - a)
+        rows, size = loops.interpolated(self.rows, places.cell, places.lam)
         error = np.maximum(self.error[places.cell], self.error[places.cell + 1])
         exact = error == 0
         if exact.any():
-            exact[exact] = is_exact_between(a[exact], b[exact], places.lam[exact])
-        error = np.where(exact, 0.0, error + 4 * U * (norm(a) + norm(b)))
+            cell = places.cell[exact]
+            ends = self.rows[cell], self.rows[cell + 1]
+            exact[exact] = is_exact_between(*ends, places.lam[exact])
+        error = np.where(exact, 0.0, error + 4 * U * size)
         jump = jump_error = None
         if self.jump is not None and self.jump_error is not None:
-            jump = places.spread(self.jump, np.zeros((len(new), self.jump.shape[1])))
-            jump_error = places.spread(self.jump_error, np.zeros(len(new)))
+            jump = places.spread(self.jump, np.zeros((1, self.jump.shape[1])))
+            jump_error = places.spread(self.jump_error, np.zeros(1))
         return Value(
-            places.spread(self.rows, new),
+            rows,
             places.spread(self.error, error),
             None,
             self.has_exact_zeros,
@@ -128,11 +133,9 @@ class Insertion:
         """Where the new rows come to lie."""
         return self.cell + 1 + np.arange(len(self.cell))
 
-    def spread(
-        self, old: NDArray[np.generic], new: NDArray[np.generic]
-    ) -> NDArray[np.generic] | NDArray[np.float64]:
-        """Old rows and new rows in one array."""
-        both = np.empty((len(old) + len(new), *old.shape[1:]), old.dtype)
+    def spread(self, old: NDArray[Kind], new: NDArray[Kind]) -> NDArray[Kind]:
+        """Old rows and new rows in one array; `new` may be one row for all."""
+        both = np.empty((len(old) + len(self.cell), *old.shape[1:]), old.dtype)
         is_old = np.ones(len(both), dtype=bool)
         is_old[self.new] = False
         both[is_old] = old
@@ -177,3 +180,8 @@ class State:
 def norm(x: Rows) -> Column:
     """2-norm of each row."""
     return np.sqrt(np.einsum("ij,ij->i", x, x))
+
+
+def _of_unit(x: Column, unit: Index) -> Column:
+    """Numbers of some units, of an array that may hold one for all."""
+    return x[unit] if len(x) > 1 else x

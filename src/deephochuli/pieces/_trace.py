@@ -102,13 +102,18 @@ class Recorder(TorchFunctionMode):
         result: Any,
     ) -> None:
         made = list(_tensors(result))
-        handler = self._handlers.get(name.removesuffix("_") if name[-2:] != "__" else name)
-        if handler is None:
-            if not made and name not in DECIDING:
-                return  # a size, a dtype, a flag: the same for every input
+        if not made and (func.__name__ == "__get__" or name in HARMLESS):
+            return
+        is_in_place = (name.endswith("_") and not name.endswith("__")) or bool(
+            kwargs.get("inplace")
+        )
+        handler = self._handlers.get(name.removesuffix("_") if is_in_place else name)
+        if handler is None or not made or kwargs.get("out") is not None:
             raise self.refusal(f"{name!r}")
+        if is_in_place and self.find(args[0]) is None:
+            raise self.refusal(f"{name!r} on a tensor that does not follow from the input")
         values = handler(self, func, args, kwargs, result)
-        if (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace"):
+        if is_in_place:
             self._forget_aliases(args[0])
         for tensor, value in zip(made, values, strict=False):
             self.keep(tensor, value)
@@ -125,8 +130,16 @@ class Recorder(TorchFunctionMode):
 Handler = Callable[[Recorder, Callable[..., Any], tuple[Any, ...], dict[str, Any], Any], list[int]]
 """Writes down what one torch function does, and returns the values of its output tensors."""
 
-DECIDING = frozenset({"__bool__", "item", "tolist", "__float__", "__int__", "numpy", "__index__"})
-"""Functions by which numbers leave torch: what a model does with them cannot be followed."""
+HARMLESS = frozenset(
+    {"size", "dim", "ndimension", "numel", "nelement", "stride", "__len__", "element_size"}
+    | {"is_floating_point", "is_complex", "is_contiguous", "data_ptr", "storage_offset"}
+    | {"is_tensor", "is_same_size", "get_device", "__hash__"}
+)
+"""Functions without a tensor as result that say the same for every input.
+
+By all others (`item`, `bool`, `numpy`, an assignment to an index) numbers leave torch or change
+unseen, and what the model does with them cannot be followed.
+"""
 
 
 def _tensors(thing: Any) -> Iterable[torch.Tensor]:
@@ -161,7 +174,7 @@ def trace(
     recorder = Recorder(x, handlers)
     undo = [_follow(module, name, recorder) for name, module in part.named_modules()]
     try:
-        with torch.no_grad(), recorder:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), recorder:
             result = part(x)
     except PiecesError:
         raise
@@ -201,7 +214,7 @@ def _double(model: nn.Module, prefix: str) -> nn.Module:
                 "a function with such weights has no affine pieces. Load weights from before "
                 "they appeared."
             )
-    return copy.deepcopy(model).double()
+    return copy.deepcopy(model).cpu().double()
 
 
 def _follow(module: nn.Module, name: str, recorder: Recorder) -> list[Any]:
@@ -231,7 +244,7 @@ def _only_tensor(result: Any) -> torch.Tensor:
 
 def _compare(program: Program, model: nn.Module, samples: torch.Tensor) -> None:
     """Check that the program computes what the module does, also where it did not look."""
-    with torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         theirs = [_only_tensor(model(x[None])).double().numpy().reshape(-1) for x in samples]
     ours = program.evaluate(samples.numpy().reshape(len(samples), -1).astype(np.float64))
     for mine, other in zip(ours, theirs, strict=True):

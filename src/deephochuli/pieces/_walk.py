@@ -17,7 +17,7 @@ not its own, so that each of its rows has both neighbours.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -28,10 +28,13 @@ from deephochuli.pieces._bend import bent
 from deephochuli.pieces._bends import Elementwise, Maximum
 from deephochuli.pieces._envelope import maximal
 from deephochuli.pieces._events import Events, joined
+from deephochuli.pieces._insert import halved
 from deephochuli.pieces._moves import Prepared, moved, prepare
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._state import Column, State, Value
 
+_FEW = 16
+"""A state with fewer rows has its cells parted before it is cut."""
 Report = Callable[[float, int], None]
 """Told the finished share of the segment, and the number of rows found, now and then."""
 
@@ -117,39 +120,44 @@ class _Walker:
         """Do all steps from one on, and yield what each chunk finds, in order."""
         events: list[Events] = []
         for i in range(begin, len(self._prepared)):
-            if len(state) > self._most_rows:
+            grown = self._do(state, i, events) if len(state) <= self._most_rows else None
+            if grown is None:
                 yield from self._split(state, i, events)
                 return
-            state = self._do(state, i, events)
+            state = grown
         yield self._end(state, events)
 
     def _split(self, state: State, i: int, events: list[Events]) -> Iterator[Trail]:
         """Finish a state in chunks; what was found before it was cut goes with the first."""
+        if len(state) < _FEW:
+            state = halved(state)
         n_cells = len(state) - 1
-        n_parts = -(-n_cells * 2 // self._most_rows)
+        n_parts = max(2, -(-n_cells * 2 // self._most_rows))
         edges = np.linspace(0, n_cells, n_parts + 1).astype(int).tolist()
         for a, b in pairwise(edges):
             for trail in self.finish(state.part(a, b), i):
                 yield _with_events(trail, events)
                 events = []
 
-    def _do(self, state: State, i: int, events: list[Events]) -> State:
+    def _do(self, state: State, i: int, events: list[Events]) -> State | None:
+        """Do one step; None if it would make too many rows."""
         prepared = self._prepared[i]
-        step = prepared.step
-        op = step.op
-        if isinstance(op, Elementwise):
-            state, out, known = bent(state, op, i, step.inputs[0])
-            events.append(known)
-        elif isinstance(op, Maximum):
-            state, out, known = maximal(state, op, i, step.inputs[0])
+        step, op = prepared.step, prepared.step.op
+        if isinstance(op, Elementwise | Maximum):
+            most, source = 4 * self._most_rows, step.inputs[0]
+            if isinstance(op, Elementwise):
+                bends = bent(state, op, i, source, most)
+            else:
+                bends = maximal(state, op, i, source, most)
+            if bends is None:
+                return None
+            state, out, known = bends
             events.append(known)
         else:
-            assert prepared.norms is not None
-            out = moved(prepared, op, prepared.norms, [state.values[k] for k in step.inputs])
+            out = moved(prepared, op, [state.values[k] for k in step.inputs])
         needed = self._program.needed_after[i]
-        values = state.values | {step.output: out}
-        kept = {k: v for k, v in values.items() if k in needed}
-        return State(state.t, state.is_own, state.step, state.unit, kept)
+        kept = {k: v for k, v in (state.values | {step.output: out}).items() if k in needed}
+        return replace(state, values=kept)
 
     def _end(self, state: State, events: list[Events]) -> Trail:
         out = state.values[self._program.output]

@@ -1,0 +1,114 @@
+"""Compiled: the passes over all rows that would be many in array operations."""
+
+# Compiled functions get their types from their callers; the type checker cannot follow.
+# pyright: basic
+# ruff: noqa: ANN001, ANN202
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+OPTIONS = {"nogil": True, "cache": True}
+COARSEST = 1 << 20
+
+
+@nb.njit(**OPTIONS)
+def sides(z, row, unit, floor, is_exact, knot):
+    """Entries that may be on either side of a knot, and strict changes of side between rows.
+
+    Entry (r, j) errs by at most row[r] * unit[j] + floor[j], or not at all in an exact row.
+
+    Returns:
+        (Row and unit of each entry that is within its error of the knot, cell and unit of each
+        change of side), in the order of the rows.
+    """
+    n_near, n_cross = _count_sides(z, row, unit, floor, is_exact, knot)
+    near = np.empty((2, n_near), np.int64)
+    cross = np.empty((2, n_cross), np.int64)
+    i = k = 0
+    for r in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            here = z[r, j] - knot
+            if not is_exact[r] and abs(here) <= row[r] * unit[j] + floor[j]:
+                near[0, i], near[1, i] = r, j
+                i += 1
+            if r + 1 < z.shape[0]:
+                there = z[r + 1, j] - knot
+                if (here < 0.0 and there > 0.0) or (here > 0.0 and there < 0.0):
+                    cross[0, k], cross[1, k] = r, j
+                    k += 1
+    return near, cross
+
+
+@nb.njit(**OPTIONS)
+def _count_sides(z, row, unit, floor, is_exact, knot):
+    n_near = n_cross = 0
+    for r in range(z.shape[0]):
+        if not is_exact[r]:
+            for j in range(z.shape[1]):
+                n_near += abs(z[r, j] - knot) <= row[r] * unit[j] + floor[j]
+        if r + 1 < z.shape[0]:
+            for j in range(z.shape[1]):
+                here, there = z[r, j] - knot, z[r + 1, j] - knot
+                n_cross += (here < 0.0 and there > 0.0) or (here > 0.0 and there < 0.0)
+    return n_near, n_cross
+
+
+@nb.njit(**OPTIONS)
+def interpolated(x, cell, lam):
+    """Rows put in between neighbours: x[cell] + lam * (x[cell + 1] - x[cell]).
+
+    Returns:
+        (All rows, |x[cell]| + |x[cell + 1]| of each new one).
+    """
+    n = x.shape[1]
+    out = np.empty((x.shape[0] + len(cell), n))
+    size = np.empty(len(cell))
+    k = 0
+    for r in range(x.shape[0]):
+        out[r + k] = x[r]
+        first = k
+        while k < len(cell) and cell[k] == r:
+            at = r + k + 1
+            for j in range(n):
+                out[at, j] = x[r, j] + lam[k] * (x[r + 1, j] - x[r, j])
+            k += 1
+        if k > first:
+            a = b = 0.0
+            for j in range(n):
+                a += x[r, j] * x[r, j]
+                b += x[r + 1, j] * x[r + 1, j]
+            size[first:k] = np.sqrt(a) + np.sqrt(b)
+    return out, size
+
+
+@nb.njit(**OPTIONS)
+def grain(x, bits):
+    """For each row the largest q such that all are multiples of 2^q, and the largest magnitude.
+
+    `bits` are the binary64 patterns of `x`.
+    """
+    finest = np.empty(bits.shape[0], np.int64)
+    largest = np.empty(bits.shape[0])
+    for r in range(bits.shape[0]):
+        least = COARSEST
+        top = 0.0
+        for j in range(bits.shape[1]):
+            top = max(top, abs(x[r, j]))
+            exponent = (bits[r, j] >> 52) & 0x7FF
+            significand = bits[r, j] & 0xFFFFFFFFFFFFF
+            if exponent:
+                significand |= 1 << 52
+            else:
+                exponent = 1
+            if significand == 0:
+                continue
+            q = exponent - 1075
+            while not significand & 1:
+                step = 8 if not significand & 0xFF else 1
+                significand >>= step
+                q += step
+            least = min(least, q)
+        finest[r] = least
+        largest[r] = top
+    return finest, largest
