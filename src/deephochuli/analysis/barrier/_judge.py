@@ -18,6 +18,7 @@ from deephochuli.analysis.barrier._laws import (
     density,
     poisson_two_sided,
     poisson_upper,
+    spread_p,
     uniform_p,
 )
 from deephochuli.analysis.barrier._tally import Blocks, Tally
@@ -174,17 +175,19 @@ def judge(
 
 
 def dispersion(blocks: Blocks) -> float:
-    """Variance of the counts near zero of full blocks, over that of Poisson counts; at least 1.
+    """Variance of the counts near zero of full blocks, over that of Poisson counts.
 
     Blocks hold successive values; where inputs are correlated or repeat, their counts vary more
-    than chance alone would let them.
+    than chance alone would let them. 1 unless they do so with p < 0.01, so that intervals of
+    independent values stay as they should be.
     """
     full = blocks.size >= 0.5 * np.max(blocks.size, initial=0)
     size, near = blocks.size[full], blocks.near[full]
     if len(size) < 2 or not near.sum():
         return 1.0
     expected = size * (near.sum() / size.sum())
-    return max(1.0, float(((near - expected) ** 2 / expected).sum()) / (len(size) - 1))
+    statistic = float(((near - expected) ** 2 / expected).sum())
+    return statistic / (len(size) - 1) if spread_p(statistic, len(size) - 1) < 0.01 else 1.0
 
 
 def _density(tally: Tally, steps: Floats, confidence: float) -> Interval:

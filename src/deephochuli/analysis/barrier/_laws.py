@@ -156,6 +156,11 @@ def bins_p(counts: NDArray[np.int64]) -> float:
     return float(_scipy().chi2.sf(statistic, depth))
 
 
+def spread_p(statistic: float, freedom: int) -> float:
+    """Upper tail of chi-square: of counts that should vary as Poisson counts do (Fisher 1950)."""
+    return float(_scipy().chi2.sf(statistic, freedom))
+
+
 def uniform_p(magnitudes: NDArray[np.float64], below: float) -> float:
     """Test of Kolmogorov and Smirnov of |z| / t against the uniform law; NaN for no values."""
     if not len(magnitudes):

@@ -247,8 +247,8 @@ def everywhere(results: Sequence[Result]) -> Claim:
         text="The answer holds for other networks and formats: FP64 is limited by rarity, and a "
         "16-bit accumulator that adds the bias last by the bias.",
         source=FOUNDING,
-        expected="no layer in FP64 that is limited by the arithmetic; nearly all with the bias last "
-        "in 16 bits limited by the bias",
+        expected="no layer in FP64 that is limited by the arithmetic; nearly all that add the bias "
+        "last in 16 bits limited by the bias",
         measured=f"{models} models, {ways} arithmetics, {len(every)} layers; in FP64 "
         f"{_shares(limits)}; with the bias last in 16 bits {_shares(last)}",
         verdict=_verdict_everywhere(len(false), last),
