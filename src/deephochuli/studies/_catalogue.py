@@ -9,6 +9,7 @@ from deephochuli.errors import StudyError, near_matches
 from deephochuli.studies._study import Study
 
 _HOMES: Final[dict[str, str]] = {
+    "dead-neurons": "dead_neurons",
     "barrier": "barrier",
     "tf32": "tf32",
     "dying-relu": "dying_relu",
