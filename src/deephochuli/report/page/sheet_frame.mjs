@@ -9,6 +9,7 @@ import { domainOf, scaleOf, ticksOf } from "./sheet_scale.mjs";
 const LETTER = 6.7;
 const HEIGHT = 350;
 const ROW = 22;
+const NAME = 16;
 
 /**
  * @typedef {object} Frame
@@ -16,6 +17,7 @@ const ROW = 22;
  * @property {number} height
  * @property {{left: number, right: number, top: number, bottom: number}} area inner edges, in pixels
  * @property {boolean} isFlipped whether categories are rows, because their names do not fit below
+ * @property {boolean} isStacked whether the names of rows stand above them, because they are too long
  * @property {string[] | null} categories
  * @property {(x: number | string) => number} across pixel of a place along x
  * @property {(y: number) => number} along pixel of a number along y
@@ -65,7 +67,7 @@ function numberFrame(x, y, width, gap) {
   const room = gap ? ((area.right - area.left) * gap) / (x.high - x.low + gap) / 2 : 0;
   const across = scaleOf(x, [area.left + room, area.right - room], 40);
   const along = scaleOf(y, [area.bottom, area.top]);
-  return { width, height, area, isFlipped: false, categories: null, across, along, band: 2 * room, base: baseOf(along, y), spot: (u, v) => [u, v], domains: { x, y } };
+  return { width, height, area, isFlipped: false, isStacked: false, categories: null, across, along, band: 2 * room, base: baseOf(along, y), spot: (u, v) => [u, v], domains: { x, y } };
 }
 
 /** Places on an axis of categories: below, or as rows where the names do not fit. */
@@ -74,17 +76,18 @@ function categoryFrame(figure, y, width, nSlots) {
   const letters = categories.reduce((most, name) => Math.max(most, shortened(name, 60).length), 1);
   const left = 14 + widest(ticksOf(y, 7)) * LETTER;
   const isFlipped = categories.length * (letters * LETTER + 14) > width - left - 16;
-  const row = Math.max(ROW, 11 * nSlots + 8);
+  const names = letters * LETTER + 16;
+  const isStacked = isFlipped && names > Math.min(width * 0.4, 320);
+  const row = Math.max(ROW, 11 * nSlots + 8) + (isStacked ? NAME : 0);
   const height = isFlipped ? 30 + row * Math.max(1, categories.length) + 46 : width < 480 ? 300 : HEIGHT;
-  const names = Math.min(Math.max(90, width * 0.4), letters * LETTER + 16, 300);
-  const area = { left: isFlipped ? names : left, right: width - 16, top: 30, bottom: height - 46 };
+  const area = { left: isStacked ? 12 : isFlipped ? names : left, right: width - 16, top: 30, bottom: height - 46 };
   const length = isFlipped ? area.bottom - area.top : area.right - area.left;
   const band = length / Math.max(1, categories.length);
   const index = new Map(categories.map((name, i) => [name, i]));
-  const start = isFlipped ? area.top : area.left;
+  const start = (isFlipped ? area.top : area.left) + (isStacked ? NAME / 2 : 0);
   const across = (name) => (index.has(name) ? start + (index.get(name) + 0.5) * band : NaN);
   const along = isFlipped ? scaleOf(y, [area.left, area.right], 40) : scaleOf(y, [area.bottom, area.top]);
-  return { width, height, area, isFlipped, categories, across, along, band, base: baseOf(along, y), spot: (u, v) => (isFlipped ? [v, u] : [u, v]), domains: { x: null, y } };
+  return { width, height, area, isFlipped, isStacked, categories, across, along, band: band - (isStacked ? NAME : 0), base: baseOf(along, y), spot: (u, v) => (isFlipped ? [v, u] : [u, v]), domains: { x: null, y } };
 }
 
 /** Where bars stand: at zero, or at the low end of an axis without one. */
@@ -118,7 +121,7 @@ export function drawAxes(figure, frame) {
   const values = [...texts.keys()];
   const write = (value) => texts.get(value);
   const valueAxis = isFlipped ? axisBelow(along, area.bottom, values, write, area.top) : axisLeft(along, area.left, values, write, area.right);
-  return svg("g", {}, isFlipped ? rows(frame) : null, valueAxis, zeroBreak(frame), isFlipped ? null : placeAxis(frame), labels(figure, frame));
+  return svg("g", {}, isFlipped ? rowLines(frame) : null, valueAxis, zeroBreak(frame), isFlipped ? rowNames(frame) : placeAxis(frame), labels(figure, frame));
 }
 
 /** Numbers or names along x. */
@@ -132,13 +135,18 @@ function placeAxis({ area, categories, across, band, domains }) {
   return axisBelow(across, area.bottom, [...texts.keys()], (value) => texts.get(value), area.top);
 }
 
-/** Names of rows, with a faint line for the eye to follow. */
-function rows({ area, categories, across }) {
-  const most = Math.floor((area.left - 12) / LETTER);
-  return svg("g", {}, categories.flatMap((name) => [
-    line(area.left, across(name), area.right, across(name), { "stroke-opacity": 0.6 }),
-    text(area.left - 8, across(name) + 4, shortened(name, most), { "text-anchor": "end" }),
-  ]));
+/** A faint line in each row for the eye to follow. */
+function rowLines({ area, categories, across }) {
+  return svg("g", {}, categories.map((name) => line(area.left, across(name), area.right, across(name), { "stroke-opacity": 0.6 })));
+}
+
+/** Names of rows beside them, or above them where they are long. */
+function rowNames({ area, categories, across, band, isStacked, width }) {
+  const most = Math.floor((isStacked ? width - 20 : area.left - 12) / LETTER);
+  const above = { "font-size": 11, stroke: ink("card"), "stroke-width": 4, "paint-order": "stroke", "stroke-linejoin": "round" };
+  return svg("g", {}, categories.map((name) => (isStacked
+    ? text(area.left - 8, across(name) - band / 2 - 2, shortened(name, most), above)
+    : text(area.left - 8, across(name) + 4, shortened(name, most), { "text-anchor": "end" }))));
 }
 
 /** A dashed line between zero and the numbers of a logarithmic axis. */
