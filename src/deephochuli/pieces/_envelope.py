@@ -56,7 +56,7 @@ def maximal(state: State, op: Maximum, step: int, source: int, most_rows: int) -
     value = state.values[source]
     among = _candidates(value, op)
     found = takeovers(among.numbers)
-    known = _events(state, among, found, step)
+    known = _events(state, op, among, found, step)
     crossings, partner = _crossings(value, op, found)
     grown = inserted(state, crossings, step, most_rows)
     if grown is None:
@@ -104,10 +104,11 @@ def takeovers(numbers: NDArray[np.float64]) -> Takeovers:
         a, b = left[cell, unit], right[cell, unit]
         each = np.arange(len(cell))
         gap_a, gap_b = a[each, now, None] - a, b - b[each, now, None]
-        with np.errstate(invalid="ignore"):
-            lam = np.where(gap_b > 0, gap_a / (gap_a + gap_b), np.inf)
+        with np.errstate(invalid="ignore"):  # there are -inf where an output has fewer candidates
+            growth = gap_a + gap_b
+            lam = np.where(gap_b > 0, gap_a / growth, np.inf)
         first = lam.min(axis=1, keepdims=True)
-        then = np.where(lam == first, gap_a + gap_b, -np.inf).argmax(axis=1)
+        then = np.where(lam == first, growth, -np.inf).argmax(axis=1)
         parts.append(Takeovers(cell, unit, first[:, 0], now, then))
         goes_on = b[each, then] < b.max(axis=1)
         cell, unit, now = cell[goes_on], unit[goes_on], then[goes_on]
@@ -134,7 +135,7 @@ def _crossings(value: Value, op: Maximum, found: Takeovers) -> tuple[Crossings, 
     return crossings, q[order]
 
 
-def _events(state: State, among: Candidates, found: Takeovers, step: int) -> Events:
+def _events(state: State, op: Maximum, among: Candidates, found: Takeovers, step: int) -> Events:
     """What is known of the takeovers of all outputs.
 
     A takeover is clear if at its place, and at both ends of the cell, every other candidate is
@@ -154,14 +155,23 @@ def _events(state: State, among: Candidates, found: Takeovers, step: int) -> Eve
     zeros = np.zeros(len(cell))
     low, high = state.t[cell] - T_ERROR, state.t[cell + 1] + T_ERROR
     unclear = _made(low, high, unit, zeros, zeros, step, weight)
-    return joined([_clear(state, among, found, clear, step), unclear])
+    return joined([_clear(state, op, among, found, clear, step), unclear])
 
 
 def _clear(
-    state: State, among: Candidates, found: Takeovers, which: NDArray[np.bool_], step: int
+    state: State,
+    op: Maximum,
+    among: Candidates,
+    found: Takeovers,
+    which: NDArray[np.bool_],
+    step: int,
 ) -> Events:
-    cell, unit, lam = found.cell[which], found.unit[which], found.lam[which]
-    pair = found.before[which], found.behind[which]
+    """Takeovers that are alone at their place, those of one pair in several outputs made one."""
+    pairs = np.sort([op.index[found.unit, each] for each in (found.before, found.behind)], axis=0)
+    _, first = np.unique(np.stack([found.cell, *pairs])[:, which], axis=1, return_index=True)
+    chosen = np.nonzero(which)[0][first]
+    cell, unit, lam = found.cell[chosen], found.unit[chosen], found.lam[chosen]
+    pair = found.before[chosen], found.behind[chosen]
     bound = _bound(among, cell, unit, pair)
     gap = [
         among.numbers[r, unit, pair[0]] - among.numbers[r, unit, pair[1]] for r in (cell, cell + 1)
@@ -196,10 +206,9 @@ def _crowded(among: Candidates, found: Takeovers) -> NDArray[np.bool_]:
     each = np.arange(len(found.cell))
     lam = found.lam[:, None]
     a, b = among.numbers[found.cell, found.unit], among.numbers[found.cell + 1, found.unit]
-    finite = np.isfinite(a)
-    there = np.where(
-        finite, np.where(finite, a, 0.0) * (1 - lam) + np.where(finite, b, 0.0) * lam, -np.inf
-    )
+    is_there = np.isfinite(a)
+    a, b = np.where(is_there, a, 0.0), np.where(is_there, b, 0.0)
+    there = np.where(is_there, a * (1 - lam) + b * lam, -np.inf)
     error = np.maximum(among.error[found.cell, found.unit], among.error[found.cell + 1, found.unit])
     top = there[each, found.before]
     # The place itself is unsure: the third must stay below over all of the interval.
@@ -209,7 +218,7 @@ def _crowded(among: Candidates, found: Takeovers) -> NDArray[np.bool_]:
         (a[each, found.before] - b[each, found.before])
         - (a[each, found.behind] - b[each, found.behind])
     )
-    steepest = np.where(finite, np.abs(np.where(finite, b - a, 0.0)), 0.0).max(axis=1)
+    steepest = np.abs(b - a).max(axis=1)
     reach = slack / pair_change * steepest * 2
     close = gap <= error + slack[:, None] + reach[:, None] + 8 * U * np.abs(top)[:, None]
     close[each, found.before] = close[each, found.behind] = False

@@ -104,9 +104,7 @@ class Recorder(TorchFunctionMode):
         made = list(_tensors(result))
         if not made and (func.__name__ == "__get__" or name in HARMLESS):
             return
-        is_in_place = (name.endswith("_") and not name.endswith("__")) or bool(
-            kwargs.get("inplace")
-        )
+        is_in_place = bool(kwargs.get("inplace")) or (name[-1] == "_" and name[-2:] != "__")
         handler = self._handlers.get(name.removesuffix("_") if is_in_place else name)
         if handler is None or not made or kwargs.get("out") is not None:
             raise self.refusal(f"{name!r}")
@@ -214,7 +212,22 @@ def _double(model: nn.Module, prefix: str) -> nn.Module:
                 "a function with such weights has no affine pieces. Load weights from before "
                 "they appeared."
             )
+    for name, module in model.named_modules(prefix=prefix):
+        _check_mode(module, name or "(model)")
     return copy.deepcopy(model).cpu().double()
+
+
+def _check_mode(module: nn.Module, name: str) -> None:
+    """Refuse modules that do something else in training than later."""
+    kind = type(module).__name__
+    is_norm = kind.startswith(("BatchNorm", "SyncBatchNorm", "InstanceNorm"))
+    is_random = "Dropout" in kind and getattr(module, "p", 0) > 0
+    if module.training and (is_norm or is_random):
+        what = "normalises by the batch" if is_norm else "is random"
+        raise PiecesError(
+            f"{name!r} ({kind}) is in training mode, where it {what}: there is no one function "
+            "whose pieces could be counted. Call model.eval() first."
+        )
 
 
 def _follow(module: nn.Module, name: str, recorder: Recorder) -> list[Any]:
