@@ -101,7 +101,7 @@ def test_a_page_opens_from_disk_without_a_complaint_or_a_request(browser, report
 
 def test_the_summary_counts_and_lists_claims_by_verdict(browser, report):
     page = browser.open(report)
-    assert "7 claims in 2 studies: 3 confirmed, 2 refined, 1 refuted, 1 open." in page.text(".lede")
+    assert "Verdicts on 7 claims: 3 confirmed, 2 refined, 1 refuted, 1 open." in page.text(".lede")
     filters = page.run("[...document.querySelectorAll('.filter-button')].map(x => x.innerText)")
     assert [text.split("\n")[-1].strip("✓≈✗? ") for text in filters] == [
         *("3 confirmed", "2 refined", "1 refuted", "1 open"),

@@ -19,7 +19,7 @@ function repaired(answers, view) {
 function createHead({ title, lede, answers }) {
   const claims = answers.flatMap((answer) => answer.claims);
   const counts = tallyOf(claims).filter(([, n]) => n).map(([verdict, n]) => `${n} ${verdict}`).join(", ");
-  const sum = claims.length ? `${claims.length} ${claims.length === 1 ? "claim" : "claims"} in ${answers.length} ${answers.length === 1 ? "study" : "studies"}: ${counts}.` : "";
+  const sum = claims.length ? `Verdicts on ${claims.length} ${claims.length === 1 ? "claim" : "claims"}: ${counts}.` : "";
   return html("header", { class: "masthead" },
     html("p", { class: "kicker" }, claims.length ? "Studies of floating-point arithmetic" : "Questions about a model"),
     html("h1", {}, visible(title)),
