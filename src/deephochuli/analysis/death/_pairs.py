@@ -106,7 +106,7 @@ class Cluster:
 
     Attributes:
         mean: The mean.
-        low: Lower end of its interval.
+        low: Lower end of its interval; nan for a single repetition.
         high: Upper end.
         p_value: Two-sided sign-flip test of a mean of zero.
         n: Repetitions.
@@ -133,7 +133,7 @@ def by_cluster(
     Numerics:
         The interval is the bootstrap-t over repetitions (Efron and Tibshirani 1993, section 12.5):
         quantiles of the studentised means of resamples, or the mean alone where all differences are
-        equal. The p-value is (1 + resamples as far from zero) / (1 + n_resamples) of random sign
+        equal, which says that no spread was seen and not that there is none. The p-value is (1 + resamples as far from zero) / (1 + n_resamples) of random sign
         flips, exact in level (Lehmann and Romano 2005, section 15.2). In float64, from a generator
         of its own.
 
@@ -147,7 +147,9 @@ def by_cluster(
     flips = rng.choice([-1.0, 1.0], (n_resamples, n))
     as_far = np.abs(flips @ values / n) >= abs(mean) - 1e-12
     p_value = (1 + int(as_far.sum())) / (1 + n_resamples)
-    error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+    if n < 2:
+        return Cluster(mean, math.nan, math.nan, p_value, n)
+    error = float(values.std(ddof=1)) / math.sqrt(n)
     if error == 0:
         return Cluster(mean, mean, mean, p_value, n)
     drawn = values[rng.integers(0, n, (n_resamples, n))]

@@ -60,6 +60,8 @@ def _beside(group: Group) -> str:
 
 
 def _mean(seeds: Cluster) -> str:
+    if seeds.n < 2:
+        return f"{seeds.mean:+.2f}"
     return f"{seeds.mean:+.2f} [{seeds.low:.2f}, {seeds.high:.2f}]"
 
 

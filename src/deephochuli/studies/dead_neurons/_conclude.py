@@ -63,10 +63,15 @@ def _answer(groups: claims.Groups) -> str:
     group = groups["bf16-pure", RATE, N_STEPS]
     pair, seeds = group.pair("low", "exact"), group.per_seed("low", "exact")
     healed = group.per_seed("low", "exact-update")
-    return (
+    text = (
         f"Of {pair.n} near-dead units in {seeds.n} networks {pair.n_both + pair.n_first} live "
-        f"after {N_STEPS} steps in pure BF16 and {pair.n_both + pair.n_second} in FP64 from the same "
-        f"state, {seeds.mean:.2f} more a network [{seeds.low:.2f}, {seeds.high:.2f}]; master "
+        f"after {N_STEPS} steps in pure BF16 and {pair.n_both + pair.n_second} in FP64 from the "
+        "same state"
+    )
+    if seeds.n < claims.ENOUGH:
+        return f"{text}; too few networks for more than that."
+    return (
+        f"{text}, {seeds.mean:.2f} more a network [{seeds.low:.2f}, {seeds.high:.2f}]; master "
         f"weights alone give {healed.mean:.2f} [{healed.low:.2f}, {healed.high:.2f}], so it is the "
         "absorption of updates that keeps units dead."
     )
