@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from deephochuli.analysis.backward import Backward, backward
     from deephochuli.analysis.barrier import Barrier, RunBarrier, barrier, barrier_of_run
     from deephochuli.analysis.compare import Comparison, Verdict, compare, keep_wide, verdict
+    from deephochuli.analysis.death import Death, Lifelines, Revival, death, revival
     from deephochuli.analysis.doctor import Diagnosis, doctor
     from deephochuli.analysis.kink import Kink, kink, kink_at
     from deephochuli.analysis.significance import Significance, significance
@@ -78,6 +79,7 @@ __all__ = [
     "Barrier",
     "CompareError",
     "Comparison",
+    "Death",
     "DeepHochuliError",
     "DeepHochuliWarning",
     "Diagnosis",
@@ -85,6 +87,7 @@ __all__ = [
     "Format",
     "FormatError",
     "Kink",
+    "Lifelines",
     "MissingExtraError",
     "NotRepresentableError",
     "PiecesError",
@@ -110,6 +113,7 @@ __all__ = [
     "barrier",
     "barrier_of_run",
     "compare",
+    "death",
     "doctor",
     "findings",
     "fit",
@@ -125,6 +129,7 @@ __all__ = [
     "print_findings",
     "record",
     "report",
+    "revival",
     "round_blocks",
     "round_scalar",
     "round_to",
@@ -139,11 +144,14 @@ _HOME: Final = {
     "Backward": "analysis.backward",
     "Barrier": "analysis.barrier",
     "Comparison": "analysis.compare",
+    "Death": "analysis.death",
     "Diagnosis": "analysis.doctor",
     "Finding": "analysis",
     "Kink": "analysis.kink",
     "Format": "formats",
+    "Lifelines": "analysis.death",
     "Recording": "record",
+    "Revival": "analysis.death",
     "Rounding": "formats",
     "RunBarrier": "analysis.barrier",
     "RunReader": "store",
@@ -158,6 +166,7 @@ _HOME: Final = {
     "barrier": "analysis.barrier",
     "barrier_of_run": "analysis.barrier",
     "compare": "analysis.compare",
+    "death": "analysis.death",
     "doctor": "analysis.doctor",
     "findings": "analysis",
     "fit": "analysis",
@@ -170,6 +179,7 @@ _HOME: Final = {
     "list_formats": "formats",
     "open_run": "store",
     "print_findings": "report",
+    "revival": "analysis.death",
     "round_blocks": "arithmetic",
     "round_scalar": "formats",
     "round_to": "arithmetic",

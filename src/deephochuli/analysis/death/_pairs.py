@@ -132,10 +132,10 @@ def by_cluster(
 
     Numerics:
         The interval is the bootstrap-t over repetitions (Efron and Tibshirani 1993, section 12.5):
-        quantiles of the studentised means of resamples, or the mean alone where all differences are
-        equal, which says that no spread was seen and not that there is none. The p-value is (1 + resamples as far from zero) / (1 + n_resamples) of random sign
-        flips, exact in level (Lehmann and Romano 2005, section 15.2). In float64, from a generator
-        of its own.
+        quantiles of the studentised means of resamples. Where all differences are equal it is the
+        mean alone, which says that no spread was seen and not that there is none. The p-value is
+        (1 + flips as far from zero) / (1 + n_resamples) of random sign flips, exact in level
+        (Lehmann and Romano 2005, section 15.2). In float64, from a generator of its own.
 
     Example:
         >>> by_cluster([3.0, 3.0, 3.0]).low
