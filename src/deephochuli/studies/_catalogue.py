@@ -11,6 +11,7 @@ from deephochuli.studies._study import Study
 _HOMES: Final[dict[str, str]] = {
     "dead-neurons": "dead_neurons",
     "barrier": "barrier",
+    "swamping": "swamping",
     "tf32": "tf32",
     "dying-relu": "dying_relu",
 }

@@ -11,6 +11,8 @@ from deephochuli.studies.tf32._networks import measure_deep, measure_trained
 from deephochuli.studies.tf32._plan import DEEP, PRODUCT, TRAINED, plan, weight
 from deephochuli.studies.tf32._products import measure_product
 
+__all__ = ["STUDY", "measure"]
+
 _MEASURES = {PRODUCT: measure_product, DEEP: measure_deep, TRAINED: measure_trained}
 
 
