@@ -92,6 +92,7 @@ __all__ = [
     "NotRepresentableError",
     "PiecesError",
     "Recording",
+    "Revival",
     "Rounding",
     "RunBarrier",
     "RunReader",
