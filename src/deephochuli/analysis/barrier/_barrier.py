@@ -148,7 +148,7 @@ class _Watch:
 
     def __enter__(self) -> _Watch:
         for path, module in self._layers.items():
-            hook = module.register_forward_hook(self._hook(path), always_call=False)
+            hook = module.register_forward_hook(self._hook(path), with_kwargs=True)
             self._entered.callback(hook.remove)
         return self
 
@@ -156,9 +156,11 @@ class _Watch:
         self._entered.close()
 
     def _hook(self, path: str) -> Any:
-        def see(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        def see(
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+        ) -> None:
             with _disable_current_modes(), torch.no_grad():
-                self._count(path, module, args[0], output)
+                self._count(path, module, args[0] if args else kwargs["input"], output)
 
         return see
 

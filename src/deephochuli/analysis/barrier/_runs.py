@@ -139,7 +139,7 @@ def barrier_of_run(run: RunReader, confidence: float = 0.95) -> RunBarrier:
         Counts of nonzero magnitudes below rms / 16, down to a power of two, are exact in a sketch.
         Values of successive steps are taken as new ones.
     """
-    series = series_of(run, lambda tap: tap.quantity == "z")
+    series = list(series_of(run, lambda tap: tap.quantity == "z"))
     merged = sketches(run, [each.info for each in series])
     rows = tuple(
         _row(each, merged[each.info.layer, each.info.quantity], confidence) for each in series
