@@ -38,6 +38,7 @@ class Question:
 QUESTIONS: Final[dict[str, Question]] = {
     "swamping": Question("swamping", "swamping", "which sums swallow their addends"),
     "significance": Question("significance", "significance", "how many bits mean anything"),
+    "barrier": Question("barrier", "barrier", "what limits the smallest pre-activations"),
     "backward": Question("backward", "backward", "what formats do to the gradients"),
     "death": Question("death", "death", "which units are dead, and by what cause"),
     "kink": Question("kink", "kink", "what hangs on the derivative at zero"),

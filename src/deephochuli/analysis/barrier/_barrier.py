@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
@@ -35,7 +35,7 @@ _MAX_PROBED = 1 << 18
 
 def barrier(
     model: nn.Module,
-    batches: Any,
+    data: Any,
     *,
     arithmetic: Arithmetic | str | None = None,
     interventions: bool = True,
@@ -52,9 +52,10 @@ def barrier(
     Args:
         model: The model; it is not run itself. It runs in the mode (training or evaluation) that it
             is in.
-        batches: An iterable of inputs, each a tensor, a tuple of arguments or a mapping of keyword
-            arguments; or one tensor, as one batch. The same batch twice adds no information, and is
-            recognised by its inputs.
+        data: A tensor or a mapping of keyword arguments (one batch), a tuple of inputs and target
+            (one batch, whose target is left alone), or an iterable of these, such as a list, a data
+            loader or a generator; inputs may be a tuple of arguments. It is read once, batch by
+            batch. The same batch twice adds no information, and is recognised by its inputs.
         arithmetic: Run as if in this arithmetic; None: as the model is.
         interventions: Whether to compute layers again with other biases (0, and moved by about half
             the rms), on up to 2^18 of their pre-activations, to see whether the lattice moves.
@@ -68,7 +69,7 @@ def barrier(
     Raises:
         ArithmeticSpecError: The arithmetic is unknown.
         CompareError: The model cannot be copied or has no layer to look at, the arguments are out
-            of range, or there is no batch.
+            of range, there is no batch, or a batch cannot be read.
         MissingExtraError: Scipy is not installed.
 
     Numerics:
@@ -96,8 +97,8 @@ def barrier(
         entered.enter_context(watch)
         if chosen is not None:
             entered.enter_context(run_as(patient, chosen))
-        for batch in _each(batches):
-            call(patient, batch)
+        for inputs in _inputs(data):
+            call(patient, inputs)
     rows = watch.rows(confidence)
     return Barrier(
         model=type(model).__name__,
@@ -248,5 +249,16 @@ def _moved(bias: Any, name: str) -> Any:
     return bias * 0.0 if name == "b = 0" else bias + float(name.removeprefix("b + "))
 
 
-def _each(batches: Any) -> Iterable[Any]:
-    return [batches] if isinstance(batches, Tensor) else batches
+def _inputs(data: Any) -> Iterator[Any]:
+    """Inputs of one batch after the other."""
+    is_one = isinstance(data, Tensor | Mapping | tuple)
+    for batch in [data] if is_one else data:
+        if isinstance(batch, tuple | list) and len(batch) == 2:
+            yield batch[0]
+        elif isinstance(batch, Tensor | Mapping):
+            yield batch
+        else:
+            raise CompareError(
+                f"A batch of type {type(batch).__name__} cannot be read: expected a tensor, a "
+                "mapping of keyword arguments, or a tuple (inputs, target)."
+            )

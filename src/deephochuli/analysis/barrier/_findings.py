@@ -55,7 +55,7 @@ def _limited(rows: Sequence[LayerBarrier]) -> Iterator[Finding]:
         f"smallest magnitude: {worst.judgement.because}.",
         why=_WHY,
         advice="Add the bias before results are rounded, or hold results in a wider format.",
-        code='dh.barrier(model, batches, arithmetic="fp32")',
+        code='dh.barrier(model, data, arithmetic="fp32")',
         numbers=(
             Number("exact zeros", share, "share"),
             Number("pre-activations", worst.judgement.n),

@@ -20,7 +20,7 @@ from deephochuli.store import RunReader
 _UNDECIDED = (
     "Sketches keep leading bits: whether small values lie on a lattice is undecided without their "
     "trailing bits, zeros are counted whatever their cause, and data that come back every epoch "
-    "count as new. Ask deephochuli.barrier(model, batches) to decide."
+    "count as new. Ask deephochuli.barrier(model, data) to decide."
 )
 
 
@@ -166,7 +166,7 @@ def find(rows: tuple[TapBarrier, ...]) -> list[Finding]:
             why="A cutoff that does not move as 1/N comes from the arithmetic, or from data that "
             "are the same again and again.",
             advice=_UNDECIDED,
-            code="dh.barrier(model, batches)",
+            code="dh.barrier(model, data)",
             numbers=(Number("smallest magnitude", worst.cutoff),),
             places=tuple(PlaceEvidence(row.layer, "z", row.cutoff) for row in hit),
             step_first=0,

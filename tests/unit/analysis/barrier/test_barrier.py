@@ -104,7 +104,8 @@ def test_inputs_may_be_a_tensor_tuples_or_mappings():
     model, (x,) = nn.Linear(64, 3), batches(1)
     rows = x.flatten(1)
     expected = dh.barrier(model, rows).of("").tally.to_json()
-    for form in ([rows], [(rows,)], [{"input": rows}], iter([rows])):
+    forms = ([rows], [(rows, 1)], (rows, 1), [((rows,), None)], {"input": rows}, iter([rows]))
+    for form in forms:
         assert dh.barrier(model, form).of("").tally.to_json() == expected
 
 
@@ -135,6 +136,8 @@ def test_says_what_is_wrong():
         dh.barrier(nn.ReLU(), torch.ones(2, 2))
     with pytest.raises(CompareError, match="there was no batch"):
         dh.barrier(nn.Linear(2, 2), [])
+    with pytest.raises(CompareError, match="A batch of type str cannot be read: expected a tensor"):
+        dh.barrier(nn.Linear(2, 2), ["rows"])
     with pytest.raises(CompareError, match="kept=0 and confidence"):
         dh.barrier(nn.Linear(2, 2), torch.ones(2, 2), kept=0)
     with pytest.raises(CompareError, match="confidence=1"):
