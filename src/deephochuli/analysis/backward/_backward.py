@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deephochuli.analysis.backward._exact import Exact, Spec, Way
-from deephochuli.analysis.backward._fate import Witness
+from deephochuli.analysis.backward._exact import Exact, Spec, View, Way
+from deephochuli.analysis.backward._fate import Rerun, Witness
 from deephochuli.analysis.backward._findings import find
 from deephochuli.analysis.backward._known import shadow_of, silence
 from deephochuli.analysis.backward._result import Backward, GradientRow
@@ -75,8 +75,9 @@ def backward(
         zero in the arithmetic and not zero in binary64, where a second run with weights
         perturbed by 2^-48 must agree on the element (else it is rounding noise, and counts as
         zero);
-        whether the layer lost it itself follows
-        from the layer run in binary64 on exactly the numbers that the execution gave it. Angle,
+        whether the forward decided so follows from the backward run in
+        binary64 after the execution's forward, and whether the layer lost it itself from the layer
+        run in binary64 on exactly the numbers that the execution gave it. Angle,
         length and bias have jackknife intervals over the first dimension; see `likeness`.
 
     Example:
@@ -149,11 +150,15 @@ def _exact_run(wanted: _Wanted, learning_rate: float | None) -> Exact:
 
 
 def _run(way: Way, wanted: _Wanted, exact: Exact, made: _Made) -> None:
-    """Execute the backward in one way, and again in binary64 on the numbers of that way."""
+    """Execute in one way, and twice in binary64 on the numbers of that way."""
     judged = execute(wanted.task, way.executor)
-    witness = Witness(judged, exact.trace, way.formats)
-    computed, _ = replay(wanted.task, executor_of("fp64"), witness, judged)
-    made.rows += exact.rows(way, judged, witness.fates, computed, wanted.confidence)
+    truth = executor_of("fp64")
+    rerun = Rerun(judged, exact.trace)
+    course, _ = replay(wanted.task, truth, rerun, judged)
+    witness = Witness(judged, exact.trace, rerun, way.formats)
+    computed, _ = replay(wanted.task, truth, witness, judged)
+    view = View(judged, witness.fates, computed, course)
+    made.rows += exact.rows(way, view, wanted.confidence)
     found = loss_scale(exact.needs(way, judged, wanted.removed), wanted.removed)
     if found is not None:
         made.scales[way.executor.name] = found

@@ -64,6 +64,23 @@ def _rounds(fmt: Format) -> Callable[[nn.Module], None]:
     return prepare
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """One execution, and what exact arithmetic makes of its numbers.
+
+    Attributes:
+        judged: What it kept.
+        fates: What became of the gradients by the inputs, call by call.
+        computed: Gradients of the parameters in binary64, of what each layer was given.
+        course: Gradients of the parameters in binary64, after the forward of this execution.
+    """
+
+    judged: Trace
+    fates: Mapping[tuple[str, int], Fate]
+    computed: Mapping[str, Tensor]
+    course: Mapping[str, Tensor]
+
+
 @dataclass(slots=True)
 class Exact:
     """The backward pass in binary64, and what the rows of all executions share.
@@ -95,23 +112,15 @@ class Exact:
             is_known = rms > 0 and near > 0
             self._decay[layer, tensor] = math.log2(rms / near) if is_known else math.nan
 
-    def rows(
-        self,
-        way: Way,
-        judged: Trace,
-        fates: Mapping[tuple[str, int], Fate],
-        computed: Mapping[str, Tensor],
-        confidence: float,
-    ) -> Iterator[GradientRow]:
+    def rows(self, way: Way, view: View, confidence: float) -> Iterator[GradientRow]:
         """The rows of one execution.
 
         Args:
             way: How it was executed.
-            judged: What it kept.
-            fates: What became of the gradients by the inputs, call by call.
-            computed: Gradients of the parameters in binary64, of what each layer was given.
+            view: What it kept, and what exact arithmetic makes of that.
             confidence: Of all intervals.
         """
+        judged = view.judged
         for order, call in enumerate(self.trace.calls.values()):
             if call.name not in judged.calls:
                 continue
@@ -121,19 +130,20 @@ class Exact:
                 if [each.shape for each in other] != [each.shape for each in parts]:
                     continue
                 if tensor == INPUT:
-                    fate = fates.get(call.name, Fate())
+                    fate = view.fates.get(call.name, Fate())
                 else:
                     stored = way.formats.of_parameter(other[0].dtype)
-                    known = computed[_name(call.path, tensor)]
-                    fate = fate_of(other[0], known, parts[0], stored)
+                    name = _name(call.path, tensor)
+                    known, course = view.computed[name], view.course.get(name)
+                    fate = fate_of(other[0], known, parts[0], course, stored)
                 pairs = zip(other, parts, strict=True)
                 like = likeness([group_sums(q, r) for q, r in pairs], confidence)
-                yield self._row(way, judged, (order, call, tensor), other, fate, like)
+                yield self._row(way, view, (order, call, tensor), other, fate, like)
 
     def _row(
         self,
         way: Way,
-        judged: Trace,
+        view: View,
         place: tuple[int, Call, str],
         parts: list[Tensor],
         fate: Fate,
@@ -153,8 +163,8 @@ class Exact:
             judged=range_of(self._sketch(parts)),
             decay=self._decay[key],
             fate=fate,
-            effective=None if name is None else self._effective(way, name, parts[0]),
-            unmoved=None if name is None else self._unmoved(name, judged),
+            effective=None if name is None else self._effective(way, name, view),
+            unmoved=None if name is None else self._unmoved(name, view.judged),
             likeness=like,
         )
 
@@ -188,14 +198,17 @@ class Exact:
     def _sketch(self, parts: list[Tensor]) -> Sketch:
         return merge_sketches(Sketch.of(each.detach().double() / self.scale) for each in parts)
 
-    def _effective(self, way: Way, name: str, judged: Tensor) -> int:
-        """Lost elements whose exact step would have moved the stored weight."""
+    def _effective(self, way: Way, name: str, view: View) -> int:
+        """Vanished elements whose exact step would have moved the stored weight."""
+        judged, course = view.judged.gradients[name], view.course.get(name)
         gradient = self.trace.gradients[name].double() / self.scale
         if self.learning_rate is None:
             step = self.trace.updates[name]
         else:
             step = -self.learning_rate * gradient
         lost = (judged.double().cpu() == 0) & (gradient.cpu() != 0)
+        if course is not None:
+            lost &= course.cpu() != 0
         return int((lost & would_move(self.weights[name], step, way.weights(judged.dtype))).sum())
 
     def _unmoved(self, name: str, judged: Trace) -> int | None:

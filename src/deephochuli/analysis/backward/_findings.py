@@ -57,22 +57,22 @@ def _places(rows: Sequence[GradientRow], values: Sequence[float]) -> tuple[Place
 
 def _lost(rows: Sequence[GradientRow], found: LossScale | None, scale: float) -> Iterator[Finding]:
     """Gradients that vanish to the format."""
-    hit = [row for row in rows if row.fate.lost_share >= LOST_SHARE]
+    hit = [row for row in rows if row.fate.vanished_share >= LOST_SHARE]
     if not hit:
         return
-    worst = max(hit, key=lambda row: row.fate.lost_share)
+    worst = max(hit, key=lambda row: row.fate.vanished_share)
     fate = worst.fate
     effective = sum(row.effective or 0 for row in hit)
     lost = sum(row.fate.lost for row in hit if row.effective is not None)
     yield Finding(
         kind="gradient-underflow",
-        level="critical" if fate.lost_share >= CRITICAL_SHARE else "warning",
-        score=fate.lost_share,
-        title=f"{percent(fate.lost_share)} of the {worst.tensor} gradient of {worst.layer!r} "
+        level="critical" if fate.vanished_share >= CRITICAL_SHARE else "warning",
+        score=fate.vanished_share,
+        title=f"{percent(fate.vanished_share)} of the {worst.tensor} gradient of {worst.layer!r} "
         f"vanish to {worst.arithmetic}, and not in exact arithmetic",
         layer=worst.layer,
         quantity=quantity(worst),
-        summary=f"Of {fate.lost} lost elements {fate.rounded} are too small for {worst.format} "
+        summary=f"Of {fate.vanished} such elements {fate.rounded} are too small for {worst.format} "
         f"where they are computed, {fate.inside} became zero inside a product or a sum, "
         f"{fate.inherited} were lost nearer to the loss. Of {lost} lost elements of parameters "
         f"{effective} would have moved their weight.",
@@ -81,10 +81,10 @@ def _lost(rows: Sequence[GradientRow], found: LossScale | None, scale: float) ->
         advice=_scale_advice(found, scale),
         code="" if found is None else _scaler(found),
         numbers=(
-            Number("lost", fate.lost_share, "share"),
+            Number("lost", fate.vanished_share, "share"),
             Number("lost elements that would have moved a weight", effective),
         ),
-        places=_places(hit, [row.fate.lost_share for row in hit]),
+        places=_places(hit, [row.fate.vanished_share for row in hit]),
         step_first=0,
         step_last=0,
         evidence="zero",

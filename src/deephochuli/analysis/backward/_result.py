@@ -55,8 +55,8 @@ class GradientRow:
             this one, in rms; negative where gradients get smaller towards the input. nan where one
             of them is zero.
         fate: What became of the elements.
-        effective: Of the lost elements of a parameter, those whose exact step would have moved the
-            stored weight; None for "input".
+        effective: Of the vanished elements of a parameter, those whose exact step would have moved
+            the stored weight; None for "input".
         unmoved: Elements with a gradient that is not zero in the arithmetic, whose update is zero
             although the exact one is not; None without an optimizer and for "input".
         likeness: Angle, length and bias against the exact gradient.
@@ -80,11 +80,11 @@ class GradientRow:
     def vanishing(self) -> Vanishing:
         """Whether the gradient vanishes: to the format, by itself, both, or not.
 
-        "microscopic": at least 1 % of the elements that exact arithmetic says are not zero are zero
-        in the arithmetic. "ordinary": the exact gradient is at least 10 binades below that of the
-        layer next to the loss.
+        "microscopic": at least 1 % of the elements that are not zero in exact arithmetic vanish in
+        the backward, other decisions of the forward left out. "ordinary": the exact gradient is at
+        least 10 binades below that of the layer next to the loss.
         """
-        to_format = self.fate.lost_share >= LOST_SHARE
+        to_format = self.fate.vanished_share >= LOST_SHARE
         by_itself = self.decay <= -DECAY_BINADES
         if to_format and by_itself:
             return "both"
@@ -146,8 +146,8 @@ class Backward:
         """The rows as text."""
         head = (
             f"{'arithmetic':14} {'layer':20} {'tensor':10} {'exact rms':>10} {'lost':>8} "
-            f"{'here':>8} {'in sums':>8} {'before':>8} {'cosine':>10} {'scale':>8} {'bias':>9} "
-            "vanishing"
+            f"{'decided':>8} {'here':>8} {'in sums':>8} {'before':>8} {'cosine':>10} "
+            f"{'scale':>8} {'bias':>9} vanishing"
         )
         lines = [head, *(_line(row) for row in self.rows)]
         for name, found in self.scales.items():
@@ -161,7 +161,8 @@ class Backward:
 
 def _line(row: GradientRow) -> str:
     fate, whole = row.fate, max(1, row.fate.n_nonzero)
-    shares = (percent(part / whole) for part in (fate.lost, fate.rounded, fate.inside))
+    parts = (fate.lost, fate.decided, fate.rounded, fate.inside)
+    shares = (percent(part / whole) for part in parts)
     cells = " ".join(f"{share:>8}" for share in (*shares, percent(fate.inherited / whole)))
     like = row.likeness
     return (

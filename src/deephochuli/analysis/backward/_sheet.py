@@ -35,10 +35,10 @@ def _answer(result: Backward) -> str:
         if not hit:
             said.append(f"{name} loses less than 1 % of every gradient")
             continue
-        worst = max(hit, key=lambda row: row.fate.lost_share)
+        worst = max(hit, key=lambda row: row.fate.vanished_share)
         said.append(
             f"{name} loses 1 % or more of {len(hit)} of {len(rows)} gradients, at most "
-            f"{percent(worst.fate.lost_share)} ({worst.layer}:{worst.tensor})"
+            f"{percent(worst.fate.vanished_share)} ({worst.layer}:{worst.tensor})"
         )
     exact = result.of(result.arithmetics[0])
     fading = sum(row.vanishing in ("ordinary", "both") for row in exact)
@@ -47,9 +47,10 @@ def _answer(result: Backward) -> str:
 
 def _notes(result: Backward) -> tuple[str, ...]:
     return (
-        "Lost: zero in the arithmetic, not zero in binary64 with the same weights and the same "
-        "batch. Microscopic: 1 % or more are lost. Ordinary: the exact gradient is 10 binades or "
-        "more below that of the layer next to the loss.",
+        "Vanished: zero in the arithmetic, not zero in binary64 with the same weights and the same "
+        "batch, other decisions of the forward left out. Microscopic: 1 % or more vanish. "
+        "Ordinary: the exact gradient is 10 binades or more below that of the layer next to the "
+        "loss.",
         f"Intervals ({percent(result.confidence)}) are those of a jackknife over the first "
         "dimension: samples, or the units of a weight. They speak of other samples, and not of "
         "other weights.",
@@ -63,9 +64,10 @@ def _fates(result: Backward) -> Table:
         key="fates",
         title="What becomes of gradient elements that are not zero in exact arithmetic",
         columns=(
-            *("arithmetic", "layer", "tensor", "format", "not zero", "lost (share)"),
-            *("rounded to zero here", "lost inside sums here", "lost before", "subnormal"),
-            *("lost, would have moved a weight", "updates swamped", "exact rms", "rms"),
+            *("arithmetic", "layer", "tensor", "format", "not zero", "vanished (share)"),
+            *("decided by the forward", "rounded to zero here", "lost inside sums here"),
+            *("lost before", "subnormal"),
+            *("vanished, would have moved a weight", "updates swamped", "exact rms", "rms"),
             *("decay (binades)", "vanishing"),
         ),
         rows=tuple(_fate(row) for row in result.rows),
@@ -76,8 +78,8 @@ def _fates(result: Backward) -> Table:
 def _fate(row: GradientRow) -> tuple[str | float | int | None, ...]:
     fate = row.fate
     return (
-        *(row.arithmetic, row.layer, row.tensor, row.format, fate.n_nonzero, fate.lost_share),
-        *(fate.rounded, fate.inside, fate.inherited, fate.subnormal),
+        *(row.arithmetic, row.layer, row.tensor, row.format, fate.n_nonzero, fate.vanished_share),
+        *(fate.decided, fate.rounded, fate.inside, fate.inherited, fate.subnormal),
         *(row.effective, row.unmoved, row.exact.rms, known(row.judged.rms)),
         *(known(row.decay), row.vanishing),
     )
@@ -186,7 +188,7 @@ def _losses(result: Backward) -> Figure:
         x=Axis("layer and tensor, from the input to the loss", "category"),
         y=Axis("lost share", low=0.0),
         series=tuple(
-            Series(name, _names(rows), tuple(row.fate.lost_share for row in rows))
+            Series(name, _names(rows), tuple(row.fate.vanished_share for row in rows))
             for name in result.arithmetics
             if (rows := result.of(name))
         ),

@@ -73,6 +73,19 @@ def test_losses_are_put_where_they_arise():
     assert first.fate.inherited == first.fate.lost > 0
 
 
+def test_what_the_forward_decides_is_no_underflow():
+    """BF16 rounds -1 + 2^-10 to -1, so that the unit is silent and hands nothing down."""
+    model = nn.Sequential(nn.Linear(2, 1, bias=False), nn.ReLU(), nn.Linear(1, 1))
+    nn.init.constant_(model[0].weight, 1.0)
+    x = torch.tensor([[1.0, -1 + 2.0**-10], [1.0, 1.0]])
+    found = backward(model, x, ["bf16"], loss=lambda z: z.sum(), n_outputs=0)
+    (row,) = found.of("bf16", "1", "input")
+    assert (row.fate.n_nonzero, row.fate.lost, row.fate.decided) == (2, 1, 1)
+    assert (row.fate.vanished, row.vanishing) == (0, "no")
+    # The gradient by the last weight is not lost: the other sample gives some.
+    assert found.of("bf16", "2", "weight")[0].fate.lost == 0
+
+
 def test_operands_of_eight_bits_are_lost_inside_products():
     found = backward(
         nn.Linear(8, 4), batch(16, 8), ["fp8"], loss=lambda z: z.sum() * 2**-20, n_outputs=0

@@ -14,10 +14,10 @@ FP16 = get_format("fp16")
 TINY = 2.0**-25  # the largest magnitude that FP16 rounds to zero
 
 
-def counts(judged, computed, exact):
-    return fate_of(
-        *(torch.tensor([x], dtype=torch.float64) for x in (judged, computed, exact)), FP16
-    )
+def counts(judged, computed, exact, rerun=None):
+    rerun = exact if rerun is None else rerun
+    numbers = (torch.tensor([x], dtype=torch.float64) for x in (judged, computed, exact, rerun))
+    return fate_of(*numbers, FP16)
 
 
 def test_every_kind_of_loss_has_its_own_count():
@@ -27,6 +27,9 @@ def test_every_kind_of_loss_has_its_own_count():
     before = counts(0.0, 0.0, 1e-9)
     assert before == Fate(n=1, n_nonzero=1, lost=1)
     assert before.inherited == 1
+    silent = counts(0.0, 0.0, 1e-9, rerun=0.0)  # the forward came out otherwise
+    assert silent == Fate(n=1, n_nonzero=1, lost=1, decided=1)
+    assert silent.vanished == silent.inherited == 0
     assert counts(0.0, 1e-9, 0.0) == Fate(n=1)  # exact arithmetic says zero, too
     assert counts(2.0**-20, 2.0**-20, 1e-6) == Fate(n=1, n_nonzero=1, subnormal=1)
     assert counts(2.0**-14, 2.0**-14, 1e-4) == Fate(n=1, n_nonzero=1)
@@ -36,8 +39,8 @@ def test_every_kind_of_loss_has_its_own_count():
 def test_counts_add_up():
     total = counts(0.0, TINY, 1e-9) + counts(2.0**-20, 2.0**-20, 1e-6)
     assert total == Fate(n=2, n_nonzero=2, lost=1, rounded=1, subnormal=1)
-    assert total.lost_share == 0.5
-    assert Fate().lost_share == 0
+    assert total.vanished_share == 0.5
+    assert Fate().vanished_share == 0
 
 
 @pytest.mark.parametrize("name", ["bf16", "fp16", "fp32", "fp64"])
