@@ -8,6 +8,7 @@ from deephochuli.analysis.kink._execution import Execution
 from deephochuli.analysis.kink._kink import kink
 from deephochuli.analysis.kink._pools import Choice
 from deephochuli.analysis.kink._result import BatchChange, Kink, KinkRun, PoolRow, ZeroRow
+from deephochuli.analysis.kink._volume import Volume, bifurcation_volume
 
 __all__ = [
     "CAUSES",
@@ -18,7 +19,9 @@ __all__ = [
     "Kink",
     "KinkRun",
     "PoolRow",
+    "Volume",
     "ZeroRow",
+    "bifurcation_volume",
     "kink",
     "kink_at",
 ]
