@@ -45,7 +45,7 @@ def test_nothing_but_rarity_is_found_in_networks_in_fp64(bias):
             model = nn.Sequential(
                 nn.Conv2d(2, 6, 3, bias=bias), nn.ReLU(), nn.Conv2d(6, 4, 3, bias=bias)
             ).double()
-        x = torch.rand(64, 2, 12, 12, generator=generator, dtype=torch.float64)
+        x = torch.rand(256, 2, 12, 12, generator=generator, dtype=torch.float64)
         result = barrier(model, [x], interventions=False)
         limits.update(result.verdicts().values())
     assert limits == {"rarity": 40}

@@ -22,6 +22,13 @@ def test_planted_limits_are_found(kind):
         assert judged(planted(kind, seed)).limit == kind
 
 
+def test_zeros_are_as_many_as_biases_predict():
+    zeros = [judged(planted("bias", seed)).zeros for seed in range(40)]
+    expected = sum(each.by_lattice for each in zeros)
+    assert abs(sum(each.seen for each in zeros) - expected) < 4 * expected**0.5
+    assert min(each.lattice_p for each in zeros) > 1e-4
+
+
 def test_no_limit_but_rarity_is_found_in_fp64():
     assert {judged(planted("rarity", seed, BINARY64)).limit for seed in range(2000, 2010)} == {
         "rarity"
