@@ -1,7 +1,9 @@
 """Which layers to keep in higher precision: the smallest set with which the errors stay in budget.
 
 Delta debugging (Zeller and Hildebrandt 2002) over the layers: parts of the set are given up as long
-as outputs and gradients stay within the budget, until none can be given up any more.
+as outputs and gradients stay within the budget, until none can be given up any more. What a block
+computes between its layers (a residual addition, attention written out) belongs to no layer, so
+where layers do not suffice, whole blocks are kept: few blocks first, then few layers beside them.
 """
 
 from __future__ import annotations
@@ -48,12 +50,14 @@ class Kept:
 
     Attributes:
         low: Name of the low arithmetic.
-        layers: Paths of the layers to keep out of it; none of them can be left out.
+        layers: Paths of the layers to keep out of it, and of blocks with all that is in them; none
+            of them can be left out.
         budget: What was asked for.
         all_low: Outcome with every layer in the low arithmetic.
         reached: Outcome with `layers` kept.
-        is_within: Whether the budget is met; it is not if even with all leaf layers kept it is not.
-        n_candidates: Leaf layers that were tried.
+        is_within: Whether the budget is met; it is not if even with all layers and blocks kept it
+            is not.
+        n_candidates: Layers without parts, and blocks that compute something themselves.
         n_runs: Model executions that the search took.
     """
 
@@ -113,7 +117,7 @@ def keep_wide(
     """Find a smallest set of layers to keep out of a low arithmetic so that errors stay in budget.
 
     Smallest in the sense that no single layer of it can be given up; the layers that err most by
-    themselves are kept first.
+    themselves are kept first. A block is kept as a whole, and only where layers do not suffice.
 
     Args:
         model: The model.
@@ -140,9 +144,9 @@ def keep_wide(
     search = _Search(task, free, get_arithmetic(low), Outcome(output, gradient), max_runs)
     first = execute(task, emulated(search.low))
     all_low = outcome(first, free)
-    leaves = _ranked(judge(task, first, free, truth), free)
+    leaves, blocks = _ranked(judge(task, first, free, truth), free)
     search.n_runs += 3
-    kept = () if all_low.is_within(search.budget) else search.smallest(leaves)
+    kept = () if all_low.is_within(search.budget) else search.smallest(leaves, blocks)
     reached = search.outcome_of(kept) if kept else all_low
     return Kept(
         low=search.low.name,
@@ -151,7 +155,7 @@ def keep_wide(
         all_low=all_low,
         reached=reached,
         is_within=reached.is_within(search.budget),
-        n_candidates=len(leaves),
+        n_candidates=len(leaves) + len(blocks),
         n_runs=search.n_runs,
     )
 
@@ -169,33 +173,50 @@ class _Search:
         self._known: dict[frozenset[str], Outcome] = {}
 
     def outcome_of(self, kept: tuple[str, ...]) -> Outcome:
-        """Outcome with some layers kept."""
-        key = frozenset(kept)
+        """Outcome with some layers and blocks kept."""
+        key = frozenset(outermost(kept))
         if key not in self._known:
             self.n_runs += 1
-            scope = dict.fromkeys(kept, None)
-            trace = execute(self._task, emulated(self.low, scope))
+            trace = execute(self._task, emulated(self.low, dict.fromkeys(key, None)))
             self._known[key] = outcome(trace, self._free)
         return self._known[key]
 
-    def smallest(self, ranked: list[str]) -> tuple[str, ...]:
-        """A set from which no layer can be given up; all layers where even they do not suffice."""
-        if not self._holds(tuple(ranked)):
-            return tuple(ranked)
-        enough = _shortest_prefix(ranked, self._holds)
-        return self._reduced(tuple(ranked[:enough]))
+    def smallest(self, leaves: list[str], blocks: list[str]) -> tuple[str, ...]:
+        """A set from which nothing can be given up; all there is where even that does not suffice.
+
+        Args:
+            leaves: Layers without parts, those that err most by themselves first.
+            blocks: Layers with parts that err between them, likewise.
+        """
+        needed: tuple[str, ...] = ()
+        if not self._holds(tuple(leaves)):
+            if not self._holds((*leaves, *blocks)):
+                return outermost((*leaves, *blocks))
+            needed = outermost(self._least(blocks, tuple(leaves)))
+        kept = (
+            *needed,
+            *self._least([leaf for leaf in leaves if not _is_in(leaf, needed)], needed),
+        )
+        return self._reduced(kept) if needed else kept
+
+    def _least(self, ranked: list[str], beside: tuple[str, ...]) -> tuple[str, ...]:
+        """Some of what is ranked, so that with what is beside it the budget holds."""
+        if beside and self._holds(beside):
+            return ()
+        enough = _shortest_prefix(ranked, lambda some: self._holds((*beside, *some)))
+        return self._reduced(tuple(ranked[:enough]), beside)
 
     def _holds(self, kept: tuple[str, ...]) -> bool:
         return self.outcome_of(kept).is_within(self.budget)
 
-    def _reduced(self, kept: tuple[str, ...]) -> tuple[str, ...]:
+    def _reduced(self, kept: tuple[str, ...], beside: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Give up halves, then quarters, and so on to single layers, while the budget holds."""
         size = max(1, len(kept) // 2)
         while kept:
             start, shrunk = 0, False
             while start < len(kept) and self.n_runs < self._max_runs:
                 fewer = kept[:start] + kept[start + size :]
-                if self._holds(fewer):
+                if self._holds((*beside, *fewer)):
                     kept, shrunk = fewer, True
                 else:
                     start += size
@@ -203,6 +224,21 @@ class _Search:
                 break
             size = max(1, size // 2)
         return kept
+
+
+def outermost(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Paths without those that lie in another one.
+
+    Example:
+        >>> outermost(("a.b", "a", "ab"))
+        ('a', 'ab')
+    """
+    return tuple(path for path in paths if not _is_in(path, paths))
+
+
+def _is_in(path: str, blocks: tuple[str, ...]) -> bool:
+    """Whether a path lies in one of some blocks, and is none of them."""
+    return any(path.startswith(f"{block}.") for block in blocks)
 
 
 def _shortest_prefix(ranked: list[str], holds: Callable[[tuple[str, ...]], bool]) -> int:
@@ -238,15 +274,18 @@ def _relative(value: float) -> float:
     return 0.0 if math.isnan(value) else value
 
 
-def _ranked(judgement: Judgement, free: Trace) -> list[str]:
-    """Leaf layers, those that err most by themselves first."""
+def _ranked(judgement: Judgement, free: Trace) -> tuple[list[str], list[str]]:
+    """Layers without parts, and blocks that err between their parts; the worst first."""
     harm: dict[str, float] = {}
     for (name, _), error in judgement.local.items():
         call = free.calls.get(name)
-        if call is not None and call.is_leaf and call.path:
+        if call is not None and call.path:
             relative = _relative(error.rel_l2)
             harm[call.path] = max(harm.get(call.path, 0.0), relative)
-    return sorted(harm, key=lambda path: -harm[path])
+    is_leaf = {call.path: call.is_leaf for call in free.calls.values()}
+    ranked = sorted(harm, key=lambda path: -harm[path])
+    leaves = [path for path in ranked if is_leaf[path]]
+    return leaves, [path for path in ranked if not is_leaf[path] and harm[path] > 0]
 
 
 def default_dtype(low: Arithmetic) -> torch.dtype:

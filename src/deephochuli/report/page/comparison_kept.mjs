@@ -10,7 +10,7 @@ export function createKept({ payload: { kept } }) {
   if (!kept) return null;
   return html("section", { class: "panel", id: "kept", "aria-labelledby": "kept-title" },
     html("header", { class: "panel-head" }, html("h2", { id: "kept-title" }, `Layers to keep out of ${visible(kept.low)}`)),
-    html("p", { class: "reading" }, visible(kept.sentence), kept.is_within && kept.layers.length > 0 && " None of them can be left out.", " The search is over whole layers, on this batch."),
+    html("p", { class: "reading" }, visible(kept.sentence), kept.is_within && kept.layers.length > 0 && " None of them can be left out.", " The search is over whole layers, and over blocks where layers do not suffice, on this batch."),
     html("div", { class: "kept" },
       html("div", {}, budgetTable(kept), html("p", { class: "faint" }, `${kept.n_runs} model runs, ${kept.n_candidates} layers tried.`),
         kept.layers.length > 0 && html("ol", { class: "kept-layers" }, kept.layers.map((layer) => html("li", {}, nameElement(layer, 60))))),

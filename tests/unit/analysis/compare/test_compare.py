@@ -387,6 +387,51 @@ def test_the_layers_that_are_kept_suffice_and_none_is_too_many(cnn, images):
         assert not less.is_within(kept.budget)
 
 
+class Mixing(nn.Module):
+    """A block with a product of its own, which belongs to no layer."""
+
+    def __init__(self, size: float):
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+        self.mix = nn.Parameter(size * torch.randn(8, 8))
+
+    def forward(self, x):
+        return x + self.inner(x) @ self.mix
+
+
+@pytest.fixture
+def mixing():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), Mixing(1.0), nn.ReLU(), Mixing(1e-4), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize(
+    ("output", "gradient", "blocks"),
+    [(1e-5, 1e-5, {"1", "3"}), (1e-5, 0.9, {"1"}), (3e-4, 0.9, set())],
+)
+def test_a_block_is_kept_where_its_layers_do_not_suffice(mixing, output, gradient, blocks):
+    from deephochuli.analysis.compare import Task, execute, executor_of
+    from deephochuli.analysis.compare._search import outcome
+
+    batch = torch.randn(16, 6, generator=torch.Generator().manual_seed(1))
+    task = Task(model=mixing, batch=batch)
+    right = execute(task, executor_of("fp64"))
+
+    def reached(layers):
+        return outcome(execute(task, emulated("tf32", dict.fromkeys(layers))), right)
+
+    kept = keep_wide(mixing, batch, "tf32", output=output, gradient=gradient)
+    assert kept.is_within
+    assert kept.reached.output == reached(kept.layers).output <= output
+    assert {layer for layer in kept.layers if layer in ("1", "3")} == blocks
+    assert not any(layer.startswith(f"{block}.") for block in blocks for layer in kept.layers)
+    leaves = ("0", "1.inner", "3.inner", "4")
+    assert reached(leaves).is_within(kept.budget) is (not blocks)
+    for layer in kept.layers:
+        fewer = [each for each in kept.layers if each != layer]
+        assert not reached(fewer).is_within(kept.budget), layer
+
+
 def test_nothing_is_kept_where_all_layers_stay_in_budget(cnn, images):
     kept = keep_wide(cnn, images, "bf16", output=0.5, gradient=0.9)
     assert kept.layers == ()
