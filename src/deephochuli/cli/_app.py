@@ -12,6 +12,7 @@ from deephochuli.cli._doctor import doctor
 from deephochuli.cli._examine import examine
 from deephochuli.cli._fit import fit
 from deephochuli.cli._formats import formats
+from deephochuli.cli._pieces import pieces
 from deephochuli.cli._report import report
 from deephochuli.cli._run import SETTINGS as RUN_SETTINGS
 from deephochuli.cli._run import run
@@ -23,6 +24,7 @@ COMMANDS: Final = {
     "compare": compare,
     "examine": examine,
     "fit": fit,
+    "pieces": pieces,
     "study": study,
     "formats": formats,
     "doctor": doctor,

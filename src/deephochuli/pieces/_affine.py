@@ -57,17 +57,17 @@ class Dense:
 
     @cached_property
     def _transposed(self) -> torch.Tensor:
-        return torch.from_numpy(self.weight).t()
+        return torch.as_tensor(self.weight).t()
 
     def linear(self, inputs: Sequence[Rows]) -> Rows:
         """A x."""
-        x = torch.from_numpy(inputs[0]).reshape(-1, self.weight.shape[1])
+        x = torch.as_tensor(inputs[0]).reshape(-1, self.weight.shape[1])
         return (x @ self._transposed).reshape(len(inputs[0]), -1).numpy()
 
     def apply(self, inputs: Sequence[Rows]) -> Rows:
         """A x + b."""
-        x = torch.from_numpy(inputs[0]).reshape(-1, self.weight.shape[1])
-        y = torch.addmm(torch.from_numpy(self.bias), x, self._transposed)
+        x = torch.as_tensor(inputs[0]).reshape(-1, self.weight.shape[1])
+        y = torch.addmm(torch.as_tensor(self.bias), x, self._transposed)
         return y.reshape(len(inputs[0]), -1).numpy()
 
 
@@ -113,9 +113,9 @@ class Conv:
 
     def _convolved(self, x: Rows, bias: torch.Tensor | None) -> Rows:
         function = _CONVOLUTIONS[len(self.stride)]
-        rows = torch.from_numpy(x).reshape(-1, *self.shape)
+        rows = torch.as_tensor(x).reshape(-1, *self.shape)
         where = self.stride, self.padding, self.dilation, self.groups
-        y = function(rows, torch.from_numpy(self.weight), bias, *where)
+        y = function(rows, torch.as_tensor(self.weight), bias, *where)
         return y.reshape(len(x), -1).numpy()
 
     def linear(self, inputs: Sequence[Rows]) -> Rows:
@@ -124,7 +124,7 @@ class Conv:
 
     def apply(self, inputs: Sequence[Rows]) -> Rows:
         """A x + b."""
-        return self._convolved(inputs[0], torch.from_numpy(self.bias))
+        return self._convolved(inputs[0], torch.as_tensor(self.bias))
 
 
 @dataclass(frozen=True, eq=False)

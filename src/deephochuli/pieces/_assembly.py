@@ -62,10 +62,7 @@ def assembled(trail: Trail, known: Clusters) -> Found:
         kept = ~sure[cluster] | (rank < known.most[cluster])
     else:
         kept = np.zeros(0, dtype=bool)
-    t, step, unit, jump, bound, cluster = (
-        each[kept]
-        for each in (trail.t, trail.step, trail.unit, trail.jump, trail.jump_error, cluster)
-    )
+    jump, bound, cluster = trail.jump[kept], trail.jump_error[kept], cluster[kept]
     bends, is_flat = jump > bound, (jump == 0) & (bound == 0)
     alone = sure[cluster]
     n_bends = np.bincount(cluster[alone & bends], minlength=len(sure))
@@ -74,9 +71,9 @@ def assembled(trail: Trail, known: Clusters) -> Found:
     most = np.where(sure, known.most - n_flat, known.most)
     is_open = ~sure | (least != most)
     return Found(
-        t,
-        step,
-        unit,
+        trail.t[kept],
+        trail.step[kept],
+        trail.unit[kept],
         jump,
         bends,
         _interval(known.least, known.most),

@@ -106,18 +106,19 @@ def _jump_at_knot(
     left, right = z.rows[row - 1, unit] - op.knots[k], z.rows[row + 1, unit] - op.knots[k]
     before, behind = t[row] - t[row - 1], t[row + 1] - t[row]
     columns = np.zeros_like(unit) if op.slopes.shape[1] == 1 else unit
-    s_left = op.slopes[np.where(left > 0, k + 1, k), columns]
-    s_right = op.slopes[np.where(right > 0, k + 1, k), columns]
+    s_left: Column = op.slopes[np.where(left > 0, k + 1, k), columns]
+    s_right: Column = op.slopes[np.where(right > 0, k + 1, k), columns]
     s_left = np.where(left == 0, s_right, s_left)
     s_right = np.where(right == 0, s_left, s_right)
     bends_here = s_left != s_right
     # A row made by this step alone: z is one line around it, so its slope loses nothing.
     is_fresh = (z.jump_error[row] == 0) & ~z.jump[row].any(axis=1)
     slope = (right - left) / (before + behind)
-    fresh = (s_right - s_left) * slope
-    joint = s_right * (right / behind) + s_left * (left / before)
-    made = np.where(bends_here, np.where(is_fresh, fresh, joint), s_left * z.jump[row, unit])
-    size = np.abs(s_right * right / behind) + np.abs(s_left * left / before)
+    fresh: Column = (s_right - s_left) * slope
+    joint: Column = s_right * (right / behind) + s_left * (left / before)
+    passed: Column = s_left * z.jump[row, unit]
+    made = np.where(bends_here, np.where(is_fresh, fresh, joint), passed)
+    size: Column = np.abs(s_right * right / behind) + np.abs(s_left * left / before)
     shortest = np.minimum(before, behind)
     unsure = (z.error[row - 1] + z.error[row] + z.error[row + 1]) / shortest
     bound = size * (crossings.T_ERROR / shortest + 8 * U) + unsure * lipschitz(op)

@@ -52,8 +52,8 @@ def clusters(events: Events) -> Clusters:
     begin = np.nonzero(np.append(True, events.low[1:] > reach[:-1]))[0]
     end = np.append(begin[1:], len(events))
     least, most = _of_single(events.chosen(begin))
-    for i in np.nonzero(end - begin > 1)[0]:
-        least[i], most[i] = _of_group(events.chosen(np.arange(begin[i], end[i])))
+    for i in np.flatnonzero(end - begin > 1).tolist():
+        least[i], most[i] = _of_group(events.chosen(np.arange(int(begin[i]), int(end[i]))))
     return Clusters(events.low[begin], reach[end - 1], least, most)
 
 

@@ -149,7 +149,7 @@ def _crossings(op: ExactKnots, za: Ratio, zb: Ratio) -> list[_Takeover]:
     for k in range(len(op.knots)):
         a, b = op.beside(za, k), op.beside(zb, k)
         for unit in np.nonzero(((a < 0) & (b > 0)) | ((a > 0) & (b < 0)))[0].tolist():
-            from_a, from_b = abs(a[unit]) * zb.bottom, abs(b[unit]) * za.bottom
+            from_a, from_b = abs(int(a[unit])) * zb.bottom, abs(int(b[unit])) * za.bottom
             found.append(_Takeover(Fraction(from_a, from_a + from_b), unit))
     return found
 
@@ -157,7 +157,8 @@ def _crossings(op: ExactKnots, za: Ratio, zb: Ratio) -> list[_Takeover]:
 def _changes(op: Maximum, za: Ratio, zb: Ratio) -> list[_Takeover]:
     """Follow the largest candidate of each output through a cell."""
     found: list[_Takeover] = []
-    a, b = (z.top * other.bottom for z, other in ((za, zb), (zb, za)))  # over one denominator
+    # Over one denominator:
+    a, b = [p * zb.bottom for p in za.top.tolist()], [q * za.bottom for q in zb.top.tolist()]
     for unit, listed in enumerate(op.index.tolist()):
         lines = [(a[j], b[j]) for j in listed if j >= 0]
         now = max(lines)
@@ -194,9 +195,10 @@ def decided(program: Program, ends: Rows, found: Found, report: Report | None) -
     walker = ExactWalker(program, ends)
     exact: list[ExactBend] = []
     replaced = np.zeros(len(found.t), dtype=bool)
-    for i, (low, high) in enumerate(zip(found.open_low, found.open_high, strict=True)):
+    places = zip(found.open_low.tolist(), found.open_high.tolist(), strict=True)
+    for i, (low, high) in enumerate(places):
         k = int(np.searchsorted(found.clear, low, side="right"))
-        low, high = float(found.clear[k - 1]) if k else 0.0, float(_next(found.clear, high))
+        low, high = found.clear.item(max(k - 1, 0)), _next(found.clear, high)
         replaced |= (found.t >= low) & (found.t <= high)
         exact += walker.bends(low, high)
         if report is not None:
@@ -205,18 +207,16 @@ def decided(program: Program, ends: Rows, found: Found, report: Report | None) -
 
 
 def _next(places: NDArray[np.float64], t: float) -> float:
-    return float(places[min(int(np.searchsorted(places, t, side="left")), len(places) - 1)])
+    return places.item(min(int(np.searchsorted(places, t, side="left")), len(places) - 1))
 
 
 def _merged(found: Found, exact: list[ExactBend], kept: NDArray[np.bool_]) -> Found:
-    t = np.concatenate([found.t[kept], [float(each.t) for each in exact]])
+    t = np.append(found.t[kept], [float(each.t) for each in exact])
     order = np.argsort(t, kind="stable")
-    jump = np.concatenate([found.jump[kept], [float(each.jump) for each in exact]])
-    is_bend = np.concatenate(
-        [found.is_bend[kept], np.array([each.jump != 0 for each in exact], dtype=bool)]
-    )
-    step = np.concatenate([found.step[kept], np.array([e.step for e in exact], np.int32)])
-    unit = np.concatenate([found.unit[kept], np.array([e.unit for e in exact], np.int32)])
+    jump = np.append(found.jump[kept], [float(each.jump) for each in exact])
+    is_bend = np.append(found.is_bend[kept], [each.jump != 0 for each in exact]).astype(bool)
+    step = np.append(found.step[kept], [each.step for each in exact]).astype(np.int32)
+    unit = np.append(found.unit[kept], [each.unit for each in exact]).astype(np.int32)
     n_regions, n_pieces = len(t) + 1, int(is_bend.sum()) + 1
     return replace(
         found,

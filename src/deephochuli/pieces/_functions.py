@@ -1,5 +1,9 @@
 """How each torch function is written down as steps of a program."""
 
+# What torch functions are given has no type before it is looked at.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownLambdaType=false
+
 from __future__ import annotations
 
 import functools
@@ -241,8 +245,7 @@ def _moves(
     r: Recorder, func: Callable[..., Any], args: Args, kwargs: Options, result: Any
 ) -> list[int]:
     """A function that only moves entries: what it does to places says what it does to numbers."""
-    with torch._C.DisableTorchFunction():
-        moved = func(_places(args[0]), *args[1:], **kwargs)
+    moved = func(_places(args[0]), *args[1:], **kwargs)
     value = r.value(args[0])
     several = moved if isinstance(moved, list | tuple) else [moved]
     return [_moved(r, index_of(each), value, args[0].numel()) for each in several]
@@ -427,8 +430,8 @@ def _clamped(r: Recorder, out: Any, input: torch.Tensor, min: Any = None, max: A
     if min is not None and max is not None:
         return _hardtanh(r, out, input, min, max)
     if min is not None:
-        return _bend(r, input, [float(min)], [0, 1], float(min))
-    return _bend(r, input, [float(max)], [1, 0], float(max))
+        return _bend(r, input, [min], [0, 1], float(min))
+    return _bend(r, input, [max], [1, 0], float(cast("float", max)))
 
 
 _handles("clamp", "clip", "clamp_min")(_clamped)

@@ -2,18 +2,19 @@
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
 # pyright: basic
-# ruff: noqa: ANN001, ANN202
 from __future__ import annotations
+
+from typing import Any
 
 import numba as nb
 import numpy as np
 
-OPTIONS = {"nogil": True, "cache": True}
+OPTIONS: dict[str, Any] = {"nogil": True, "cache": True}
 COARSEST = 1 << 20
 
 
 @nb.njit(**OPTIONS)
-def sides(z, row, unit, floor, is_exact, knot):
+def sides(z: Any, row: Any, unit: Any, floor: Any, is_exact: Any, knot: Any) -> Any:
     """Entries that may be on either side of a knot, and strict changes of side between rows.
 
     Entry (r, j) errs by at most row[r] * unit[j] + floor[j], or not at all in an exact row.
@@ -41,7 +42,7 @@ def sides(z, row, unit, floor, is_exact, knot):
 
 
 @nb.njit(**OPTIONS)
-def _count_sides(z, row, unit, floor, is_exact, knot):
+def _count_sides(z: Any, row: Any, unit: Any, floor: Any, is_exact: Any, knot: Any) -> Any:
     n_near = n_cross = 0
     for r in range(z.shape[0]):
         if not is_exact[r]:
@@ -55,7 +56,7 @@ def _count_sides(z, row, unit, floor, is_exact, knot):
 
 
 @nb.njit(**OPTIONS)
-def interpolated(x, cell, lam):
+def interpolated(x: Any, cell: Any, lam: Any) -> Any:
     """Rows put in between neighbours: x[cell] + lam * (x[cell + 1] - x[cell]).
 
     Returns:
@@ -83,7 +84,7 @@ def interpolated(x, cell, lam):
 
 
 @nb.njit(**OPTIONS)
-def grain(x, bits):
+def grain(x: Any, bits: Any) -> Any:
     """For each row the largest q such that all are multiples of 2^q, and the largest magnitude.
 
     `bits` are the binary64 patterns of `x`.

@@ -37,8 +37,9 @@ def prepare(program: Program) -> tuple[Prepared, ...]:
 
 
 def _prepared(step: Step) -> Prepared:
-    bends = isinstance(step.op, Elementwise | Maximum)
-    return Prepared(step, None if bends else norms_of(step.op), Grain(step.op))
+    op = step.op
+    norms = None if isinstance(op, Elementwise | Maximum) else norms_of(op)
+    return Prepared(step, norms, Grain(op))
 
 
 def moved(prepared: Prepared, op: Affine, inputs: Sequence[Value]) -> Value:

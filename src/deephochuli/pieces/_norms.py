@@ -1,5 +1,9 @@
 """How much a step can enlarge an error: norms of its matrix, and the rounding it adds."""
 
+# torch.linalg comes without types.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import math
@@ -118,7 +122,7 @@ def _frequency_bound(op: Conv) -> float:
     axes = tuple(range(2, 2 + len(sizes)))
     blocks = np.fft.fftn(spread, s=sizes, axes=axes).reshape(op.groups, out, each, -1)
     blocks = np.moveaxis(blocks, 3, 1).reshape(-1, out, each)
-    return _proved_bound(torch.from_numpy(blocks)) * SLACK
+    return _proved_bound(torch.as_tensor(blocks)) * SLACK
 
 
 def _of_scale(op: Scale) -> Norms:
@@ -152,7 +156,7 @@ def spectral_bound(matrix: NDArray[np.float64]) -> float:
         >>> 2.0 <= spectral_bound(np.diag([2.0, 1.0])) < 2.1
         True
     """
-    return _proved_bound(torch.from_numpy(matrix)[None]) * SLACK
+    return _proved_bound(torch.as_tensor(matrix)[None]) * SLACK
 
 
 def _proved_bound(blocks: torch.Tensor) -> float:

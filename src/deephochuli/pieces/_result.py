@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -115,12 +114,20 @@ class LineCount:
 
     def origin(self, i: int) -> Origin:
         """Which unit bends at breakpoint i."""
-        return Origin(self.layers[self.layer[i]], int(self.unit[i]))
+        return Origin(self.layers[int(self.layer[i])], int(self.unit[i]))
 
     def bends_by_layer(self) -> dict[str, int]:
         """How many breakpoints each layer makes, in the order of the program."""
-        counts = Counter(self.layer.tolist())
-        return {name: counts.get(i, 0) for i, name in enumerate(self.layers)}
+        found = dict.fromkeys(self.layers, 0)
+        for name, n in zip(self.layers, self.tally()[0], strict=True):
+            found[name] += n  # a module that is used twice has two entries in `layers`
+        return found
+
+    def tally(self) -> tuple[list[int], list[int]]:
+        """How many breakpoints each layer makes, and how many of them bend the function."""
+        n = len(self.layers)
+        all_of, bending = self.layer, self.layer[self.is_bend]
+        return np.bincount(all_of, minlength=n).tolist(), np.bincount(bending, minlength=n).tolist()
 
     def inputs(self, t: NDArray[np.float64]) -> Rows:
         """Points of the segment, shape (places, numel of an input)."""
@@ -187,6 +194,7 @@ class LineCount:
 
 def points(ends: Rows, t: NDArray[np.float64]) -> Rows:
     """x0 + t (x1 - x0), exact at both ends."""
-    a, b = ends
-    near_b = b - (1.0 - t)[:, None] * (b - a)
-    return np.where((t <= 0.5)[:, None], a + t[:, None] * (b - a), near_b)
+    a, b = ends[0], ends[1]
+    near_a: Rows = a + t[:, None] * (b - a)
+    near_b: Rows = b - (1.0 - t)[:, None] * (b - a)
+    return np.where((t <= 0.5)[:, None], near_a, near_b)

@@ -6,6 +6,10 @@ of their own. What the mode cannot express as an affine or a piecewise linear ma
 the name of the place, and the finished program is compared with the module on other inputs.
 """
 
+# What torch functions are given has no type before it is looked at.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownLambdaType=false
+
 from __future__ import annotations
 
 import copy
@@ -196,7 +200,7 @@ def trace(
 
 def inner(model: nn.Module, layer: str) -> nn.Module:
     """An inner module by its path."""
-    modules = dict(model.named_modules())
+    modules = {name: module for name, module in model.named_modules() if name}
     if layer not in modules:
         raise PiecesError(f"The model has no layer {layer!r}. {near_matches(layer, modules)}")
     return modules[layer]

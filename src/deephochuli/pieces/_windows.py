@@ -78,13 +78,13 @@ def pool_windows(
     n: int,
 ) -> Windows:
     """Windows of a pooling layer with a fixed kernel; `out` decides about rounding up."""
-    kernel, padding, dilation = spread(kernel, n), spread(padding, n), spread(dilation, n)
-    stride = kernel if stride is None or stride == () or stride == [] else spread(stride, n)
+    sizes, edges, steps = spread(kernel, n), spread(padding, n), spread(dilation, n)
+    strides = sizes if stride is None or stride == () or stride == [] else spread(stride, n)
     along: list[NDArray[np.int64]] = []
     for d in range(n):
-        begin = np.arange(out[d])[:, None] * stride[d] - padding[d]
-        at = begin + np.arange(kernel[d])[None, :] * dilation[d]
-        along.append(np.where(at < shape[d] + padding[d], at, NOTHING))
+        begin = np.arange(out[d], dtype=np.int64)[:, None] * strides[d] - edges[d]
+        at = begin + np.arange(sizes[d], dtype=np.int64)[None, :] * steps[d]
+        along.append(np.where(at < shape[d] + edges[d], at, NOTHING))
     return Windows(tuple(shape), tuple(along))
 
 

@@ -1,0 +1,120 @@
+"""The function and its bends on a segment: a count of affine pieces as a sheet."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deephochuli.analysis._sheet import Axis, Cell, Figure, Series, Sheet, Table
+from deephochuli.pieces import LineCount
+
+MOST_POINTS = 4000
+MOST_OUTPUTS = 4
+
+
+def sheet_of(found: LineCount, title: str = "Affine pieces along a segment") -> Sheet:
+    """Say and draw what a count found.
+
+    Args:
+        found: The count.
+        title: Heading.
+
+    Returns:
+        Its counts with their certainty, a table of layers, the function with its bends, and the
+        growth of the count along the segment. Figures show every bend up to `MOST_POINTS` of them,
+        and evenly chosen ones beyond.
+
+    Numerics:
+        Values of the function are float64 forward passes at the breakpoints, see
+        `LineCount.evaluate`; between them the function is affine, so lines drawn through them are
+        the function.
+
+    Example:
+        >>> import torch
+        >>> from deephochuli.pieces import count
+        >>> found = count(torch.nn.ReLU(), torch.tensor([-1.0]), torch.tensor([1.0]))
+        >>> sheet_of(found).answer
+        '2 activation regions and 2 affine pieces; no rounding error can change either count.'
+    """
+    return Sheet(
+        key="pieces",
+        title=title,
+        question="How many affine pieces has the function on this segment, and whose are they?",
+        answer=_answer(found),
+        tables=(_layers(found),),
+        figures=(_function(found), _growth(found)),
+        notes=(
+            "A region ends where a unit changes its side of a knot; a piece ends where the "
+            "function bends. Every bend is found by its sign, however close to the next one.",
+            f"The segment has length {found.length:.6g}; the model has {found.n_units} units that "
+            "can bend.",
+        ),
+    )
+
+
+def _answer(found: LineCount) -> str:
+    counts = f"{found.n_regions} activation regions and {found.n_pieces} affine pieces; "
+    if found.is_certain:
+        return counts + "no rounding error can change either count."
+    return counts + (
+        f"considering rounding errors, regions are {found.regions} and pieces {found.pieces}: "
+        f"{found.n_ambiguous} places are open, and exact=True decides them."
+    )
+
+
+def _layers(found: LineCount) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (name, n, n_bends) for name, n, n_bends in zip(found.layers, *found.tally(), strict=True)
+    ]
+    return Table(
+        key="layers",
+        title="Breakpoints by layer",
+        columns=("layer", "breakpoints", "reach the output"),
+        rows=tuple(rows),
+        note="A breakpoint at which several units bend counts for the earliest of them.",
+    )
+
+
+def _chosen(n: int) -> NDArray[np.int64]:
+    """Up to `MOST_POINTS` of n places, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).astype(np.int64))
+
+
+def _function(found: LineCount) -> Figure:
+    places = found.places()
+    places = places[_chosen(len(places))]
+    values = found.evaluate(places)
+    lines = tuple(
+        Series(f"output {k}", tuple(places.tolist()), tuple(values[:, k].tolist()), mark="line")
+        for k in range(min(values.shape[1], MOST_OUTPUTS))
+    )
+    bends = found.t[found.is_bend]
+    bends = bends[_chosen(len(bends))] if len(bends) else bends
+    first = found.evaluate(bends)[:, 0] if len(bends) else bends
+    points = Series("bends", tuple(bends.tolist()), tuple(first.tolist()), mark="points")
+    return Figure(
+        key="function",
+        title="The function and its bends on the segment",
+        x=Axis("place t on the segment", low=0.0, high=1.0),
+        y=Axis("output"),
+        series=(*lines, points),
+        how_to_read="Each dot is a place where the function bends; between dots it is straight.",
+    )
+
+
+def _growth(found: LineCount) -> Figure:
+    series: list[Series] = []
+    for k, name in enumerate(found.layers):
+        t = found.t[found.layer == k]
+        if len(t):
+            chosen = _chosen(len(t))
+            y = (chosen + 1).astype(float)
+            series.append(Series(name, tuple(t[chosen].tolist()), tuple(y.tolist()), mark="steps"))
+    return Figure(
+        key="growth",
+        title="Breakpoints of each layer, counted along the segment",
+        x=Axis("place t on the segment", low=0.0, high=1.0),
+        y=Axis("breakpoints up to t", low=0.0),
+        series=tuple(series),
+        how_to_read="A straight line means that the layer bends evenly along the segment.",
+    )
