@@ -6,7 +6,7 @@ Writing::
         writer.append(StepRow(step=0, wall_s=0.1, loss=2.3), [TapRow(...), ...])
 
     RunWriter(path, manifest, *, chunk_steps=16, chunk_seconds=30.0, max_bytes=None,
-              buffer_bytes=64 << 20, resume=False, resume_step=None)
+              buffer_bytes=16 << 20, resume=False, resume_step=None)
         .append(step: StepRow, taps: Sequence[TapRow])  never raises an Exception; copies arrays
         .flush()  .close()  .is_open  .manifest  .path
 

@@ -23,8 +23,9 @@ from deephochuli.store._taps import Taps
 
 _CHUNKS_PER_DOUBLING = 32
 _ROW_BYTES = 512
-# What a reader of the chunk has to unpack at once.
+# What a reader of the chunk has to unpack at once, and what a kill may cost.
 _MOST_CHUNK_BYTES = 128 << 20
+_MOST_CHUNK_STEPS = 8192
 _MOST_FAILURES = 3
 
 
@@ -34,8 +35,8 @@ class RunWriter:
     Rows are kept in memory until the chunk has ``chunk_steps`` steps or ``chunk_seconds`` have
     passed when a step comes; then the chunk is written under another name, made durable and
     renamed: readers see it from then on. ``kill -9`` loses at most the open chunk. Both limits
-    double after every 32 chunks, so that a run of any length has few chunks and a kill never costs
-    more than a small share of it.
+    double after every 32 chunks, up to 8192 steps, so that a long run has few chunks and a kill
+    never costs more than a small share of it.
 
     After construction nothing raises, and each cause is said once and noted in the manifest:
 
@@ -76,7 +77,7 @@ class RunWriter:
         chunk_steps: int = 32,
         chunk_seconds: float = 30.0,
         max_bytes: int | None = None,
-        buffer_bytes: int = 64 << 20,
+        buffer_bytes: int = 16 << 20,
         resume: bool = False,
         resume_step: int | None = None,
     ) -> None:
@@ -269,7 +270,7 @@ class RunWriter:
         n_steps = len(self._steps) + (self._draft.n_steps if self._draft else 0)
         age = time.monotonic() - self._opened
         return (
-            n_steps >= self._chunk_steps * growth
+            n_steps >= max(self._chunk_steps, min(self._chunk_steps * growth, _MOST_CHUNK_STEPS))
             or age >= self._chunk_seconds * growth
             or self._chunk_bytes >= _MOST_CHUNK_BYTES
         )

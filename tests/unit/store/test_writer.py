@@ -51,6 +51,18 @@ def test_chunks_double_so_that_there_are_few(tmp_path, monkeypatch):
     assert _writer._CHUNKS_PER_DOUBLING == 3
 
 
+@pytest.mark.parametrize(
+    ("most", "lengths"), [(5, [2, 2, 4, 4, 5, 5, 5, 3]), (1, [2] * 15)], ids=["capped", "asked"]
+)
+def test_chunks_double_up_to_a_cap_but_have_the_steps_asked_for(
+    tmp_path, monkeypatch, most, lengths
+):
+    monkeypatch.setattr(_writer, "_CHUNKS_PER_DOUBLING", 2)
+    monkeypatch.setattr(_writer, "_MOST_CHUNK_STEPS", most)
+    reader = open_run(write_run(tmp_path / "run", small_run(30), chunk_steps=2))
+    assert reader.rollups().n_steps.tolist() == lengths
+
+
 def test_an_old_chunk_is_written_however_short(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(_writer.time, "monotonic", lambda: now[0])
