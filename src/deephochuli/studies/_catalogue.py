@@ -13,6 +13,7 @@ _HOMES: Final[dict[str, str]] = {
     "barrier": "barrier",
     "swamping": "swamping",
     "tf32": "tf32",
+    "backward": "backward",
     "dying-relu": "dying_relu",
 }
 """Name of a study -> module of this package that defines it as ``STUDY``."""
