@@ -129,7 +129,8 @@ def judge(
         Rarity is rejected by an exact zero, which it does not know, or by a smallest magnitude that
         it gives a probability below 0.001. What is to blame then must explain what was seen: the
         range if the zeros do not exceed what it makes of this density, or the smallest magnitude is
-        the smallest number there is; a lattice if the trailing zeros prove one (p < 1e-6). The
+        the smallest number there is, and no coarser lattice is proven; a lattice if trailing zeros
+        or repeated values prove one (p < 1e-6). The
         bias is its owner if its ulp is the spacing channel by channel. A lattice far below the
         smallest magnitude limits nothing yet, and the verdict is rarity.
 
@@ -246,7 +247,7 @@ def _verdict(
         seen = f"{zeros.seen} exact zeros, which rarity does not make"
     else:
         seen = f"nothing below {rarity.cutoff:.3g}, which rarity gives {rarity.p:.1g}"
-    if _is_range(rarity, zeros, fmt):
+    if _is_range(rarity, zeros, lattice, fmt):
         return "range", f"{seen}; the range of {fmt.name} makes {zeros.by_range:.3g}"
     if lattice.owner == "bias":
         return "bias", (
@@ -258,8 +259,10 @@ def _verdict(
     return "undecided", f"{seen}; but neither a lattice nor the range explains it"
 
 
-def _is_range(rarity: Rarity, zeros: Zeros, fmt: Format) -> bool:
-    """Whether the end of the range explains what rarity does not."""
+def _is_range(rarity: Rarity, zeros: Zeros, lattice: Lattice, fmt: Format) -> bool:
+    """Whether the end of the range explains what rarity does not, and no coarser lattice does."""
+    if lattice.spacing is not None and lattice.spacing > _smallest_number(fmt):
+        return False
     if zeros.seen:
         return zeros.range_p >= REJECTED
     return rarity.cutoff <= 2 * _smallest_number(fmt)

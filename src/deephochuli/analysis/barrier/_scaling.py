@@ -39,12 +39,14 @@ class Law:
     exponent: Interval
 
 
-def law_of(blocks: Blocks, confidence: float = 0.95) -> Law | None:
+def law_of(blocks: Blocks, confidence: float = 0.95, *, largest: float = math.inf) -> Law | None:
     """Fit cutoff ~ N^exponent to the minima of groups of blocks; None for fewer than 8 blocks.
 
     Args:
         blocks: Minima of runs of values.
         confidence: Of intervals.
+        largest: Form no groups of more values than this, but for the two smallest sizes, which a
+            line needs.
 
     Numerics:
         The blocks are dealt out to sizes 1, 2, 4, ... blocks a group, each block to one size, so
@@ -59,7 +61,7 @@ def law_of(blocks: Blocks, confidence: float = 0.95) -> Law | None:
     if len(size) < _FEWEST_BLOCKS:
         return None
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    levels = _levels(len(size))
+    levels = _levels(len(size), largest / float(size.mean()))
     logs: list[float] = []
     sizes: list[float] = []
     groups: list[int] = []
@@ -84,9 +86,10 @@ def law_of(blocks: Blocks, confidence: float = 0.95) -> Law | None:
     )
 
 
-def _levels(n_blocks: int) -> list[int]:
+def _levels(n_blocks: int, widest: float) -> list[int]:
     """Groups at each size 1, 2, 4, ...: as equal shares of the blocks as whole groups allow."""
-    n_levels = max(2, int(math.log2(n_blocks)) - 1)
+    allowed = math.log2(min(max(1.0, widest), n_blocks))
+    n_levels = max(2, min(int(math.log2(n_blocks)) - 1, int(allowed) + 1))
     share = n_blocks // n_levels
     groups = [share >> level for level in range(n_levels)]
     return [n for n in groups if n]

@@ -33,7 +33,7 @@ STUDY = Study(
     title="The probability barrier",
     question="Where histograms of |z| end: is it a limit of the hardware, is it how rare small "
     "values are, or is it the bias?",
-    version=1,
+    version=2,
     plan=plan,
     measure=measure,
     conclude=conclude,

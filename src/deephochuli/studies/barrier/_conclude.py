@@ -55,11 +55,11 @@ def _answer(fp32: Counted, fp64: Counted) -> str:
     return (
         f"Rarity: of {wide.n:.3g} pre-activations in FP64 the smallest is "
         f"{wide.rarity.cutoff:.2g}, where 1/(2 N p0) = {wide.rarity.predicted.value:.2g}, and the "
-        f"end of the histogram moves as N to the power {fp64.law.exponent} in FP64 and "
-        f"{fp32.law.exponent} in FP32. FP32 has a lattice besides, anchored to the bias: spacing "
+        f"end of the histogram moves as N to the power {fp64.free.exponent} in FP64 and, up to "
+        f"N = {fp32.free.n[-1]:.2g}, {fp32.free.exponent} in FP32. FP32 has a lattice besides, anchored to the bias: spacing "
         f"{narrow.lattice.spacing or 0:.2g} and up, {narrow.zeros.seen} exact zeros "
         f"({narrow.zeros.by_lattice:.3g} predicted), none in FP64; it shows in a histogram from "
-        f"N = {narrow.visible_from:.2g} on. No limit of the hardware was met."
+        f"N = {narrow.visible_from:.2g} on, where rarity ends at about the same magnitude. No limit of the hardware was met."
     )
 
 
@@ -80,16 +80,19 @@ def _laws(counts: Sequence[Counted]) -> Table:
         rows=tuple(
             (
                 each.name,
-                each.law.exponent.value,
-                each.law.exponent.low,
-                each.law.exponent.high,
-                each.law.n[0],
-                each.law.n[-1],
-                sum(each.law.n_groups),
+                law.exponent.value,
+                law.exponent.low,
+                law.exponent.high,
+                law.n[0],
+                law.n[-1],
+                sum(law.n_groups),
             )
             for each in counts
+            for law in dict.fromkeys((each.free, each.law))
         ),
-        note="Rarity predicts -1; a limit that does not depend on N would be 0.",
+        note="Rarity predicts -1; a limit that does not depend on N would be 0. Where a lattice "
+        "comes within reach the fit is made up to a quarter of where it is seen, and again up to "
+        "the largest N.",
     )
 
 

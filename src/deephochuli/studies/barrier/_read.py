@@ -38,6 +38,7 @@ class Counted:
         tally: What was counted.
         judgement: What follows.
         law: How the smallest magnitude fell with the number of values.
+        free: The same, from groups that are a quarter or less of where the lattice is seen.
     """
 
     layer: str
@@ -46,6 +47,7 @@ class Counted:
     tally: Tally
     judgement: Judgement
     law: Law
+    free: Law
 
     @property
     def name(self) -> str:
@@ -69,8 +71,10 @@ def _counted(key: tuple[str, str, bool], group: list[Result]) -> Counted:
     bias = np.array(group[0].values["bias"], np.float64) if has_bias else None
     judgement = judge(tally, get_format(way), bias=bias)
     law = law_of(tally.blocks)
+    free = law_of(tally.blocks, largest=judgement.visible_from / 4)
     assert law is not None  # every point has more than 8 blocks
-    return Counted(NAMES[layer], way, has_bias, tally, judgement, law)
+    assert free is not None
+    return Counted(NAMES[layer], way, has_bias, tally, judgement, law, free)
 
 
 def normal(results: Sequence[Result]) -> tuple[dict[str, Any], Law | None]:
