@@ -61,11 +61,11 @@ def look(value: Value, op: Elementwise, step: int) -> list[Sides]:
     it = value.entry_bound()
     n = value.rows.shape[1]
     slack = 1 + 8 * U  # the roundings of the comparison itself
-    unit, floor = (np.ascontiguousarray(np.broadcast_to(x, n)) for x in (it.unit, it.floor * slack))
+    unit, floor = (np.array(np.broadcast_to(x, n)) for x in (it.unit, it.floor * slack))
     found: list[Sides] = []
     for k, knot in enumerate(op.knots.tolist()):
         columns = it.row * slack, unit, floor, value.error == 0
-        near, cross = loops.sides(value.rows, *columns, knot)
+        near, cross = loops.sides(np.ascontiguousarray(value.rows), *columns, knot)
         found.append(Sides(knot, (step, k, len(op.knots)), near, cross))
     return found
 

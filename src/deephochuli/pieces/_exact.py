@@ -195,8 +195,8 @@ def decided(program: Program, ends: Rows, found: Found, report: Report | None) -
     walker = ExactWalker(program, ends)
     exact: list[ExactBend] = []
     replaced = np.zeros(len(found.t), dtype=bool)
-    places = zip(found.open_low.tolist(), found.open_high.tolist(), strict=True)
-    for i, (low, high) in enumerate(places):
+    for i in range(len(found.open_low)):
+        low, high = float(found.open_low[i]), float(found.open_high[i])
         k = int(np.searchsorted(found.clear, low, side="right"))
         low, high = found.clear.item(max(k - 1, 0)), _next(found.clear, high)
         replaced |= (found.t >= low) & (found.t <= high)

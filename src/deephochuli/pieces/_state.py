@@ -94,7 +94,7 @@ class Value:
             The row is at `lam` by definition, so that a rounding in `lam` is no error of the row.
             A new row is exact when both ends are, and no operation rounds.
         """
-        rows, size = loops.interpolated(self.rows, places.cell, places.lam)
+        rows, size = loops.interpolated(np.ascontiguousarray(self.rows), places.cell, places.lam)
         error = np.maximum(self.error[places.cell], self.error[places.cell + 1])
         exact = error == 0
         if exact.any():

@@ -56,7 +56,7 @@ class Recorder(TorchFunctionMode):
     def value(self, tensor: torch.Tensor) -> int:
         """The value that a tensor holds, which must be one."""
         found = self.find(tensor)
-        if found is None:
+        if found is None or found == _UNKNOWN:
             raise self.refusal("a tensor that changed in place behind a view of it")
         return found
 
@@ -125,13 +125,17 @@ class Recorder(TorchFunctionMode):
         where = changed.untyped_storage().data_ptr()
         for key, (reference, _) in list(self._values.items()):
             tensor = reference()
-            if tensor is None or tensor.untyped_storage().data_ptr() == where:
+            if tensor is None:
                 del self._values[key]
+            elif tensor.untyped_storage().data_ptr() == where:
+                self._values[key] = reference, _UNKNOWN
 
 
 Handler = Callable[[Recorder, Callable[..., Any], tuple[Any, ...], dict[str, Any], Any], list[int]]
 """Writes down what one torch function does, and returns the values of its output tensors."""
 
+_UNKNOWN = -1
+"""The value of a tensor whose memory was changed through another one."""
 HARMLESS = frozenset(
     {"size", "dim", "ndimension", "numel", "nelement", "stride", "__len__", "element_size"}
     | {"is_floating_point", "is_complex", "is_contiguous", "data_ptr", "storage_offset"}
@@ -190,9 +194,9 @@ def trace(
             for handle in handles:
                 handle.remove()
     output = _only_tensor(result)
-    value = recorder.find(output)
-    if value is None:
+    if recorder.find(output) is None:
         raise recorder.refusal("an output that does not follow from the input by torch functions")
+    value = recorder.value(output)
     program = Program(tuple(recorder.steps), tuple(x.shape[1:]), value, tuple(output.shape[1:]))
     _compare(program, part, samples)
     return program
