@@ -56,10 +56,11 @@ def _answer(fp32: Counted, fp64: Counted) -> str:
         f"Rarity: of {wide.n:.3g} pre-activations in FP64 the smallest is "
         f"{wide.rarity.cutoff:.2g}, where 1/(2 N p0) = {wide.rarity.predicted.value:.2g}, and the "
         f"end of the histogram moves as N to the power {fp64.free.exponent} in FP64 and, up to "
-        f"N = {fp32.free.n[-1]:.2g}, {fp32.free.exponent} in FP32. FP32 has a lattice besides, anchored to the bias: spacing "
-        f"{narrow.lattice.spacing or 0:.2g} and up, {narrow.zeros.seen} exact zeros "
-        f"({narrow.zeros.by_lattice:.3g} predicted), none in FP64; it shows in a histogram from "
-        f"N = {narrow.visible_from:.2g} on, where rarity ends at about the same magnitude. No limit of the hardware was met."
+        f"N = {fp32.free.n[-1]:.2g}, {fp32.free.exponent} in FP32. FP32 has a lattice besides, "
+        f"anchored to the bias: spacing {narrow.lattice.spacing or 0:.2g} and up, "
+        f"{narrow.zeros.seen} exact zeros ({narrow.zeros.by_lattice:.3g} predicted), none in FP64; "
+        f"it shows in a histogram from N = {narrow.visible_from:.2g} on, where rarity ends at about "
+        "the same magnitude. No limit of the hardware was met."
     )
 
 
