@@ -103,7 +103,7 @@ class Grain:
             finest = np.minimum(finest, self._offset) + self._factor
             return _fits(self._reach * largest + self._shift, np.minimum(finest, self._offset))
         whole = np.minimum(finest + self._factor, self._offset)
-        is_exact = _fits(self._reach * largest + self._shift, whole)
+        is_exact = _fits(self._reach * largest + self._shift, whole) | (largest == 0)
         return is_exact & self._divides(len(is_exact))
 
     def _divides(self, n: int) -> NDArray[np.bool_]:

@@ -1,9 +1,11 @@
 """Random networks of many kinds, small enough for exact rationals."""
 
+import copy
 from fractions import Fraction
 
 import numpy as np
 import torch
+from torch import nn
 
 RELU = ("knots", (Fraction(0),), (0, 1), Fraction(0))
 ABS = ("knots", (Fraction(0),), (-1, 1), Fraction(0))
@@ -102,3 +104,96 @@ def ends(n_in, seed, kind):
     if kind == "zero bias":
         b = -a if seed % 2 else -0.375 * a
     return a, b
+
+
+def disturbed_tents(depth, size, seed):
+    """A sawtooth whose numbers are all disturbed by a relative size: bends that nearly coincide.
+
+    A third unit that bends where the tents have their valleys makes coincidences on purpose.
+    """
+    rng = np.random.default_rng(seed)
+
+    def near(array):
+        array = np.array(array, dtype=float)
+        return array * (1 + size * rng.standard_normal(array.shape))
+
+    found = [("affine", exact(near([[1], [1], [1]])), row(near([0, -0.5, -0.25])))]
+    for _ in range(depth - 1):
+        weight = near([[2, -4, 0], [2, -4, 0], [2, -4, 0.5]])
+        found += [RELU, ("affine", exact(weight), row(near([0, -0.5, -0.25])))]
+    return [*found, RELU, ("affine", exact(near([[2, -4, 1]])), row([0.0]))]
+
+
+def row(numbers):
+    """A bias."""
+    return [Fraction(float(v)) for v in numbers]
+
+
+def image_net(seed, kind="plain"):
+    """A small convolution net as a module, and the same as layers: (module, layers, shape)."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (1, 5, 5)
+    module = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1),
+        nn.BatchNorm2d(2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+        nn.Conv2d(2, 3, 2, stride=1, bias=False),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(3, 2),
+    )
+    module = module.double().eval()
+    for each in module.parameters():
+        each.data = torch.randn(each.shape, generator=generator, dtype=torch.float64)
+        if kind == "coarse":
+            each.data = (each.data * 2).round() / 2
+    module[1].running_mean.copy_(torch.tensor([0.25, -0.5]))
+    found, n = [], 25
+    for layer in module:
+        if isinstance(layer, nn.ReLU):
+            found.append(RELU)
+        elif isinstance(layer, nn.MaxPool2d):
+            places = torch.arange(n, dtype=torch.float64).reshape(1, *shape)
+            found.append(("max", windows(places)))
+        else:
+            found.append(probed(layer, shape))
+        shape = tuple(layer(torch.zeros(1, *shape, dtype=torch.float64)).shape[1:])
+        n = int(np.prod(shape))
+    return module, found, (1, 5, 5)
+
+
+def windows(places):
+    """Entries in each window of a max pool of size 3, stride 2, padding 1, by plain loops."""
+    _, channels, height, width = places.shape
+    found = []
+    for c in range(channels):
+        for i in range(0, height, 2):
+            for j in range(0, width, 2):
+                rows = range(max(i - 1, 0), min(i + 2, height))
+                columns = range(max(j - 1, 0), min(j + 2, width))
+                found.append([int(places[0, c, p, q]) for p in rows for q in columns])
+    return found
+
+
+def probed(layer, shape):
+    """The matrix of an affine layer, found by what it does to unit vectors.
+
+    With batch norm, one number is rounded: its factor, which the module rounds in the same way.
+    """
+    n = int(np.prod(shape))
+    with torch.no_grad():
+        bias = layer(torch.zeros(1, *shape, dtype=torch.float64)).reshape(-1)
+        if isinstance(layer, nn.BatchNorm2d):
+            factor = layer.weight * (1 / torch.sqrt(layer.running_var + layer.eps))
+            offset = layer.bias - layer.running_mean * factor
+            per = n // len(factor)
+            weight = torch.diag(factor.repeat_interleave(per))
+            bias = offset.repeat_interleave(per)
+        else:
+            plain = copy.deepcopy(layer)
+            if getattr(plain, "bias", None) is not None:
+                plain.bias.zero_()
+            weight = plain(torch.eye(n, dtype=torch.float64).reshape(n, *shape)).reshape(n, -1).T
+    return ("affine", exact(weight.numpy()), row(bias.numpy()))
