@@ -18,7 +18,7 @@ PAGE = Path(report_package.__file__).parent / "page"
 DRIVER = """
 import {{ readFileSync }} from "node:fs";
 import * as module from {module};
-const words = {{ nan: NaN, inf: Infinity, "-inf": -Infinity }};
+const words = {{ "#nan": NaN, "#inf": Infinity, "#-inf": -Infinity }};
 const revive = (key, value) => (typeof value === "string" && value in words ? words[value] : value);
 const calls = JSON.parse(readFileSync(0, "utf8"), revive);
 const wordOf = (value) => Object.keys(words).find((word) => Object.is(words[word], value));
@@ -50,9 +50,7 @@ def call_all(module: str, calls: list[tuple[str, list[Any]]]) -> list[Any]:
 def _plain(value: Any) -> Any:
     """Numbers that JSON cannot hold as the words that the driver knows."""
     if isinstance(value, float):
-        if value != value:
-            return "nan"
-        return str(value) if math.isinf(value) else value
+        return value if math.isfinite(value) else f"#{value}"
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -62,8 +60,8 @@ def _plain(value: Any) -> Any:
 
 def _revived(value: Any) -> Any:
     """The words back to numbers."""
-    if value in ("nan", "inf", "-inf"):
-        return float(value)
+    if value in ("#nan", "#inf", "#-inf"):
+        return float(value[1:])
     if isinstance(value, dict):
         return {key: _revived(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -72,8 +73,15 @@ def test_a_narrow_terminal_breaks_numbers_but_loses_none(width):
 
 
 def test_hostile_names_steer_no_terminal():
-    sheet = made.sheet(title=HOSTILE_NAMES[0], answer=" ".join(HOSTILE_NAMES), notes=HOSTILE_NAMES)
-    text = printed(sheet_tables(sheet))
+    all_of_them = " ".join((*HOSTILE_NAMES, "\x1b[31m\u202e\x07"))
+    table = made.Table("t", all_of_them, (all_of_them,), ((all_of_them,),), all_of_them)
+    sheet = made.sheet(
+        title=all_of_them, question=all_of_them, answer=all_of_them, notes=(all_of_them,),
+        tables=(table,),
+    )  # fmt: skip
+    claim = replace(made.claims()[0], text=all_of_them, source=all_of_them, because=all_of_them)
+    text = printed(sheet_tables(Answer(sheet, (claim,))))
+    assert "\\x1b[31m" in text
     assert all(sign.isprintable() or sign == "\n" for sign in text)
 
 

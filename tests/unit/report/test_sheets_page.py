@@ -274,11 +274,11 @@ def test_rows_are_sorted_with_what_is_missing_last():
 
 
 def test_a_number_and_its_interval_are_one_column():
-    headings = ["layer", "x", "x, low", "x, high", "y", "y, low", "z, high"]
+    headings = ["layer", "x", "x, low", "x, high", "y", "y, low", "y, top", "z", "w", "z, high"]
     (found,) = call_all("sheet_table", [("columnsOf", [headings])])
     assert [(each["name"], each["column"], each["hasInterval"]) for each in found] == [
         *(("layer", 0, False), ("x", 1, True), ("y", 4, False), ("y, low", 5, False)),
-        ("z, high", 6, False),
+        *(("y, top", 6, False), ("z", 7, False), ("w", 8, False), ("z, high", 9, False)),
     ]
 
 
