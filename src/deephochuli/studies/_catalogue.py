@@ -11,9 +11,11 @@ from deephochuli.studies._study import Study
 _HOMES: Final[dict[str, str]] = {
     "dead-neurons": "dead_neurons",
     "barrier": "barrier",
+    "kink": "kink",
     "swamping": "swamping",
     "tf32": "tf32",
     "backward": "backward",
+    "pieces": "pieces",
     "dying-relu": "dying_relu",
 }
 """Name of a study -> module of this package that defines it as ``STUDY``."""
