@@ -255,12 +255,17 @@ def _range(counts: Sequence[int]) -> str:
 
 
 def _of_number(stated: float, counts: Sequence[int], holds: bool = True) -> Verdict:
-    """Of a number that was stated for one net: confirmed, if the mean of many is within 5 %."""
+    """Of a number that was stated for one net.
+
+    Confirmed if the mean of many is within 5 %, refined if it is not and some have such a number.
+    """
     if len(counts) < ENOUGH:
         return "open"
-    if not holds or not min(counts) <= stated <= max(counts):
+    if not holds:
         return "refuted"
-    return "confirmed" if abs(mean_of(counts).value / stated - 1) <= 0.05 else "refined"
+    if abs(mean_of(counts).value / stated - 1) <= 0.05:
+        return "confirmed"
+    return "refined" if min(counts) <= stated <= max(counts) else "refuted"
 
 
 def frozen(results: Sequence[Result]) -> list[Claim]:
