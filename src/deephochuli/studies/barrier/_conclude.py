@@ -59,8 +59,8 @@ def _answer(fp32: Counted, fp64: Counted) -> str:
         f"N = {fp32.free.n[-1]:.2g}, {fp32.free.exponent} in FP32. FP32 has a lattice besides, "
         f"anchored to the bias: spacing {narrow.lattice.spacing or 0:.2g} and up, "
         f"{narrow.zeros.seen} exact zeros ({narrow.zeros.by_lattice:.3g} predicted), none in FP64; "
-        f"it shows in a histogram from N = {narrow.visible_from:.2g} on, where rarity ends at about "
-        "the same magnitude. No limit of the hardware was met."
+        f"it shows in a histogram from N = {narrow.visible_from:.2g} on, where rarity ends at "
+        "about the same magnitude. No limit of the hardware was met."
     )
 
 

@@ -80,4 +80,4 @@ def weight(params: Params) -> float:
     seconds = 2.0 ** (params["log2_n"] - PART)
     if params["what"] == LAYER:
         return 1 + seconds * (6 if params["layer"] == CONV1 else 15)
-    return 1 + seconds * (50 if params["what"] == NORMAL else 1500)
+    return 1 + seconds * (50 if params["what"] == NORMAL else 500)

@@ -10,6 +10,7 @@ from torch import nn
 
 import deephochuli as dh
 from deephochuli.analysis import Sheet
+from deephochuli.cli._questions import Asked, answered
 from deephochuli.errors import ArithmeticSpecError, CompareError
 
 
@@ -129,6 +130,12 @@ def test_the_sheet_holds_the_answer(result):
     assert sheet.findings[0].kind == "rare-near-zero"
     assert "not looked at: 1 (BatchNorm2d)" in str(result)
     assert result.table()[0]["limit"] == "rarity"
+
+
+def test_is_a_question_of_the_command_line():
+    asked = Asked(model=net(), batch=batches(1)[0])
+    (sheet,) = answered("barrier", asked, ["bf16-sequential"], {"interventions": "false"})
+    assert (sheet.key, len(sheet.tables[1].rows)) == ("barrier", 2)
 
 
 def test_says_what_is_wrong():
