@@ -163,7 +163,7 @@ def stochastic_peaks(n_runs, n_steps, n_elements, fraction, seed):
         errors = np.where(rng.random(f.shape) < f, 1 - f, -f)
         mean = errors.mean(-1)
         if step:
-            x = mean / np.sqrt(seen / step)
+            x = np.divide(mean, np.sqrt(seen / step), out=np.zeros_like(mean), where=seen > 0)
             total, squares = total + x, squares + x * x
         seen += mean**2
         gains += tilted_gains(errors, f, 1 - f)
