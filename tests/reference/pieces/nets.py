@@ -100,7 +100,7 @@ def ends(n_in, seed, kind):
     a, b = rng.uniform(-2, 2, n_in), rng.uniform(-2, 2, n_in)
     if kind in ("zero bias", "tied", "int8"):
         a, b = np.round(a * 4) / 4, np.round(b * 4) / 4
-        a = np.where(np.all(a == b), a + 1, a)
+        a = np.where((a == b) | (a == 0), a + 1, a)
     if kind == "zero bias":
         b = -a if seed % 2 else -0.375 * a
     return a, b

@@ -1,0 +1,172 @@
+"""How fast affine pieces are counted on one core, beside other ways of counting the same.
+
+All ways count in turn, round by round, in one process and on one thread; times are CPU times of the
+calling thread, ratios are medians over the rounds of the times of the same round. The other ways:
+
+walk  One forward pass of numbers and their slopes for each region: at a place just behind the
+      last boundary all pre-activations and their slopes along the segment are computed, and the
+      nearest change of side is the next boundary. It stands for the algorithm of public walkers,
+      written here as well as we could: products with vectors, no automatic differentiation, no
+      fixed step of 1e-6. It counts regions only, and knows nothing of rounding errors.
+exact The same in rational arithmetic (tests/reference/pieces/walker.py), small nets only.
+
+Usage:
+
+    python benchmarks/pieces.py [--rounds 5] [--large] [--teeth 18]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from deephochuli.pieces import count
+from tests.reference.pieces.nets import RELU, exact
+from tests.reference.pieces.walker import walk as exact_walk
+from tests.unit.pieces.nets import he, sawtooth, unit_segment
+
+SMALL = ((16, 2), (16, 5), (64, 5), (64, 10), (64, 20), (256, 5), (256, 10))
+LARGE = ((1024, 5), (1024, 10))
+
+
+def seconds(call: Callable[[], object]) -> tuple[float, object]:
+    """CPU time of one call, and what it returns."""
+    start = time.thread_time()
+    found = call()
+    return time.thread_time() - start, found
+
+
+def weights(net: nn.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The numbers of the linear layers."""
+    linear = [layer for layer in net if isinstance(layer, nn.Linear)]
+    return [(each.weight.detach().numpy(), each.bias.detach().numpy()) for each in linear]
+
+
+def region_walk(layers: list[tuple[np.ndarray, np.ndarray]], x0: float, x1: float) -> int:
+    """Count regions one after the other, by one pass over the layers for each."""
+    t, n_regions = 0.0, 1
+    while True:
+        v, s = np.array([x0 + t * (x1 - x0)]), np.array([x1 - x0])
+        nearest = np.inf
+        for weight, bias in layers[:-1]:
+            z, slope = weight @ v + bias, weight @ s
+            with np.errstate(divide="ignore", invalid="ignore"):
+                distance = -z / slope
+            # What is at its knot up to rounding has just been passed.
+            ahead = distance[distance > 1e-13]
+            nearest = min(nearest, float(ahead.min(initial=np.inf)))
+            on = (z > 0) & ~((slope < 0) & (distance < 1e-13)) | (
+                (slope > 0) & (np.abs(distance) < 1e-13)
+            )
+            v, s = np.where(on, z, 0.0), np.where(on, slope, 0.0)
+        t += nearest
+        if not t < 1:
+            return n_regions
+        n_regions += 1
+
+
+def rational(net: nn.Sequential) -> int:
+    """Count regions in rational arithmetic."""
+    layers: list[object] = []
+    for weight, bias in weights(net):
+        layers += [("affine", exact(weight), [Fraction(float(b)) for b in bias]), RELU]
+    return len(exact_walk(layers[:-1], [-1.0], [1.0])[0]) + 1
+
+
+def compare(width: int, depth: int, rounds: int, seed: int) -> None:
+    """Print one row: a random net on [-1, 1]."""
+    net = he([1, *[width] * depth, 1], seed, bias=0.1)
+    layers, ends = weights(net), unit_segment()
+    ways = {"ours": lambda: count(net, *ends), "walk": lambda: region_walk(layers, -1.0, 1.0)}
+    if width * depth <= 80:
+        ways["exact"] = lambda: rational(net)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, object] = {}
+    ways["ours"]()
+    for _ in range(rounds):
+        for name, way in ways.items():
+            spent, found[name] = seconds(way)
+            times[name].append(spent)
+    ours = found["ours"]
+    rate = ours.n_regions / statistics.median(times["ours"])
+    row = f"{width:5d} x {depth:2d}  {ours.n_regions:6d} regions ({ours.regions})  {rate:9.0f}/s"
+    for name in list(ways)[1:]:
+        ratio = statistics.median(
+            other / mine for other, mine in zip(times[name], times["ours"], strict=True)
+        )
+        n = found[name]
+        row += f"   {name}: {n} regions, {ratio:.0f} times slower"
+    print(row, flush=True)
+
+
+def teeth(most: int) -> None:
+    """Print the rate on sawtooths, and the memory of the largest."""
+    zero, one = torch.zeros(1), torch.ones(1)
+    for n in range(10, most + 1, 2):
+        spent, found = seconds(lambda n=n: count(sawtooth(n), zero, one))
+        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        sure = "certain" if found.is_certain else "uncertain"
+        rate = found.n_pieces / spent
+        print(f"2^{n} teeth: {found.n_pieces} pieces, {sure}, {rate:.0f}/s, peak {size:.0f} MiB")
+
+
+def images() -> None:
+    """Print a residual net between two real images (needs scikit-learn and transformers)."""
+    from sklearn.datasets import load_sample_images
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    torch.manual_seed(0)
+    config = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=10
+    )
+    model = ResNetForImageClassification(config).eval()
+    pictures = load_sample_images()["images"]
+    shrunk = [
+        nn.functional.adaptive_avg_pool2d(torch.tensor(each).permute(2, 0, 1).double() / 255, 32)
+        for each in pictures
+    ]
+    spent, found = seconds(lambda: count(Logits(model), *shrunk))
+    print(f"ResNet between two photographs, {spent:.2f} s:\n{found}")
+
+
+class Logits(nn.Module):
+    """The tensor inside of what a model of transformers returns."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Wrap a model."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        return self.model(pixel_values=x).logits
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--large", action="store_true", help="also width 1024: minutes")
+    parser.add_argument("--teeth", type=int, default=18)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed, (width, depth) in enumerate(SMALL + (LARGE if options.large else ())):
+        compare(width, depth, options.rounds if width < 1024 else 1, seed)
+    teeth(options.teeth)
+    images()
+
+
+if __name__ == "__main__":
+    main()
