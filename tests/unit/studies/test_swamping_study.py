@@ -11,7 +11,7 @@ import torch
 from deephochuli.formats import get_format
 from deephochuli.studies import get_study
 from deephochuli.studies._study import Result
-from deephochuli.studies.swamping import _notes, _thresholds
+from deephochuli.studies.swamping import _expected, _thresholds
 from deephochuli.studies.swamping._read import off_by, sums, updates
 
 torch.set_num_threads(1)
@@ -165,7 +165,7 @@ def test_the_plan_holds_what_the_notes_hold():
         if p.params["what"] == "updates"
         for step in p.params["steps"]
     }
-    assert asked == set(_notes.UPDATES)
+    assert asked == set(_expected.UPDATES)
 
 
 def test_factors():

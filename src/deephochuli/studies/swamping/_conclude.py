@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from deephochuli.analysis import percent
 from deephochuli.studies._evidence import count_ratio, exponent_of, mean_of, number, told
 from deephochuli.studies._study import Claim, Conclusion, Result, Verdict
-from deephochuli.studies.swamping import _notes
+from deephochuli.studies.swamping import _expected
 from deephochuli.studies.swamping._pictures import figures, tables
 from deephochuli.studies.swamping._read import (
     Key,
@@ -219,7 +219,7 @@ def _training(results: Sequence[Result], trained: Mapping[Key, Spread]) -> Claim
 
 def _orders(trained: Mapping[Key, Spread]) -> Claim:
     triples = [
-        [trained[(*key[:3], order)].mean for order in _notes.ORDERS]
+        [trained[(*key[:3], order)].mean for order in _expected.ORDERS]
         for key in trained
         if key[3] == "sequential" and (*key[:3], "pairwise") in trained and key[1] != "bias add"
     ]
@@ -242,7 +242,7 @@ def _notes_again(results: Sequence[Result], trained: Mapping[Key, Spread]) -> It
     """The table of the notes, cell by cell."""
     cells = {
         key: (trained[key], theirs)
-        for key, theirs in _notes.SUMS.items()
+        for key, theirs in _expected.SUMS.items()
         if key in trained and theirs >= 0.01
     }
     if not cells:
@@ -407,7 +407,9 @@ def _depth(results: Sequence[Result]) -> Iterator[Claim]:
 def _updates(results: Sequence[Result]) -> Iterator[Claim]:
     found = updates(results)
     cells = {
-        key: (ours, _notes.UPDATES[key]) for key, ours in found.items() if key in _notes.UPDATES
+        key: (ours, _expected.UPDATES[key])
+        for key, ours in found.items()
+        if key in _expected.UPDATES
     }
     near = {key for key, (ours, theirs) in cells.items() if _is_like(ours, theirs)}
     far = [

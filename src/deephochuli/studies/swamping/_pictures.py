@@ -8,7 +8,7 @@ from deephochuli.analysis import Axis, Figure, Series, Table
 from deephochuli.analysis._sheet import Cell
 from deephochuli.formats import get_format
 from deephochuli.studies._study import Result
-from deephochuli.studies.swamping import _notes
+from deephochuli.studies.swamping import _expected
 from deephochuli.studies.swamping._plan import FORMATS
 from deephochuli.studies.swamping._read import (
     Growth,
@@ -51,7 +51,7 @@ def _sums(results: Sequence[Result], *, trained: bool) -> Table:
     shares = sums(results, trained=trained)
     masses = sums(results, trained=trained, value="lost_mass")
     rows = tuple(
-        (*key, *_spread(value), *_spread(masses.get(key)), _notes.SUMS.get(key))
+        (*key, *_spread(value), *_spread(masses.get(key)), _expected.SUMS.get(key))
         if trained
         else (*key, *_spread(value), *_spread(masses.get(key)))
         for key, value in shares.items()
@@ -77,7 +77,8 @@ def _spread(value: Spread | None) -> tuple[float | None, float | None, float | N
 
 def _updates(results: Sequence[Result]) -> Table:
     rows = tuple(
-        (*key, *_spread(value), _notes.UPDATES.get(key)) for key, value in updates(results).items()
+        (*key, *_spread(value), _expected.UPDATES.get(key))
+        for key, value in updates(results).items()
     )
     return Table(
         key="updates",
