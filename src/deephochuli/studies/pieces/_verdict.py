@@ -1,0 +1,51 @@
+"""Parts of which claims are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from deephochuli.studies._study import Claim, Verdict
+from deephochuli.studies.pieces._fit import Estimate
+from deephochuli.studies.pieces._read import Row
+
+PAPER = "Karner, Kazeev, Petersen 2024"
+OURS = "ours, as a control"
+
+
+def same(row: Row) -> dict[str, Any]:
+    """What rows of the same start and step have in common."""
+    keys = ("kind", "start", "target", "log2_lr", "depth", "zoom", "width")
+    return {key: row.params.get(key) for key in keys}
+
+
+def graded(found: Estimate, low: float, high: float, slower: str) -> tuple[Verdict, str]:
+    """Confirmed within a range; refined below it, where an upper bound is not reached."""
+    if found.holds(low, high):
+        return "confirmed", "The interval lies in the range."
+    return ("refined", slower) if found.high <= high else ("refuted", "It lies above the range.")
+
+
+def decided(
+    cases: Sequence[Row],
+    holds: bool,
+    because: str,
+    failing: str = "Not all cases agree: see the table.",
+    otherwise: Verdict = "refuted",
+) -> tuple[Verdict, str]:
+    """Confirmed or not; open without cases."""
+    if not cases:
+        return "open", "Nothing was measured."
+    return ("confirmed", because) if holds else (otherwise, failing)
+
+
+def claim(
+    text: str, source: str, expected: str, measured: str, verdict: Verdict, because: str
+) -> Claim:
+    """A claim; keyword order is that of the page."""
+    return Claim(text, source, expected, measured, verdict, because)
+
+
+def open_claim(text: str, measured: str = "too few points in this plan") -> Claim:
+    """A claim for which the plan has too few points."""
+    return claim(text, PAPER, "", measured, "open", "The whole plan measures it.")
