@@ -16,7 +16,6 @@ from deephochuli.studies.swamping._read import (
     growths,
     of_kind,
     off_by,
-    spread,
     sums,
     updates,
 )
@@ -225,13 +224,14 @@ def _orders(trained: Mapping[Key, Spread]) -> Claim:
     ]
     large = [each for each in triples if each[0] > 0.01]
     ordered = sum(each[0] >= each[1] >= each[2] for each in large)
-    factor = spread([each[0] / max(each[2], 1e-9) for each in large])
+    factors = sorted(each[0] / each[2] for each in large if each[2])
     return Claim(
         text="Sequential sums absorb most, blocks of 32 less, pairwise sums least",
         source=NOTES,
         expected="in every sum in which at least 1 % of the additions are absorbed",
-        measured=f"{ordered} of {len(large)} sums; pairwise absorb {number(factor.low)} to "
-        f"{number(factor.high)} times less than sequential ones",
+        measured=f"{ordered} of {len(large)} sums; sequential ones absorb {number(factors[0])} to "
+        f"{number(factors[-1])} times as much as pairwise ones, in the median "
+        f"{number(factors[len(factors) // 2])} times",
         verdict="confirmed" if ordered >= 0.95 * len(large) else "refuted",
         because="An addend meets a partial sum of few addends in a tree, and of all before it in a "
         "chain.",

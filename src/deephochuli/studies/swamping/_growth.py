@@ -49,4 +49,4 @@ def measure_depth(params: Params) -> Mapping[str, Any]:
         n_outputs=128,
         seed=params["seed"],
     )
-    return {"rows": [row_of(row) for row in found.rows]}
+    return {"rows": [row_of(row, row.layer) for row in found.rows]}

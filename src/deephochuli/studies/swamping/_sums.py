@@ -33,13 +33,13 @@ def measure_sums(params: Params) -> Mapping[str, Any]:
         n_outputs=params["outputs"],
         seed=SAMPLING_SEED,
     )
-    return {"rows": [row_of(row) for row in found.rows]}
+    return {"rows": [row_of(row, NAMES.get(row.layer, row.layer)) for row in found.rows]}
 
 
-def row_of(row: SumRow) -> dict[str, Any]:
-    """A row as JSON holds it."""
+def row_of(row: SumRow, layer: str) -> dict[str, Any]:
+    """A row as JSON holds it, under the name of its layer."""
     return {
-        "layer": NAMES.get(row.layer, row.layer),
+        "layer": layer,
         "sum": row.sum,
         "order": row.order,
         "k": row.n_addends,
