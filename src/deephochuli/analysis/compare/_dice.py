@@ -26,6 +26,11 @@ class SameDice(TorchDispatchMode):
         super().__init__()
         self._generator = torch.Generator().manual_seed(seed)
 
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """Let torch.compile compile: it would leave alone, silently, what runs below this mode."""
+        return True
+
     def __torch_dispatch__(
         self,
         func: Any,

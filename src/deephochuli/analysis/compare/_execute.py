@@ -95,7 +95,8 @@ def execute(task: Task, executor: Executor) -> Trace:
     with world(task, executor, patient.model):
         outputs: list[Any] = []
         for part, piece in zip(parts, pieces, strict=True):
-            with following(patient.model, Capture(piece, task.max_bytes)):
+            capture = Capture(piece, task.max_bytes)
+            with following(patient.model, capture, is_whole=executor.is_whole):
                 outputs.append(_call(patient.model, _placed(part, executor)))
         output = outputs[0] if len(outputs) == 1 else _joined(outputs)
         trace.loss = _work_backwards(task, output)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -88,8 +89,11 @@ def executor_of(spec: Executor | Arithmetic | nn.Module | str) -> Executor:
         spec: An executor, an arithmetic, another model, or a text: a name of `list_arithmetics`;
             "native"; "autocast-bf16", "autocast-fp16"; a device such as "cuda" or "cuda:1";
             "cuda-tf32" and "cuda-ieee"; "threads=N"; "split=N" (the batch in N parts);
-            "compiled" or "compiled=BACKEND" (each leaf module compiled); "channels-last"; "onnx"
-            (exported, in ONNX Runtime, as a whole and forward only).
+            "compiled" or "compiled=BACKEND" (each leaf module compiled; those that drop elements
+            at random are left, since compiled code draws other numbers); "compiled-whole" or
+            "compiled-whole=BACKEND" (the model compiled in one piece, so that operators of several
+            layers are fused); "channels-last"; "onnx" (exported, in ONNX Runtime, as a whole and
+            forward only).
 
     Raises:
         ArithmeticSpecError: The text names nothing of these; near names are given.
@@ -108,7 +112,10 @@ def executor_of(spec: Executor | Arithmetic | nn.Module | str) -> Executor:
         return emulated(spec)
     except ArithmeticSpecError as error:
         names = [each.name for each in list_arithmetics()]
-        others = ("native", "autocast-bf16", "cuda", "threads=N", "split=N", "compiled", "onnx")
+        others = (
+            *("native", "autocast-bf16", "cuda", "threads=N", "split=N"),
+            *("compiled", "compiled-whole", "onnx"),
+        )
         raise ArithmeticSpecError(
             f"Unknown arithmetic or executor {spec!r}. {near_matches(spec, [*names, *others])}"
         ) from error
@@ -158,13 +165,32 @@ def _split(spec: str, count: str) -> Executor:
     return Executor(name=spec, n_parts=int(count))
 
 
+_DROPS = (*(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), nn.AlphaDropout, nn.RReLU)
+"""Layers that draw random numbers; compiled code would draw others."""
+
+
 def _compiled(spec: str, _: str | None, backend: str | None) -> Executor:
     def prepare(model: nn.Module) -> None:
         for module in model.modules():
-            if next(module.children(), None) is None:
+            if next(module.children(), None) is None and not isinstance(module, _DROPS):
                 module.forward = torch.compile(module.forward, backend=backend or "inductor")
 
-    return Executor(name=spec, prepare=prepare)
+    return Executor(name=spec, prepare=prepare, context=_compiling)
+
+
+def _compiled_whole(spec: str, _: str | None, backend: str | None) -> Executor:
+    def prepare(model: nn.Module) -> None:
+        model.forward = torch.compile(model.forward, backend=backend or "inductor")
+
+    return Executor(name=spec, prepare=prepare, context=_compiling, is_whole=True)
+
+
+@contextmanager
+def _compiling(model: nn.Module) -> Generator[None]:
+    """The compiler looks at the gradient of every tensor that it is given, and torch then warns."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
+        yield
 
 
 def _channels_last(spec: str) -> Executor:
@@ -191,6 +217,7 @@ _MAKERS: dict[str, Callable[..., Executor]] = {
     r"threads=(\d+)": _threads,
     r"split=(\d+)": _split,
     r"compiled(=(\w+))?": _compiled,
+    r"compiled-whole(=(\w+))?": _compiled_whole,
     "channels-last": _channels_last,
     "onnx": _onnx,
 }

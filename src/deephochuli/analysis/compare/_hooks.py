@@ -76,11 +76,11 @@ def _each_float(value: Any, change: Callable[[Tensor, int], Tensor]) -> Any:
 
 
 @contextmanager
-def following(model: nn.Module, visitor: Visitor) -> Generator[None]:
-    """Show all calls of a model inside the block to a visitor."""
+def following(model: nn.Module, visitor: Visitor, *, is_whole: bool = False) -> Generator[None]:
+    """Show all calls of a model inside the block to a visitor; of a whole only its own."""
     caller = Caller(model, visitor)
     handles: list[Any] = []
-    for module in dict.fromkeys(model.modules()):
+    for module in [model] if is_whole else dict.fromkeys(model.modules()):
         handles.append(module.register_forward_pre_hook(caller.enter, with_kwargs=True))
         handles.append(module.register_forward_hook(caller.leave))
     try:

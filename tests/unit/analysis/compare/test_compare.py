@@ -465,6 +465,22 @@ def test_an_executor_of_ones_own_can_be_compared(cnn, images):
     assert row(comparison, "half the batch norm", "3", "forward").local.rel_l2 < 1e-5
 
 
+@pytest.mark.slow  # the compiler alone takes seconds to import
+@pytest.mark.parametrize(("name", "n_graphs"), [("compiled=eager", 5), ("compiled-whole=eager", 1)])
+def test_a_compiled_execution_is_compiled(cnn, images, name, n_graphs):
+    from torch._dynamo.utils import counters
+
+    model = nn.Sequential(*cnn[:4], nn.Dropout(0.5), *cnn[5:]) if n_graphs > 1 else cnn
+    torch._dynamo.reset()
+    counters.clear()
+    comparison = compare(model, images, [name], loss=lambda output: output.square().mean())
+    assert counters["stats"]["unique_graphs"] >= n_graphs  # nothing is left to the interpreter
+    assert not counters["graph_break"]
+    found = row(comparison, name, "(model)", "forward")
+    assert found.total.rel_l2 < 1e-6  # dropout drops what it drops in the reference
+    assert row(comparison, name, "0", "gradient", "weight").total.rel_l2 < 1e-5
+
+
 def test_an_export_is_compared_as_a_whole(cnn, images):
     pytest.importorskip("onnxruntime")
     comparison = compare(cnn.eval(), images, ["onnx", "fp32"])
