@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from deephochuli.pieces._line import count as count
 from deephochuli.pieces._line import count_path as count_path
+from deephochuli.pieces._plane import PlaneCount as PlaneCount
+from deephochuli.pieces._plane import plane as plane
 from deephochuli.pieces._result import Interval as Interval
 from deephochuli.pieces._result import LineCount as LineCount
 from deephochuli.pieces._result import Origin as Origin
 
-__all__ = ["Interval", "LineCount", "Origin", "count", "count_path"]
+__all__ = ["Interval", "LineCount", "Origin", "PlaneCount", "count", "count_path", "plane"]
