@@ -9,7 +9,6 @@ from deephochuli.studies._study import Claim
 from deephochuli.studies.pieces import _assumptions, _controls, _theorem
 from deephochuli.studies.pieces._read import Row
 
-
 _MAKERS: Final[tuple[Callable[[Sequence[Row]], Claim], ...]] = (
     _theorem.bound,
     _theorem.in_depth,

@@ -77,11 +77,11 @@ def rows_of(results: Sequence[Result]) -> list[Row]:
 
 
 def chosen(rows: Sequence[Row], way: str | None = None, **wanted: Any) -> list[Row]:
-    """Rows whose way begins so, and whose parameters have these values."""
+    """Rows of a way, or of a kind of way such as "relative", whose parameters have these values."""
     return [
         row
         for row in rows
-        if (way is None or row.way.startswith(way))
+        if way in (None, row.way, row.way.split(" ")[0])
         and all(row.params.get(key, _DEFAULTS.get(key)) == value for key, value in wanted.items())
     ]
 

@@ -20,9 +20,9 @@ def same(row: Row) -> dict[str, Any]:
 
 
 def graded(found: Estimate, low: float, high: float, slower: str) -> tuple[Verdict, str]:
-    """Confirmed within a range; refined below it, where an upper bound is not reached."""
-    if found.holds(low, high):
-        return "confirmed", "The interval lies in the range."
+    """Confirmed within a range, or if the interval holds 1; refined below, as bounds may be."""
+    if found.holds(low, high) or found.low <= 1 <= found.high:
+        return "confirmed", "The interval agrees with an exponent of 1."
     return ("refined", slower) if found.high <= high else ("refuted", "It lies above the range.")
 
 
