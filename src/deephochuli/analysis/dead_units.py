@@ -73,6 +73,18 @@ class ChannelLife:
         return np.where(self.dead, self.first_steps[begins], -1)
 
     @property
+    def changes(self) -> list[tuple[int, int, bool]]:
+        """Deaths and revivals: first step of the window that shows it, channel, whether it died.
+
+        A channel that is silent in the first window dies there.
+        """
+        before = np.vstack([np.zeros_like(self.silent[:1]), self.silent[:-1]])
+        return [
+            (int(self.first_steps[window]), int(channel), bool(self.silent[window, channel]))
+            for window, channel in np.argwhere(self.silent != before)
+        ]
+
+    @property
     def n_revived(self) -> int:
         """How many channels became active after a silent window."""
         return int((self.silent[:-1] & ~self.silent[1:]).any(axis=0).sum())

@@ -27,6 +27,7 @@ def test_death_revival_and_dormancy(tmp_path):
     assert life.dead.tolist() == [False, True, False, False]
     assert life.death_step.tolist() == [-1, 1, -1, -1]
     assert life.n_revived == 1
+    assert life.changes == [(1, 1, True), (1, 2, True), (2, 2, False)]
     assert life.dormant.tolist() == [False, False, False, False]
 
 
