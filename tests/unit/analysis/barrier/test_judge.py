@@ -111,6 +111,17 @@ def test_the_range_of_fp16_makes_as_many_zeros_as_it_should():
     assert abs(found.zeros.by_range - expected) < 0.2 * expected
 
 
+def test_few_zeros_of_a_proven_lattice_are_not_taken_for_the_range():
+    bias = torch.tensor([0.3]).half()
+    seen = []
+    for seed in range(8):
+        z = continuous(1 << 13, 1, seed, torch.float16) + bias
+        found = judge(count(z, 2.0**-4, 1024), BINARY16, bias=bias.double().numpy())
+        assert found.limit in (("bias",) if found.zeros.seen else ("bias", "rarity"))
+        seen.append(found.zeros.seen)
+    assert 1 in seen
+
+
 def test_says_so_when_too_few_values_are_near_zero():
     found = judge(count(torch.ones(100, 2, 1), 2.0**-4, 16), BINARY32)
     assert found.limit == "undecided"

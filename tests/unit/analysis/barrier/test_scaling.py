@@ -31,6 +31,13 @@ def test_a_limit_that_does_not_depend_on_n_has_exponent_zero():
     assert not law.exponent.holds(-1)
 
 
+def test_no_larger_groups_are_formed_than_asked_for():
+    rng = np.random.default_rng(2)
+    law = law_of(blocks(rng.exponential(1e-6, 4096)), largest=2.0**20)
+    assert law.n == (2.0**17, 2.0**18, 2.0**19, 2.0**20)
+    assert law_of(blocks(rng.exponential(1e-6, 4096)), largest=1.0).n == (2.0**17, 2.0**18)
+
+
 def test_every_block_is_in_one_group_only():
     law = law_of(blocks(np.arange(1.0, 65.0)))
     assert [round(n / (1 << 17)) for n in law.n] == [1 << k for k in range(len(law.n))]
