@@ -1,4 +1,4 @@
-"""The function and its bends on a segment: a count of affine pieces as a sheet."""
+"""The function and its bends on a segment, and its regions on a plane, as sheets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.analysis._sheet import Axis, Cell, Figure, Series, Sheet, Table
-from deephochuli.pieces import LineCount
+from deephochuli.pieces import LineCount, PlaneCount
 
 MOST_POINTS = 4000
 MOST_OUTPUTS = 4
+MOST_REGIONS = 4000
+_SHADES = 8
 
 
 def sheet_of(found: LineCount, title: str = "Affine pieces along a segment") -> Sheet:
@@ -117,4 +119,81 @@ def _growth(found: LineCount) -> Figure:
         y=Axis("breakpoints up to t", low=0.0),
         series=tuple(series),
         how_to_read="A straight line means that the layer bends evenly along the segment.",
+    )
+
+
+def sheet_of_plane(found: PlaneCount, title: str = "Affine pieces on a plane") -> Sheet:
+    """Say and draw what was found on a plane.
+
+    Args:
+        found: The regions.
+        title: Heading.
+
+    Returns:
+        The counts with their certainty, the distribution of areas, and the regions as polygons: the
+        largest `MOST_REGIONS`, coloured by the direction in which the first output grows.
+
+    Example:
+        >>> import torch
+        >>> from deephochuli.pieces import plane
+        >>> corners = [torch.tensor(v) for v in ([-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0])]
+        >>> sheet_of_plane(plane(torch.nn.ReLU(), *corners)).answer
+        '4 activation regions and 4 affine pieces; no rounding error can change a cut.'
+    """
+    return Sheet(
+        key="plane",
+        title=title,
+        question="Into how many affine pieces does the function part this polygon?",
+        answer=_plane_answer(found),
+        tables=(_sizes(found),),
+        figures=(_picture(found),),
+        notes=(
+            "Places (a, b) stand for the inputs x0 + a (x1 - x0) + b (x2 - x0).",
+            f"Areas add up to {found.area:.15g} in places; a unit square of places has an area of "
+            f"{found.area_scale:.6g} among the inputs. The model has {found.n_units} units that can "
+            "bend.",
+        ),
+    )
+
+
+def _plane_answer(found: PlaneCount) -> str:
+    counts = f"{found.n_regions} activation regions and {found.pieces} affine pieces; "
+    if found.n_close == 0:
+        return counts + "no rounding error can change a cut."
+    return counts + f"{found.n_close} cuts are closer than the bounds on the rounding errors."
+
+
+def _sizes(found: PlaneCount) -> Table:
+    shares = np.sort(found.areas)[::-1] / found.area
+    rows: list[tuple[Cell, ...]] = [("largest", float(shares[0]))]
+    rows += [(f"{q:.0%} quantile", float(np.quantile(shares, q))) for q in (0.9, 0.5, 0.1)]
+    rows.append(("smallest", float(shares[-1])))
+    return Table("areas", "Areas of the regions", ("region", "share of the area"), tuple(rows))
+
+
+def _picture(found: PlaneCount) -> Figure:
+    largest = np.argsort(-found.areas, kind="stable")[:MOST_REGIONS]
+    angle = np.arctan2(found.maps[largest, 2, 0], found.maps[largest, 1, 0]) / (2 * np.pi) + 0.5
+    shade = np.minimum((angle * _SHADES).astype(int), _SHADES - 1)
+    series: list[Series] = []
+    for k in range(_SHADES):
+        x: list[float | None] = []
+        y: list[float | None] = []
+        for region in largest[shade == k].tolist():
+            corners = found.polygon(region)
+            x += [*corners[:, 0].tolist(), None]
+            y += [*corners[:, 1].tolist(), None]
+        if x:
+            name = f"grows towards {360 * (k + 0.5) / _SHADES - 180:.0f}°"
+            series.append(Series(name, tuple(x), tuple(y), mark="polygons"))
+    shown = found.areas[largest].sum() / found.area
+    which = "all regions" if len(largest) == found.n_regions else f"{shown:.3%} of the area"
+    return Figure(
+        key="regions",
+        title=f"Regions of the function ({which})",
+        x=Axis("a"),
+        y=Axis("b"),
+        series=tuple(series),
+        how_to_read="In each polygon the function is affine. Colours tell in which direction of the "
+        "plane its first output grows.",
     )
