@@ -60,7 +60,7 @@ def _answer(found: LineCount) -> str:
         return counts + "no rounding error can change either count."
     return counts + (
         f"considering rounding errors, regions are {found.regions} and pieces {found.pieces}: "
-        f"{found.n_ambiguous} places are open, and exact=True decides them."
+        f"open places: {found.n_ambiguous}, and exact=True decides them."
     )
 
 
@@ -150,8 +150,8 @@ def sheet_of_plane(found: PlaneCount, title: str = "Affine pieces on a plane") -
         notes=(
             "Places (a, b) stand for the inputs x0 + a (x1 - x0) + b (x2 - x0).",
             f"Areas add up to {found.area:.15g} in places; a unit square of places has an area of "
-            f"{found.area_scale:.6g} among the inputs. The model has {found.n_units} units that can "
-            "bend.",
+            f"{found.area_scale:.6g} among the inputs. The model has {found.n_units} units that "
+            "can bend.",
         ),
     )
 
@@ -194,6 +194,6 @@ def _picture(found: PlaneCount) -> Figure:
         x=Axis("a"),
         y=Axis("b"),
         series=tuple(series),
-        how_to_read="In each polygon the function is affine. Colours tell in which direction of the "
-        "plane its first output grows.",
+        how_to_read="In each polygon the function is affine. Colours tell in which direction of "
+        "the plane its first output grows.",
     )

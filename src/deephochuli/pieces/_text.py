@@ -29,13 +29,17 @@ def line_text(count: LineCount) -> str:
 def certainty(count: LineCount) -> str:
     """Whether rounding errors could change the counts, in one sentence."""
     if count.is_certain:
-        how = f"; {count.n_exact} places decided in exact arithmetic" if count.n_exact else ""
+        how = f"; {places(count.n_exact)} decided in exact arithmetic" if count.n_exact else ""
         return f"certain: no rounding error can change either count{how}"
-    places = "place" if count.n_ambiguous == 1 else "places"
     return (
-        f"regions {count.regions}, pieces {count.pieces}: {count.n_ambiguous} {places} within"
-        " rounding errors; exact=True decides them"
+        f"regions {count.regions}, pieces {count.pieces}: {places(count.n_ambiguous)} within"
+        " rounding errors; exact=True decides"
     )
+
+
+def places(n: int) -> str:
+    """So many places, in words."""
+    return "1 place" if n == 1 else f"{n} places"
 
 
 def _layers(count: LineCount) -> list[str]:

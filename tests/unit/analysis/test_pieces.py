@@ -19,7 +19,7 @@ def test_the_answer_has_the_counts_and_how_sure_they_are():
     )
     net = he([3, 8, 1], 4, bias=0.0)
     found = count(net, -0.3 * torch.ones(3), torch.ones(3))
-    assert "1 places are open, and exact=True decides them" in pieces.sheet_of(found).answer
+    assert "open places: 1, and exact=True decides them" in pieces.sheet_of(found).answer
 
 
 def test_the_table_counts_what_reaches_the_output():

@@ -103,7 +103,7 @@ def test_open_places_are_told_and_decided(source, capsys, tmp_path):
     assert "Open places are decided by --exact" in plain.out
     _, exact = said(capsys, f"{source}:meeting", *ends, "--exact")
     assert "2 activation regions, 2 affine pieces" in exact.out
-    assert "1 places decided in exact arithmetic" in exact.out
+    assert "1 place decided in exact arithmetic" in exact.out
 
 
 def test_a_page_is_written(source, capsys, tmp_path):

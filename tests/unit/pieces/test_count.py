@@ -205,7 +205,7 @@ def test_the_text_says_the_counts_and_how_sure_they_are():
     assert "  5  4 bends" in text
     net = he([3, 8, 8, 1], seed=4, bias=0.0)
     open_text = str(count(net, -0.3 * torch.ones(3), torch.ones(3)))
-    assert "1 place within rounding errors; exact=True decides them" in open_text
+    assert "1 place within rounding errors; exact=True decides" in open_text
 
 
 def test_an_interval_says_what_is_possible():
