@@ -1,4 +1,4 @@
-"""``deephochuli pieces``: regions and affine pieces of a model along a segment."""
+"""``deephochuli pieces``: regions and affine pieces of a model along a segment, or on a plane."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from deephochuli.cli._compare import explained
+from deephochuli.cli._plane import on_plane
 from deephochuli.cli._segment import Ends, model_and_batch, points_of
 from deephochuli.cli._terminal import Json, console, print_json, shown
 
@@ -45,14 +46,33 @@ def pieces(
     exact: Annotated[
         bool, typer.Option("--exact", help="Decide what rounding errors leave open exactly.")
     ] = False,
+    plane: Annotated[
+        bool, typer.Option("--plane", help="On the square that a third point spans with the ends.")
+    ] = False,
+    third: Annotated[
+        Path | None, typer.Option(help="The third point: .npy or .safetensors.")
+    ] = None,
+    third_sample: Annotated[int, typer.Option(help="Or which sample, as in --samples.")] = 2,
     max_gib: Annotated[float, typer.Option(help="About how much memory to use.")] = 0.25,
     show_all: Annotated[bool, typer.Option("--all", help="Show every layer.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page there.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """How many regions and affine pieces a model has along a segment, and who makes them."""
-    ends = Ends(begin=begin, end=end, random=random, data=data, samples=samples, shape=shape)
+    ends = Ends(
+        begin=begin,
+        end=end,
+        random=random,
+        data=data,
+        samples=samples,
+        shape=shape,
+        third=third,
+        third_sample=third_sample,
+    )
     ends.check()
+    if plane:
+        on_plane(model, ends, layer, html, exact=exact, as_json=as_json)
+        return
     found = _count(model, ends, layer, exact=exact, most_bytes=int(max_gib * GIB), quiet=as_json)
     if as_json:
         print_json(as_record(found))

@@ -1,4 +1,4 @@
-"""Where ``deephochuli pieces`` takes its model and the two ends of its segment from."""
+"""Where ``deephochuli pieces`` takes its model and the points of its segment or plane from."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class Ends:
         data: Name of a data set.
         samples: Numbers of two samples, of the data set or of the model's batch.
         shape: Shape of one input, where nothing else says it.
+        third: File of a third point, for a plane.
+        third_sample: Number of a third sample, for a plane.
     """
 
     begin: Path | None = None
@@ -40,6 +42,8 @@ class Ends:
     data: str | None = None
     samples: tuple[int, int] = (0, 1)
     shape: str | None = None
+    third: Path | None = None
+    third_sample: int = 2
 
     def check(self) -> None:
         """Refuse ends that contradict each other."""
@@ -86,7 +90,8 @@ def points_of(ends: Ends, batch: torch.Tensor | None) -> tuple[torch.Tensor, tor
     if ends.begin is not None and ends.end is not None:
         return _read(ends.begin), _read(ends.end)
     if ends.random is not None:
-        return _random(ends.random, _shape(ends.shape, batch))
+        first, second = _random(ends.random, _shape(ends.shape, batch))
+        return first, second
     if ends.data is not None:
         return _chosen(_data(ends.data, ends.shape, batch), ends.samples, f"data {ends.data!r}")
     if batch is None:
@@ -95,6 +100,26 @@ def points_of(ends: Ends, batch: torch.Tensor | None) -> tuple[torch.Tensor, tor
             "--to, or --random SEED with --shape, or --data digits."
         )
     return _chosen(batch, ends.samples, "the model's batch")
+
+
+def third_of(ends: Ends, batch: torch.Tensor | None) -> torch.Tensor:
+    """A third point, which spans a plane with the two ends.
+
+    Raises:
+        PiecesError: It cannot be had as asked.
+    """
+    if ends.third is not None:
+        return _read(ends.third)
+    if ends.begin is not None:
+        raise PiecesError("A plane needs a third point: name its file with --third.")
+    if ends.random is not None:
+        return _random(ends.random, _shape(ends.shape, batch), 3)[2]
+    both = ends.samples[0], ends.third_sample
+    if ends.data is not None:
+        return _chosen(_data(ends.data, ends.shape, batch), both, f"data {ends.data!r}")[1]
+    if batch is None:
+        raise PiecesError("A plane needs a third point; give --third FILE.")
+    return _chosen(batch, both, "the model's batch")[1]
 
 
 def _chosen(
@@ -122,12 +147,12 @@ def _shape(text: str | None, batch: torch.Tensor | None) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def _random(seed: int, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+def _random(seed: int, shape: tuple[int, ...], n: int = 2) -> tuple[torch.Tensor, ...]:
+    """Points; the first ones are the same for any number of them."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    a, b = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
-    return a, b
+    return tuple(torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(n))
 
 
 def _data(name: str, shape: str | None, batch: torch.Tensor | None) -> torch.Tensor:

@@ -55,16 +55,18 @@ def choices(kind: str, z: list[Affine]) -> list[list[tuple[list[Affine], Affine]
             for f, g in pairs
         ]
     if kind == "hardtanh":
-        return [
-            [
-                ([minus(f, one)], one),
-                ([minus(one, f), minus(f, scaled(Fraction(-1), one))], f),
-                ([minus(scaled(Fraction(-1), one), f)], scaled(Fraction(-1), one)),
-            ]
-            for f in z
-        ]
+        return [_clipped(f, one) for f in z]
     below = Fraction(1, 8) if kind == "leaky" else Fraction(0)
     return [[([f], f), ([minus(zero, f)], scaled(below, f))] if f != zero else [([], f)] for f in z]
+
+
+def _clipped(f: Affine, one: Affine) -> list[tuple[list[Affine], Affine]]:
+    """The ways of a hardtanh; a constant on a knot has one."""
+    least = scaled(Fraction(-1), one)
+    if f in (one, least):
+        return [([], f)]
+    inside = [minus(one, f), minus(f, least)]
+    return [([minus(f, one)], one), (inside, f), ([minus(least, f)], least)]
 
 
 def regions(layers, polygon: list[Place], inputs: list[Affine]):
