@@ -59,16 +59,7 @@ def pieces(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """How many regions and affine pieces a model has along a segment, and who makes them."""
-    ends = Ends(
-        begin=begin,
-        end=end,
-        random=random,
-        data=data,
-        samples=samples,
-        shape=shape,
-        third=third,
-        third_sample=third_sample,
-    )
+    ends = Ends(begin, end, random, data, samples, shape, third, third_sample)
     ends.check()
     if plane:
         on_plane(model, ends, layer, html, exact=exact, as_json=as_json)

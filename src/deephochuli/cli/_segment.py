@@ -21,7 +21,7 @@ _EXPECTED: Final = (
 _FILES: Final = (".npy", ".safetensors")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Ends:
     """What the user said about the ends of the segment.
 
