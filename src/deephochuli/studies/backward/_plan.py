@@ -20,7 +20,7 @@ def plan(quick: bool) -> list[Params]:
     if quick:
         quick_points: list[dict[str, Any]] = [
             {"what": what, "epochs": epochs, "seed": 0, "images": 32}
-            for what, epochs in ((CNN, 0), (CNN, 20), (DEEP, 0))
+            for what, epochs in ((MLP, 0), (MLP, 20), (DEEP, 0))
         ]
         return list(quick_points)
     points: list[dict[str, Any]] = [

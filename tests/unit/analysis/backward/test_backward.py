@@ -11,7 +11,9 @@ from torch import nn
 import deephochuli as dh
 from deephochuli.analysis.backward import backward
 from deephochuli.analysis.compare import executor_of
+from deephochuli.analysis.underflow import MARGIN_BINADES, limiting_scale
 from deephochuli.errors import ArithmeticSpecError, CompareError
+from deephochuli.formats import get_format
 
 torch.set_num_threads(1)
 
@@ -125,6 +127,22 @@ def test_a_loss_scale_within_the_window_rescues_and_beyond_it_overflows(factor):
     # Sizes are those without the scale.
     for one, other in zip(plain.rows, rescued.rows, strict=True):
         assert one.exact.rms == pytest.approx(other.exact.rms, rel=1e-12)
+
+
+def test_the_highest_scale_is_that_of_a_recorded_run(tmp_path):
+    """The advice from a recording and from the exact gradients of the same step agree."""
+    model, x = deep(2), batch(16, 24)
+    before = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with dh.record(model, optimizer, to=tmp_path / "run", every=1):
+        model(x).mean().backward()
+        optimizer.step()
+    scale, place = limiting_scale(dh.open_run(tmp_path / "run"), get_format("fp16"))
+    found = backward(before, x, ["fp16"], loss=lambda z: z.mean(), n_outputs=0).scales["fp16"]
+    assert scale == found.highest * 2.0**-MARGIN_BINADES == found.advised
+    assert place.partition(":")[0] == found.limiting.rpartition(":")[0] + (
+        f".{found.limiting.rpartition(':')[2]}"
+    )
 
 
 def test_lost_gradients_are_measured_by_what_they_would_have_moved():
