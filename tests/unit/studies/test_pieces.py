@@ -12,14 +12,16 @@ from deephochuli import pieces
 from deephochuli.studies._study import Result
 from deephochuli.studies.pieces import STUDY, conclude
 from deephochuli.studies.pieces._fit import exponent, rate
+from deephochuli.studies.pieces._growth import growth
 from deephochuli.studies.pieces._kept import Kept
 from deephochuli.studies.pieces._measure import measure
 from deephochuli.studies.pieces._nets import Group, he, repeated, teeth, tents
 from deephochuli.studies.pieces._rational import bias_gradients
+from deephochuli.studies.pieces._read import rows_of
 from deephochuli.studies.pieces._step import Way, dead, descended, sampled, updates
 from deephochuli.studies.pieces._survey import bounded, segments, surveyed
 
-BASE = {"n_nets": 3, "seed": 2, "zoom": 0}
+BASE = {"n_nets": 2, "seed": 2, "zoom": 0}
 STEP = BASE | {"kind": "step", "start": "last", "depth": 4, "target": "sin", "log2_lr": -4}
 
 
@@ -164,7 +166,7 @@ def test_exponents_are_found_and_their_intervals_hold_them():
 @pytest.mark.parametrize(
     "params",
     [
-        STEP | {"ways": ["exact", "relative 2^-4", "operations 2^-8", "bf16"]},
+        STEP | {"depth": 2, "ways": ["exact", "operations 2^-8", "bf16"]},
         STEP | {"start": "he", "width": 4, "ways": ["exact", "relative 2^-4"]},
         STEP | {"kind": "training", "n_steps": 5, "ways": ["relative 2^-4"]},
         BASE
@@ -174,12 +176,11 @@ def test_exponents_are_found_and_their_intervals_hold_them():
     ],
 )
 def test_a_point_repeats_and_is_json(params):
+    """The generator of torch is left as it was: building a network must not draw from it."""
     state = torch.get_rng_state()
     first = json.dumps(measure(params), allow_nan=False)
     assert json.dumps(measure(params), allow_nan=False) == first
     assert torch.equal(state, torch.get_rng_state())
-    other = measure(params | {"seed": 3})
-    assert json.dumps(other) != first or params["kind"] == "kept"
 
 
 @pytest.fixture(scope="module")
@@ -188,10 +189,10 @@ def some():
     points = [
         *(
             BASE | {"kind": "absolute", "start": "last", "depth": depth, "ways": ways}
-            for depth in (5, 7)
+            for depth in (5, 6)
             for ways in [["absolute 2^-3", "absolute 2^-4", "absolute 2^-20"]]
         ),
-        *(STEP | {"depth": depth, "ways": ["exact", "relative 2^-4"]} for depth in (4, 8)),
+        *(STEP | {"depth": depth, "ways": ["exact", "relative 2^-4"]} for depth in (4, 7)),
         BASE
         | {"kind": "kept", "depth": 4, "n_steps": 5, "target": "sin", "log2_lr": -5}
         | {"ways": ["exact", "relative 2^-4", "absolute 2^-2"]},
@@ -220,11 +221,34 @@ def test_claims_fail_where_the_numbers_contradict_them(some):
     wrong = copy.deepcopy(some)
     for result in wrong:
         for index, row in enumerate(result.values["rows"]):
-            row["regions"] = [8**index * result.params["depth"] ** 12] * 3
+            row["regions"] = [8**index * result.params["depth"] ** 12] * 2
     found = verdicts(wrong)
     confirmed = [text for text, verdict in found.items() if verdict == "confirmed"]
     assert confirmed == []
     assert "refuted" in found.values()
+
+
+def test_growth_is_fitted_along_one_thing_at_a_time():
+    """Made-up counts 3 L^2 for two ways, the same in all networks."""
+    made = [
+        Result(
+            STEP | {"depth": depth},
+            {
+                "before": {"regions": [2**depth] * 2},
+                "rows": [{"way": way, "regions": [3 * depth**2] * 2} for way in ("exact", "bf16")],
+            },
+        )
+        for depth in (2, 5, 8, 11)
+    ]
+    table = growth(rows_of(made))
+    assert [row[0] for row in table.rows] == [
+        "step, last, sin, rate 2^-4, exact",
+        "step, last, sin, rate 2^-4, bf16",
+    ]
+    for row in table.rows:
+        assert row[1:4] == ("layers L", 5, 11)
+        assert row[4:7] == pytest.approx((2, 2, 2))
+        assert row[7] == pytest.approx(math.log2(121 / 25) / 6, rel=0.02)
 
 
 def test_without_results_everything_is_open():

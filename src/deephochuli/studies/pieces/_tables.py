@@ -10,6 +10,7 @@ import numpy as np
 
 from deephochuli.analysis import Table
 from deephochuli.studies._study import Result
+from deephochuli.studies.pieces._growth import growth
 from deephochuli.studies.pieces._read import Row, chosen
 
 _COUNTS = ("regions before", "regions after", "smallest", "largest", "pieces after")
@@ -19,6 +20,7 @@ _Cells = tuple[str | float | int | bool | None, ...]
 def tables(rows: Sequence[Row], results: Sequence[Result]) -> tuple[Table, ...]:
     """All tables for which something was measured."""
     made = (
+        growth(rows),
         _absolute(rows),
         _steps(rows),
         _random_nets(rows),
