@@ -282,6 +282,19 @@ def test_a_number_and_its_interval_are_one_column():
     ]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "read"),
+    [
+        ("absorbs up to 2^-24 = 5.96e-08, above 10^3", "absorbs up to 2⁻²⁴ = 5.96·10⁻⁸, above 10³"),
+        ("(2^-25) and 1e+06.", "(2⁻²⁵) and 1·10⁶."),
+        ("2^-(n1+1), K^0.5, 2^0.5, x2^3, 2^3.5, 1e-3x, 0xe5, e4m3, 1.2e3.4", None),
+        ("2^-24\u202e", "2⁻²⁴[U+202E]"),
+    ],
+)
+def test_powers_in_sentences_are_raised_and_all_else_stays(sentence, read):
+    assert call_all("sheet_prose", [("prose", [sentence])]) == [read or sentence]
+
+
 def test_a_window_survives_the_address():
     zoom = {"x": [1e-9, 2.5], "y": [-3, 4]}
     (text,) = call_all("sheet_zoom", [("zoomText", ["swamping.cutoff", zoom])])

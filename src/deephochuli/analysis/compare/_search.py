@@ -193,6 +193,7 @@ class _Search:
             if not self._holds((*leaves, *blocks)):
                 return outermost((*leaves, *blocks))
             needed = outermost(self._least(blocks, tuple(leaves)))
+            needed = self._narrowed(needed, blocks, tuple(leaves))
         kept = (
             *needed,
             *self._least([leaf for leaf in leaves if not _is_in(leaf, needed)], needed),
@@ -205,6 +206,18 @@ class _Search:
             return ()
         enough = _shortest_prefix(ranked, lambda some: self._holds((*beside, *some)))
         return self._reduced(tuple(ranked[:enough]), beside)
+
+    def _narrowed(
+        self, needed: tuple[str, ...], blocks: list[str], beside: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Blocks inside of those that are needed, where they suffice in their place."""
+        for block in needed:
+            others = tuple(each for each in needed if each != block)
+            inner = [each for each in blocks if _is_in(each, (block,))]
+            if inner and self._holds((*beside, *others, *inner)):
+                least = outermost(self._least(inner, (*beside, *others)))
+                return self._narrowed((*others, *least), blocks, beside)
+        return needed
 
     def _holds(self, kept: tuple[str, ...]) -> bool:
         return self.outcome_of(kept).is_within(self.budget)

@@ -4,6 +4,7 @@ import { html, nameElement, visible } from "./dom.mjs";
 import { LEVELS, inUnit, mark, numberElement } from "./finding.mjs";
 import { claimTable } from "./sheet_claims.mjs";
 import { createFigure } from "./sheet_figure.mjs";
+import { prose } from "./sheet_prose.mjs";
 import { createTable } from "./sheet_table.mjs";
 import { snippet } from "./snippet.mjs";
 
@@ -18,8 +19,8 @@ export function createSheet(context, answer) {
   const root = html("section", { class: "sheet", id: key, "aria-labelledby": `${key}-title`, tabindex: "-1" },
     html("header", { class: "sheet-head" },
       html("h2", { id: `${key}-title` }, visible(answer.title)),
-      html("p", { class: "question" }, visible(answer.question)),
-      html("p", { class: "answer-text" }, visible(answer.answer))),
+      html("p", { class: "question" }, prose(answer.question)),
+      html("p", { class: "answer-text" }, prose(answer.answer))),
     claimTable(key, answer.claims),
     answer.findings.length > 0 && html("ol", { class: "findings" }, answer.findings.map((finding) => html("li", {}, card(finding)))),
     figures.length > 0 && html("div", { class: `figures${figures.length === 1 ? " lone" : ""}` }, figures.map((figure) => figure.root)),
@@ -36,11 +37,11 @@ function card(finding) {
   return html("article", { class: `finding plain ${finding.level}` },
     html("header", {}, mark(finding.level), html("span", { class: "level" }, LEVELS[finding.level] ?? finding.level),
       finding.layer && html("span", { class: "where" }, html("span", { class: "sep" }, "›"), nameElement(finding.layer, 48), finding.quantity && html("span", { class: "quantity" }, visible(finding.quantity)))),
-    html("h3", {}, visible(finding.title)),
-    html("p", { class: "summary" }, visible(finding.summary)),
+    html("h3", {}, prose(finding.title)),
+    html("p", { class: "summary" }, prose(finding.summary)),
     html("dl", { class: "numbers" }, finding.numbers.map(numberElement)),
     html("details", {}, html("summary", {}, "Why it matters, and what to change"),
-      html("p", {}, visible(finding.why)), html("p", {}, visible(finding.advice)), finding.code && snippet(finding.code), places(finding)));
+      html("p", {}, prose(finding.why)), html("p", {}, prose(finding.advice)), finding.code && snippet(finding.code), places(finding)));
 }
 
 /** All places that a finding concerns. */
@@ -57,5 +58,5 @@ function places({ places: found, numbers }) {
 function notes(key, lines) {
   if (!lines.length) return null;
   return html("section", { class: "sheet-notes", "aria-labelledby": `${key}-notes-title` },
-    html("h3", { id: `${key}-notes-title` }, "Method and limits"), html("ul", {}, lines.map((line) => html("li", {}, visible(line)))));
+    html("h3", { id: `${key}-notes-title` }, "Method and limits"), html("ul", {}, lines.map((line) => html("li", {}, prose(line)))));
 }

@@ -1,6 +1,7 @@
 /** Claims and what became of them: badges, the table of a sheet, the summary of all. */
 
 import { html, replace, visible } from "./dom.mjs";
+import { prose } from "./sheet_prose.mjs";
 
 export const VERDICTS = ["confirmed", "refined", "refuted", "open"];
 const SIGNS = { confirmed: "✓", refined: "≈", refuted: "✗", open: "?" };
@@ -38,13 +39,13 @@ export function tally(claims) {
  */
 export function claimTable(id, claims) {
   if (!claims.length) return null;
-  const cell = (label, text) => html("td", { data: { label } }, visible(text));
+  const cell = (label, text) => html("td", { data: { label } }, prose(text));
   return html("section", { class: "panel claims", id: `${id}-claims`, "aria-labelledby": `${id}-claims-title` },
     html("header", { class: "panel-head" }, html("h3", { id: `${id}-claims-title` }, claims.length === 1 ? "The claim" : "Claims"), tally(claims)),
     html("table", {}, html("thead", {}, html("tr", {}, ["Verdict", "Claim", "Expected", "Measured", "Because"].map((name) => html("th", { scope: "col" }, name)))),
       html("tbody", {}, claims.map((claim) => html("tr", {},
         html("td", {}, verdictBadge(claim.verdict)),
-        html("th", { scope: "row" }, visible(claim.text), html("small", {}, visible(claim.source))),
+        html("th", { scope: "row" }, prose(claim.text), html("small", {}, prose(claim.source))),
         cell("Expected", claim.expected), cell("Measured", claim.measured), cell("Because", claim.because))))));
 }
 
@@ -58,7 +59,7 @@ export function createSummary({ payload: { answers }, store }) {
   const [filters, list] = [html("div", { class: "filters", role: "group", "aria-label": "verdicts" }), html("div", { class: "claim-list" })];
   const root = html("section", { class: "panel summary-panel", id: "summary", "aria-labelledby": "summary-title" },
     html("header", { class: "panel-head" }, html("h2", { id: "summary-title" }, "In short"), all.length > 0 && filters),
-    html("ol", { class: "answers" }, answers.map((answer) => html("li", {}, link(store, answer.key, answer.title), html("p", {}, visible(answer.answer)), tally(answer.claims)))), list);
+    html("ol", { class: "answers" }, answers.map((answer) => html("li", {}, link(store, answer.key, answer.title), html("p", {}, prose(answer.answer)), tally(answer.claims)))), list);
   let drawnFor = null;
   return { root, update: ({ verdict }) => {
     if (verdict === drawnFor) return;
@@ -74,7 +75,7 @@ export function createSummary({ payload: { answers }, store }) {
 function claimList(store, answers, verdict) {
   const found = answers.flatMap((answer) => answer.claims.filter((claim) => claim.verdict === verdict).map((claim) => ({ answer, claim })));
   return html("ul", {}, found.map(({ answer, claim }) => html("li", {}, verdictBadge(verdict),
-    html("div", {}, html("b", {}, visible(claim.text)), html("p", {}, visible(claim.measured)), html("p", { class: "faint" }, visible(claim.source), " · ", link(store, answer.key, answer.title))))));
+    html("div", {}, html("b", {}, prose(claim.text)), html("p", {}, prose(claim.measured)), html("p", { class: "faint" }, prose(claim.source), " · ", link(store, answer.key, answer.title))))));
 }
 
 /** A title that leads to its sheet. */

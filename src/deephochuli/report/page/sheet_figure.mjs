@@ -4,11 +4,12 @@ import { html, replace, visible } from "./dom.mjs";
 import { button, createPanel } from "./panel.mjs";
 import { figureOf, rowsOf } from "./sheet_data.mjs";
 import { listenToPointer } from "./sheet_hover.mjs";
+import { prose } from "./sheet_prose.mjs";
 import { drawPlot, filePlot, looksOf, sampleOf } from "./sheet_plot.mjs";
 import { listenToDrag, zoomOf, zoomText } from "./sheet_zoom.mjs";
 
 const LEAST_WIDTH = 300;
-const MOST_WIDTH = 980;
+const MOST_WIDTH = 1240;
 const LONG = 900;
 
 /**
@@ -39,12 +40,12 @@ export function toggled(hidden, id, index) {
  */
 export function createFigure(context, id, data) {
   const figure = figureOf(data);
-  const panel = createPanel(id, visible(figure.title), 3);
+  const panel = createPanel(id, prose(figure.title), 3);
   panel.root.classList.add("figure");
   const legend = html("div", { class: "legend", role: "group", "aria-label": "series" });
   const stage = html("div", { class: "stage" });
   panel.body.append(legend, stage);
-  panel.explain(visible(figure.how_to_read), "");
+  panel.explain(prose(figure.how_to_read), "");
   let plot = null;
   let groups = [];
   panel.offer(() => (plot ? [filePlot(figure, groups, plot.chart)] : []), () => rowsOf(figure));

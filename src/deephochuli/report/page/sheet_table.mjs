@@ -5,6 +5,7 @@ import { downloadCsv } from "./download.mjs";
 import { decimal, integer } from "./numbers.mjs";
 import { button } from "./panel.mjs";
 import { numberOf } from "./sheet_data.mjs";
+import { prose } from "./sheet_prose.mjs";
 
 const LONG = 18;
 
@@ -78,7 +79,7 @@ export function createTable(context, id, table) {
   const root = html("section", { class: "panel sheet-table", id, "aria-labelledby": `${id}-title` },
     html("header", { class: "panel-head" }, html("h3", { id: `${id}-title` }, visible(table.title)),
       html("div", { class: "panel-controls" }, isLong && count, isLong && filter, button("CSV", "Download the numbers as CSV", file))),
-    table.note && html("p", { class: "reading" }, visible(table.note)),
+    table.note && html("p", { class: "reading" }, prose(table.note)),
     html("div", { class: `rows${isLong ? " long" : ""}`, tabindex: "0", role: "region", "aria-label": visible(table.title) }, html("table", { class: "cells" }, head, body)));
   let drawnFor = null;
   return { root, update: (view) => {

@@ -539,4 +539,40 @@ def test_the_search_gives_up_all_that_is_not_needed(needed):
     task = None
     search = _Search(task, Trace("any"), get_arithmetic("bf16"), Outcome(1, 1), 1000)
     search._holds = lambda kept: needed <= set(kept)
-    assert set(search.smallest(list("abcdefgh"))) == needed
+    assert set(search.smallest(list("abcdefgh"), ["p"])) == needed
+
+
+@pytest.mark.parametrize(
+    "needed",
+    [
+        {"p"},
+        {"q", "c"},
+        {"p.r", "c"},
+        {"p.r", "q.b"},
+        {"p", "q", "c"},
+        {"p.a", "c"},
+        {"p.r.d", "q"},
+    ],
+)
+def test_the_search_keeps_no_more_blocks_than_are_needed(needed):
+    from deephochuli.analysis.compare._search import Outcome, _Search
+    from deephochuli.analysis.compare._trace import Trace
+    from deephochuli.arithmetic import get_arithmetic
+
+    search = _Search(None, Trace("any"), get_arithmetic("bf16"), Outcome(1, 1), 1000)
+    search._holds = lambda kept: all(
+        any(path == each or path.startswith(f"{each}.") for each in kept) for path in needed
+    )
+    found = search.smallest(["p.a", "p.r.d", "q.b", "c"], ["p", "q", "p.r"])
+    assert set(found) == needed
+    assert len(found) == len(needed)
+
+
+def test_where_nothing_suffices_everything_is_kept_once():
+    from deephochuli.analysis.compare._search import Outcome, _Search
+    from deephochuli.analysis.compare._trace import Trace
+    from deephochuli.arithmetic import get_arithmetic
+
+    search = _Search(None, Trace("any"), get_arithmetic("bf16"), Outcome(1, 1), 1000)
+    search._holds = lambda kept: False
+    assert search.smallest(["p.a", "c"], ["p"]) == ("c", "p")
