@@ -41,7 +41,7 @@ def _sums(quick: bool) -> list[dict[str, Any]]:
     """Sums of the digits network, trained and not."""
     if quick:
         ways = [("format", name) for name in ("fp32", "bf16")]
-        states, n = [(20, 0), (0, 0)], 64
+        states, n = [(20, 0), (0, 0)], 32
     else:
         ways = [("format", name) for name in SUM_FORMATS]
         ways += [("arithmetic", name) for name in TENSOR_CORES]

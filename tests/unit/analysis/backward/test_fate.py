@@ -1,5 +1,6 @@
 """What became of single elements, against cases written down by hand and exact rationals."""
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -57,3 +58,15 @@ def test_a_step_moves_a_weight_exactly_where_it_is_not_absorbed(name):
     ]
     assert moved.tolist() == right
     assert 10 < sum(right) < len(right) - 10
+
+
+@pytest.mark.parametrize("name", ["bf16", "fp16", "fp32"])
+def test_a_step_on_the_tie_moves_odd_significands_only(name):
+    fmt = get_format(name)
+    rng = np.random.default_rng(8)
+    weights = [round_scalar(w, fmt) for w in rng.standard_normal(40)]
+    limits = [fmt.absorption_threshold(w, "away") for w in weights]
+    steps = [math.copysign(float(t.value), w) for w, t in zip(weights, limits, strict=True)]
+    moved = would_move(torch.tensor(weights).double(), torch.tensor(steps).double(), fmt)
+    assert moved.tolist() == [not limit.inclusive for limit in limits]
+    assert 10 < sum(moved.tolist()) < 30
