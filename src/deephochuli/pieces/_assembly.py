@@ -12,6 +12,8 @@ from deephochuli.pieces._result import Interval
 from deephochuli.pieces._walk import Trail
 
 Column = NDArray[np.float64]
+_WIDE = 2.0**-43
+"""Gaps wider than this are wider than what the places of all rows err by together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +30,7 @@ class Found:
         pieces: What the number of pieces can be.
         open_low: Where each place begins that could not be decided.
         open_high: Where it ends.
-        clear: Places near which nothing bends, one between each two neighbouring clusters.
+        clear: Places near which nothing bends, between clusters that are far enough apart.
         max_error: Largest bound on the error of the outputs.
         n_exact: Places that were decided exactly.
     """
@@ -91,5 +93,7 @@ def _interval(least: Column, most: Column) -> Interval:
 
 
 def _clear_places(known: Clusters) -> Column:
-    """The middle of every gap between clusters, and the ends of the segment."""
-    return np.concatenate([[0.0], 0.5 * (known.high[:-1] + known.low[1:]), [1.0]])
+    """The middle of every gap between clusters that is no rounding error, and both ends."""
+    low, high = known.high[:-1], known.low[1:]
+    middles = 0.5 * (low + high)
+    return np.concatenate([[0.0], middles[high - low > _WIDE], [1.0]])

@@ -31,8 +31,8 @@ def bent(state: State, op: Elementwise, step: int, source: int, most_rows: int) 
         too many rows.
     """
     sides = crossings.look(state.values[source], op, step)
+    known = crossings.events(state, state.values[source], sides)
     value = crossings.snapped(state.values[source], sides)
-    known = crossings.events(state, value, sides)
     found = crossings.crossings(value, sides)
     before = State(state.t, state.is_own, state.step, state.unit, state.values | {source: value})
     grown = inserted(before, found, step, most_rows)

@@ -195,19 +195,22 @@ def decided(program: Program, ends: Rows, found: Found, report: Report | None) -
     walker = ExactWalker(program, ends)
     exact: list[ExactBend] = []
     replaced = np.zeros(len(found.t), dtype=bool)
-    for i in range(len(found.open_low)):
-        low, high = float(found.open_low[i]), float(found.open_high[i])
-        k = int(np.searchsorted(found.clear, low, side="right"))
-        low, high = found.clear.item(max(k - 1, 0)), _next(found.clear, high)
+    parts = _parts(found)
+    for i, (low, high) in enumerate(parts):
         replaced |= (found.t >= low) & (found.t <= high)
         exact += walker.bends(low, high)
         if report is not None:
-            report((i + 1) / len(found.open_low), len(exact))
+            report((i + 1) / len(parts), len(exact))
     return _merged(found, exact, ~replaced)
 
 
-def _next(places: NDArray[np.float64], t: float) -> float:
-    return places.item(min(int(np.searchsorted(places, t, side="left")), len(places) - 1))
+def _parts(found: Found) -> list[tuple[float, float]]:
+    """Parts of the segment that hold all open places, from one clear place to the next."""
+    begin = np.searchsorted(found.clear, found.open_low, side="right") - 1
+    end = np.searchsorted(found.clear, found.open_high, side="left")
+    last = len(found.clear) - 1
+    pairs = zip(np.maximum(begin, 0).tolist(), np.minimum(end, last).tolist(), strict=True)
+    return [(float(found.clear[i]), float(found.clear[j])) for i, j in dict.fromkeys(pairs)]
 
 
 def _merged(found: Found, exact: list[ExactBend], kept: NDArray[np.bool_]) -> Found:
