@@ -87,9 +87,9 @@ def anchored(with_bias: Sequence[Counted], results: Sequence[Result]) -> Claim:
         source=f"{FOUNDING}, bias anchoring; Sterbenz: the last addition is exact near zero",
         expected="spacing = ulp(b) or half of it in every channel; without bias the forced zero "
         "bits vanish, and with b + shift the spacing is ulp(b + shift)",
-        measured=f"{agreeing} of {channels} channels of {len(lattices)} convolutions agree; "
+        measured=f"{agreeing} of {channels} channels of {len(lattices)} layer(s) agree; "
         f"spacing {min(each.spacing or math.nan for each in lattices):.3g} and up; of {n} "
-        f"convolutions with this lattice {gone} lose it with b = 0 and {moved} move with the bias",
+        f"layers of models with this lattice {gone} lose it with b = 0 and {moved} move with the bias",
         verdict="confirmed" if holds and gone >= 0.9 * n and moved >= 0.9 * n else "refined",
         because="This holds where the bias is added last, as torch's convolutions do it here. "
         "Kernels that add it first have the lattice of the last partial sum instead.",
@@ -131,7 +131,7 @@ def visible(counts: Sequence[Counted]) -> Claim:
     return Claim(
         text="The lattice of FP32 makes one exact zero in 1.09e8 values of the first layer and in "
         "3.5e8 of the second.",
-        source="tables of the founding documents' first replication",
+        source="reference tables, probability barrier",
         expected="within a factor of 3: the biases are those of another training",
         measured=", ".join(f"{layer} one in {value:.3g}" for layer, value in found.items()),
         verdict="confirmed" if close else "refined",
@@ -155,7 +155,7 @@ def narrow(results: Sequence[Result]) -> Claim:
     return Claim(
         text="With sums in BF16, the bias last, the second convolution makes 194 exact zeros in "
         "2^20 values.",
-        source="tables of the founding documents' first replication",
+        source="reference tables, probability barrier",
         expected=f"Poisson with the mean of this net's biases, {expected:.4g}, p > {REJECTED:g}",
         measured=f"{it['zeros']} of {it['n']} (p = {p:.2g})",
         verdict="confirmed" if p > REJECTED and it["limit"] == "bias" else "refined",
