@@ -43,6 +43,14 @@ def test_lowest_and_highest_are_those_that_trying_finds(name, removed):
         assert found.to_zero == int((round_to(x, fmt) == 0).sum()) > 0
 
 
+def test_numbers_exactly_at_the_threshold_are_lost_and_one_binade_rescues_them():
+    fmt = get_format("fp16")
+    x = torch.full((10,), 2.0**-25)
+    assert int((round_to(x, fmt) == 0).sum()) == 10
+    found = tensor_scale("layer", "weight", Sketch.of(x), fmt, 0.95)
+    assert (found.to_zero, found.lowest) == (10, 2.0)
+
+
 def test_the_tensors_that_ask_and_forbid_are_named():
     fmt = get_format("fp16")
     small, large = numbers(1, -34, 2), numbers(2, 0, 4)
