@@ -112,7 +112,7 @@ def _reciprocals(rows: Sequence[Row]) -> Figure:
     series: list[Series] = []
     for row in _one_each(chosen(rows, "exact", kind="step", zoom=0)):
         start, depth = row.params["start"], row.params["depth"]
-        width = row.params.get("width", 2)
+        width = row.params.get("width", 3 if start == "square" else 2)
         wanted = (start == "he" and depth == 5) or (start != "he" and depth in (4, 8))
         binades = {int(k): n for k, n in row.point["updates"]["binades"].items()}
         if not wanted or row.params["log2_lr"] != -4 or row.params["target"] != "sin":

@@ -49,11 +49,12 @@ def _fits(
     for row in rows:
         series.setdefault(_name(row, kept), []).append(row)
     for name, members in series.items():
-        ordered = sorted(members, key=place)
-        x = [float(place(row)) for row in ordered]
-        if len(set(x)) < max(_FEWEST, len(x)):
+        # The same group may have been measured beside several others; it is the same each time.
+        by_place = {float(place(row)): row.regions for row in members}
+        if len(by_place) < _FEWEST:
             continue
-        counts = [row.regions for row in ordered]
+        x = sorted(by_place)
+        counts = [by_place[each] for each in x]
         power = exponent(x, counts)
         exponential = rate(x, counts) if along == "layers L" else None
         yield (name, along, x[0], x[-1], *_cells(power), *_cells(exponential), power.n)
