@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from deephochuli.analysis.death import Death, Lifelines, Revival, death, revival
     from deephochuli.analysis.doctor import Diagnosis, doctor
     from deephochuli.analysis.kink import Kink, kink, kink_at
+    from deephochuli.analysis.rounding_bias import RoundingBias
     from deephochuli.analysis.significance import Significance, significance
     from deephochuli.analysis.swamping import Swamping, swamping
     from deephochuli.arithmetic import (
@@ -94,6 +95,7 @@ __all__ = [
     "Recording",
     "Revival",
     "Rounding",
+    "RoundingBias",
     "RunBarrier",
     "RunReader",
     "SchemaVersionError",
@@ -155,6 +157,7 @@ _HOME: Final = {
     "Revival": "analysis.death",
     "Rounding": "formats",
     "RunBarrier": "analysis.barrier",
+    "RoundingBias": "analysis.rounding_bias",
     "RunReader": "store",
     "Selection": "taps",
     "Significance": "analysis.significance",

@@ -53,9 +53,8 @@ def _sensitive(run: KinkRun, zeros: Sequence[ZeroRow]) -> Iterator[Finding]:
         f"by {percent(median)} in the median and {percent(largest)} at most. {_told(worst)}",
         why="Exact zeros of pre-activations select a derivative by convention: another library, "
         "or another way to write the activation, trains another network from here on.",
-        advice="Zeros by cancellation go away where the bias is added before the sum is rounded, "
-        "or where pre-activations are kept in a wider format; ReLU'(0) = 0 is torch's choice.",
-        code="torch.autocast(device, dtype, enabled=False)  # around the layer",
+        advice=_advice(worst),
+        code="nn.init.uniform_(layer.bias, -bound, bound)" if not worst.n_numerical else "",
         numbers=(
             Number(
                 "batches changed", run.changed.value, "share", run.changed.low, run.changed.high
@@ -68,6 +67,24 @@ def _sensitive(run: KinkRun, zeros: Sequence[ZeroRow]) -> Iterator[Finding]:
         step_first=0,
         step_last=0,
         evidence="",
+    )
+
+
+def _advice(row: ZeroRow) -> str:
+    """What to change, by what makes most of the zeros of a layer."""
+    if not row.n_numerical:
+        return (
+            "The inputs of these units are empty and their biases exactly zero: start biases at "
+            "random, or say which ReLU'(0) is meant; torch's is 0."
+        )
+    if row.causes.get("exact", 0) >= row.n_numerical / 2:
+        return (
+            "The exact sums are zero: data and weights lie on a grid, and no wider format helps. "
+            "Say which ReLU'(0) is meant; torch's is 0."
+        )
+    return (
+        "Zeros by cancellation go away where the bias is added before the sum is rounded, or where "
+        "pre-activations are kept in a wider format; ReLU'(0) = 0 is torch's choice."
     )
 
 

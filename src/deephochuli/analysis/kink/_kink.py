@@ -42,7 +42,7 @@ def kink(
     data: Any,
     loss: Loss | None = None,
     *,
-    executions: Sequence[Spec] = (None,),
+    arithmetics: Sequence[Spec] = (None,),
     alphas: Sequence[float] = (0.5, 1.0),
     causes: bool = True,
     pools: bool = True,
@@ -58,7 +58,7 @@ def kink(
         model: The model; it is not run itself.
         data: Batches: a tensor, a pair of inputs and target, or a list or data loader of these.
         loss: Makes a scalar of the output and of the target; None takes the output's own ``loss``.
-        executions: Ways to compute: None (as the model is), a dtype, an arithmetic or its name, or
+        arithmetics: Ways to compute: None (as the model is), a dtype, an arithmetic or its name, or
             an `Execution`, which can add biases apart from the sums.
         alphas: Derivatives at the kink that are compared with 0, in (0, 1].
         causes: Whether to find out why each pre-activation is at a kink; computes the product
@@ -93,7 +93,7 @@ def kink(
     zeros: list[ZeroRow] = []
     poolings: list[PoolRow] = []
     runs: list[KinkRun] = []
-    for execution in map(execution_of, executions):
+    for execution in map(execution_of, arithmetics):
         counting = Counting(execution, causes=causes, pools=pools)
         patient = patient_of(model, execution)
         changes = changes_of(patient, batches, loss, execution, counting, tuple(alphas), seed)

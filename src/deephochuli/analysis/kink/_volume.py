@@ -48,7 +48,7 @@ def bifurcation_volume(
     loss: Loss | None = None,
     *,
     seeds: Iterable[int] = range(100),
-    executions: Sequence[Spec] = (None,),
+    arithmetics: Sequence[Spec] = (None,),
     confidence: float = 0.95,
 ) -> tuple[Volume, ...]:
     """Estimate, by drawing weights, how often the gradient hangs on ReLU'(0).
@@ -61,7 +61,7 @@ def bifurcation_volume(
         data: Batches: a tensor, a pair of inputs and target, or a list or data loader of these.
         loss: Makes a scalar of the output and of the target; None takes the output's own ``loss``.
         seeds: One for each draw.
-        executions: Ways to compute, as for `kink`; each meets the same draws.
+        arithmetics: Ways to compute, as for `kink`; each meets the same draws.
         confidence: Of the intervals.
 
     Raises:
@@ -85,7 +85,7 @@ def bifurcation_volume(
     if not drawn:
         raise CompareError("There are no seeds: expected one for each draw of weights.")
     found: list[Volume] = []
-    for execution in map(execution_of, executions):
+    for execution in map(execution_of, arithmetics):
         changed: list[int] = []
         n_seen = n_zero = 0
         for seed in drawn:

@@ -32,7 +32,7 @@ def measure_reference(params: Params) -> Mapping[str, Any]:
     model = prepared(_model(params["bias"], params["epochs"]), params["way"])
     batches = batches_of_digits(params["batches"])
     execution = execution_named(params["way"])
-    found = kink(model, batches, functional.cross_entropy, executions=[execution])
+    found = kink(model, batches, functional.cross_entropy, arithmetics=[execution])
     values = _values(found)
     if params["way"].endswith("apart") and params["bias"] == "default":
         fmt = _FORMATS[params["way"].split()[0]]

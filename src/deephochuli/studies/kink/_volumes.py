@@ -39,7 +39,7 @@ def measure_volume(params: Params) -> Mapping[str, Any]:
         batches,
         functional.cross_entropy,
         seeds=range(params["first"], params["first"] + params["n"]),
-        executions=[execution_named(params["way"])],
+        arithmetics=[execution_named(params["way"])],
     )
     values = asdict(found)
     del values["share"]

@@ -50,7 +50,7 @@ def causes_by_hand(x, weight, bias, z, dtype):
 
 
 def measured(model, x, execution, **options):
-    found = kink(model, x, total, executions=[execution], **options)
+    found = kink(model, x, total, arithmetics=[execution], **options)
     causes = Counter()
     for row in found.zeros:
         causes.update({cause: n for cause, n in row.causes.items() if n})

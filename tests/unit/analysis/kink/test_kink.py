@@ -53,7 +53,7 @@ def planted_net():
 
 
 def changed(kind, dtype, n=N_PLANTED):
-    options = {"executions": [dtype], "causes": False, "pools": False, "alphas": (1.0,)}
+    options = {"arithmetics": [dtype], "causes": False, "pools": False, "alphas": (1.0,)}
     run = kink(planted_net(), steps(kind, n), mean_square, **options).runs[0]
     return [batch.is_changed for batch in run.batches]
 
@@ -93,17 +93,18 @@ def test_sizes_are_those_of_gradients_by_hand():
 
 
 def test_r_is_linear_in_alpha_for_isolated_zeros():
-    run = kink(planted_net(), steps("numerical", 20), mean_square, executions=["fp64"]).runs[0]
+    run = kink(planted_net(), steps("numerical", 20), mean_square, arithmetics=["fp64"]).runs[0]
     assert run.size(0.5) == pytest.approx(0.5 * run.size(1.0), rel=1e-12)
 
 
 def test_zero_initialised_biases_make_structural_zeros_matter_even_in_fp64():
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
     nn.init.zeros_(model[0].bias)
-    found = kink(model, steps("structural", 5), mean_square, executions=["fp64"])
+    found = kink(model, steps("structural", 5), mean_square, arithmetics=["fp64"])
     assert found.runs[0].changed.value == 1.0
     assert found.runs[0].n_numerical == 0
     assert found.zeros[0].causes["structural"] == 5 * 8
+    assert "start biases at random" in found.findings[0].advice
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -114,7 +115,7 @@ def test_nothing_of_the_users_is_touched(dtype):
         p.grad = torch.ones_like(p)
     before = copy.deepcopy(dict(model.state_dict()))
     kept, dice = x.clone(), torch.random.get_rng_state()
-    kink(model, x, lambda out, _: out.sum(), executions=[dtype])
+    kink(model, x, lambda out, _: out.sum(), arithmetics=[dtype])
     assert torch.random.get_rng_state().equal(dice)
     assert x.equal(kept)
     for name, value in model.state_dict().items():
@@ -126,7 +127,7 @@ def test_every_batch_meets_the_same_buffers():
     model = nn.Sequential(nn.BatchNorm1d(6), nn.ReLU())
     data = steps("none", 1) * 3
     batches = (
-        kink(model, data, lambda out, _: out.sum(), executions=[torch.bfloat16]).runs[0].batches
+        kink(model, data, lambda out, _: out.sum(), arithmetics=[torch.bfloat16]).runs[0].batches
     )
     assert batches[0] == batches[1] == batches[2]
 
@@ -134,20 +135,21 @@ def test_every_batch_meets_the_same_buffers():
 def test_stochastic_rounding_is_no_evidence():
     plain = dh.get_arithmetic("fp32")
     rough = replace(plain, name="rough", gradients=BFLOAT16, rounding="stochastic")
-    found = kink(planted_net(), steps("numerical", 6), mean_square, executions=[rough])
+    found = kink(planted_net(), steps("numerical", 6), mean_square, arithmetics=[rough])
     assert found.runs[0].changed.value == 0
     assert "gradient-not-repeatable" in [finding.kind for finding in found.findings]
 
 
 def test_findings_name_layer_cause_and_size_and_fp64_has_none():
     model, data = planted_net(), steps("numerical", 12)
-    found = kink(model, data, mean_square, executions=["fp32"])
+    found = kink(model, data, mean_square, arithmetics=["fp32"])
     (finding,) = found.findings
     assert finding.kind == "kink-sensitive"
     assert finding.level == "warning"
     assert finding.layer == "1"
     assert "12 by exact" in finding.summary
-    assert not kink(model, steps("none", 12), mean_square, executions=["fp64"]).findings
+    assert "no wider format helps" in finding.advice
+    assert not kink(model, steps("none", 12), mean_square, arithmetics=["fp64"]).findings
 
 
 def test_ties_of_equal_inputs_are_no_finding_and_others_are():
@@ -157,19 +159,19 @@ def test_ties_of_equal_inputs_are_no_finding_and_others_are():
     def loss(out, _):
         return out.square().sum()
 
-    found = kink(model, flat, loss, executions=["fp32"])
+    found = kink(model, flat, loss, arithmetics=["fp32"])
     assert (found.pools[0].n_windows, found.pools[0].n_tied) == (24, 24)
     assert not found.findings
     model[0].weight.data[:, 0] = 2.0**-12
     model[0].bias.data.fill_(1.0)
     uneven = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    found = kink(model, uneven, loss, executions=[torch.bfloat16])
+    found = kink(model, uneven, loss, arithmetics=[torch.bfloat16])
     assert [finding.kind for finding in found.findings] == ["pooling-ties"]
     assert found.pools[0].n_tied == 24
 
 
 def test_the_answer_is_told_as_text_and_as_tables():
-    found = kink(planted_net(), steps("numerical", 3), mean_square, executions=["fp64", "fp32"])
+    found = kink(planted_net(), steps("numerical", 3), mean_square, arithmetics=["fp64", "fp32"])
     assert "fp64: 100 % [29.2 %, 100 %] of 3 batches change" in str(found)
     sheet = found.sheet()
     assert [table.key for table in sheet.tables] == ["executions", "zeros"]
@@ -184,9 +186,10 @@ def test_biases_apart_are_added_to_rounded_sums():
     model[0].bias.data.fill_(-1.0)
     apart = Execution("apart", torch.bfloat16, None, "apart")
     x = torch.ones(5, 2)
-    found = kink(model, x, lambda out, _: out.sum(), executions=[torch.bfloat16, apart])
+    found = kink(model, x, lambda out, _: out.sum(), arithmetics=[torch.bfloat16, apart])
     assert [row.n_zero for row in found.zeros] == [0, 5]
     assert found.zeros[1].causes["cancellation"] == 5
+    assert "before the sum is rounded" in found.findings[0].advice
 
 
 @pytest.mark.parametrize(
@@ -196,8 +199,8 @@ def test_biases_apart_are_added_to_rounded_sums():
         ({"alphas": (0.0,)}, CompareError, "slope 0"),
         ({"alphas": (2.0,)}, CompareError, r"\(0, 1\]"),
         ({"confidence": 1.0}, CompareError, "confidence"),
-        ({"executions": ["bf61"]}, ArithmeticSpecError, "bf16"),
-        ({"executions": [torch.int64]}, CompareError, "torch.float16"),
+        ({"arithmetics": ["bf61"]}, ArithmeticSpecError, "bf16"),
+        ({"arithmetics": [torch.int64]}, CompareError, "torch.float16"),
     ],
 )
 def test_bad_arguments_are_refused_and_say_what_is_right(options, error, text):

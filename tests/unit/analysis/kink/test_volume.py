@@ -28,7 +28,7 @@ DATA = [(torch.tensor([[0.5, 0.3, 0.7]]), torch.ones(1)), (torch.tensor([[1.0, -
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_draws_in_the_zone_are_counted_once(dtype):
-    (found,) = bifurcation_volume(make, DATA * 2, loss, seeds=range(9), executions=[dtype])
+    (found,) = bifurcation_volume(make, DATA * 2, loss, seeds=range(9), arithmetics=[dtype])
     assert (found.n, found.n_changed, found.n_zero) == (9, 3, 6)
     assert (found.n_batches, found.n_batches_changed) == (36, 6)
     assert found.n_seen == 9 * 4 * 4
@@ -37,7 +37,7 @@ def test_draws_in_the_zone_are_counted_once(dtype):
 
 def test_executions_meet_the_same_draws():
     ways = ["fp64", Execution("apart", torch.bfloat16, None, "apart")]
-    first, second = bifurcation_volume(make, DATA, loss, seeds=range(6), executions=ways)
+    first, second = bifurcation_volume(make, DATA, loss, seeds=range(6), arithmetics=ways)
     assert (first.execution, second.execution) == ("fp64", "apart")
     assert first.n_changed == second.n_changed == 2
 
