@@ -37,7 +37,7 @@ def results():
 
 
 def test_thresholds_of_the_table():
-    """The table of the notes: absorbed by 1.0, away from zero and towards it."""
+    """The table of thresholds: absorbed by 1.0, away from zero and towards it."""
     table = {"fp64": 53, "fp32": 24, "tf32": 11, "fp16": 11, "bf16": 8, "fp8_e4m3fn": 4}
     for name, bits in {**table, "fp8_e5m2": 3}.items():
         values = _thresholds.measure_thresholds({"format": name})
@@ -155,7 +155,7 @@ def test_one_exception_refutes_the_rule(results):
     assert verdicts[1:3] == ["refuted", "refuted"]
 
 
-def test_the_plan_holds_what_the_notes_hold():
+def test_the_plan_holds_what_the_prototype_measured():
     points = STUDY.points()
     assert len({point.id for point in points}) == len(points)
     assert all(STUDY.weight(point.params) > 0 for point in [*points, *STUDY.points(quick=True)])

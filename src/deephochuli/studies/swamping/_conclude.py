@@ -21,7 +21,7 @@ from deephochuli.studies.swamping._read import (
 )
 
 FOUNDING = "founding project, section 1"
-NOTES = "shared notes on the founding project, section 1"
+PROTOTYPE = "an earlier prototype of this project"
 OURS = "derived (Format.absorption_threshold)"
 HALF_ULP = 2.0**-24
 """Half the gap above 1 in FP32."""
@@ -41,7 +41,7 @@ def conclude(results: Sequence[Result]) -> Conclusion:
             _gradients(results, trained),
             _training(results, trained),
             _orders(trained),
-            *_notes_again(results, trained),
+            *_prototype_again(results, trained),
             *_narrow(results, trained),
             *_growth(results),
             *_depth(results),
@@ -166,7 +166,7 @@ def _forward(trained: Mapping[Key, Spread]) -> Claim:
     worst = max(shares)
     return Claim(
         text="The forward pass in FP32 loses nothing measurable to swamping",
-        source=NOTES,
+        source=PROTOTYPE,
         expected="absorbed share of the forward sums below 1e-3, in every order",
         measured=f"at most {number(worst)} ({len(shares)} kinds of sums, worst network)",
         verdict="confirmed" if worst < 1e-3 else "refuted",
@@ -187,7 +187,7 @@ def _gradients(results: Sequence[Result], trained: Mapping[Key, Spread]) -> Clai
     return Claim(
         text="FP32 gradient sums absorb 13 to 39 % of the addends, but only 1e-8 to 2e-7 of the "
         "mass",
-        source=NOTES,
+        source=PROTOTYPE,
         expected="many additions, no consequence: shares of tenths, masses below 1e-6",
         measured=f"shares {percent(low)} to {percent(high)}, masses {least:.1e} to {most:.1e}, "
         "sequential sums of four layers",
@@ -207,7 +207,7 @@ def _training(results: Sequence[Result], trained: Mapping[Key, Spread]) -> Claim
     before, after = max(b.high for _, b in picked), min(a.low for a, _ in picked)
     return Claim(
         text="Absorption in gradient sums grows with training",
-        source=NOTES,
+        source=PROTOTYPE,
         expected="FP32, sequential: below 1e-3 at the start, tenths after training",
         measured=f"at most {number(before)} at the start, at least {number(after)} after training, "
         f"{len(picked)} layers",
@@ -227,7 +227,7 @@ def _orders(trained: Mapping[Key, Spread]) -> Claim:
     factors = sorted(each[0] / each[2] for each in large if each[2])
     return Claim(
         text="Sequential sums absorb most, blocks of 32 less, pairwise sums least",
-        source=NOTES,
+        source=PROTOTYPE,
         expected="in every sum in which at least 1 % of the additions are absorbed",
         measured=f"{ordered} of {len(large)} sums; sequential ones absorb {number(factors[0])} to "
         f"{number(factors[-1])} times as much as pairwise ones, in the median "
@@ -238,8 +238,8 @@ def _orders(trained: Mapping[Key, Spread]) -> Claim:
     )
 
 
-def _notes_again(results: Sequence[Result], trained: Mapping[Key, Spread]) -> Iterator[Claim]:
-    """The table of the notes, cell by cell."""
+def _prototype_again(results: Sequence[Result], trained: Mapping[Key, Spread]) -> Iterator[Claim]:
+    """The table of the prototype, cell by cell."""
     cells = {
         key: (trained[key], theirs)
         for key, theirs in _expected.SUMS.items()
@@ -254,8 +254,8 @@ def _notes_again(results: Sequence[Result], trained: Mapping[Key, Spread]) -> It
         if key not in near
     ]
     yield Claim(
-        text="The absorbed shares of the notes' table, of 1 % and more",
-        source=NOTES,
+        text="The absorbed shares of the prototype's table, of 1 % and more",
+        source=PROTOTYPE,
         expected="within a factor of 1.5 of our mean, or within our range",
         measured=f"{len(near)} of {len(cells)} cells"
         + ("; others: " + "; ".join(far) if far else ""),
@@ -285,7 +285,7 @@ def _narrow(results: Sequence[Result], trained: Mapping[Key, Spread]) -> Iterato
         )
         yield Claim(
             text="FP16 absorbs fewer gradient addends than BF16 because products underflow before",
-            source=NOTES,
+            source=PROTOTYPE,
             expected="fewer absorbed, and more products of zero, in every layer",
             measured=f"fewer absorbed in {lower} of {len(fp16)} layers; more than ten times as "
             f"many products rounded to zero in {more}",
@@ -299,7 +299,7 @@ def _narrow(results: Sequence[Result], trained: Mapping[Key, Spread]) -> Iterato
         yield Claim(
             text="E4M3 accumulators absorb half of the third convolution's forward additions, and "
             "a sixth of the mass",
-            source=NOTES,
+            source=PROTOTYPE,
             expected="share 0.48, mass 0.17, within a factor of 1.25 and 1.5",
             measured=f"share {trained[key]}, mass {lost}",
             verdict="confirmed" if is_so else "refined",
@@ -317,7 +317,7 @@ def _bias(trained: Mapping[Key, Spread]) -> Iterator[Claim]:
     }
     yield Claim(
         text="Bias additions absorb 0 (FP32), at most 2.5 % (FP16), at most 27 % (BF16)",
-        source=NOTES,
+        source=PROTOTYPE,
         expected="these limits, within a factor of 1.5",
         measured=", ".join(f"{way}: at most {number(value)}" for way, value in found.items()),
         verdict="confirmed"
@@ -420,8 +420,8 @@ def _updates(results: Sequence[Result]) -> Iterator[Claim]:
     ]
     verdict: Verdict = "confirmed" if len(near) >= 0.9 * len(cells) else "refined"
     yield Claim(
-        text="The shares of absorbed updates of the notes' table",
-        source=NOTES,
+        text="The shares of absorbed updates of the prototype's table",
+        source=PROTOTYPE,
         expected="within 0.05, or within a factor of 1.5; 90 % of the cells",
         measured=f"{len(near)} of {len(cells)} cells"
         + ("; others: " + "; ".join(far) if far else ""),
@@ -434,7 +434,7 @@ def _updates(results: Sequence[Result]) -> Iterator[Claim]:
         low, high = min(each.low for each in small), max(each.high for each in small)
         yield Claim(
             text="BF16 absorbs 98 % of the updates of SGD with learning rate 0.01",
-            source=NOTES,
+            source=PROTOTYPE,
             expected="0.98 within 0.02",
             measured=f"{number(low)} to {number(high)}",
             verdict="confirmed" if low > 0.96 and high < 1 else "refined",

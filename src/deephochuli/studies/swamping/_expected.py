@@ -1,4 +1,4 @@
-"""Numbers of the shared notes on the founding project, section 1, which the study measures again.
+"""Numbers of an earlier prototype of this project, which the study measures again.
 
 Theirs is one trained network, with other initial weights than any of ours.
 """

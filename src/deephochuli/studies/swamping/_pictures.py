@@ -64,7 +64,7 @@ def _sums(results: Sequence[Result], *, trained: bool) -> Table:
     return Table(
         key=f"sums-{'trained' if trained else 'fresh'}",
         title=f"Absorbed additions inside the digits network, {state}",
-        columns=(*columns, "absorbed, notes") if trained else columns,
+        columns=(*columns, "absorbed, prototype") if trained else columns,
         rows=rows,
         note="Means and ranges over the initial weights. Tensor cores cut all terms of a block at "
         "one place (order 'aligned'): absorbed are those of which nothing is left.",
@@ -83,7 +83,7 @@ def _updates(results: Sequence[Result]) -> Table:
     return Table(
         key="updates",
         title="Weights with a gradient whose stored value a step leaves as it was",
-        columns=("optimizer", "format", "step", "unmoved", "lowest", "highest", "notes"),
+        columns=("optimizer", "format", "step", "unmoved", "lowest", "highest", "prototype"),
         rows=rows,
     )
 

@@ -122,7 +122,7 @@ def _block(results: Sequence[Result], found: Sequence[Cell]) -> Claim:
         )
     return Claim(
         text="torch's FP32 product sums in blocks of 384 on a CPU",
-        source="shared notes on the founding project, section 3, measured on another processor",
+        source="an earlier prototype of this project, on another processor",
         expected="sums emulated in blocks of 384 equal torch's to the bit; plateau 2^14 / "
         f"sqrt(384) = {ratio(384):.0f}",
         measured=measured,
@@ -168,7 +168,7 @@ def _blocked(found: Sequence[Cell], block: int | None) -> Claim:
     simple = _worst([(each.rms.value, ratio(min(size, each.k))) for each, size in known])
     return Claim(
         text="The ratio is 2^14 / sqrt(K_b) for sums in blocks of K_b",
-        source="shared notes on the founding project, section 3",
+        source="an earlier prototype of this project",
         expected="each K within 5 %",
         measured=f"largest difference {100 * simple:.1f} %, and {100 * error:.1f} % with the sum "
         f"of the blocks' sums counted, 2^14 / sqrt(K_b + K / K_b + 1), in {len(known)} cases",
@@ -237,7 +237,7 @@ def _constant_in_depth(results: Sequence[Result]) -> Claim:
     slope = mean_of(slopes)
     return Claim(
         text="The ratio of own errors does not depend on depth",
-        source="shared notes on the founding project, section 3",
+        source="an earlier prototype of this project",
         expected="own ratios within 1560 to 2160 after the first layer, totals within 1780 to 2220",
         measured=f"own: {np.quantile(own, 0.05):.0f} to {np.quantile(own, 0.95):.0f} (90 % of the "
         f"layers), exponent in depth {told(slope, 2)}; total in the last layers "
