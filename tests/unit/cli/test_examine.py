@@ -230,6 +230,7 @@ def test_every_question_is_answered_by_something_with_a_sheet(name):
     assert callable(getattr(home.__dict__[result], "sheet", None))
 
 
+@pytest.mark.slow
 def test_every_question_about_a_model_runs(source, capsys):
     names = [word for name in QUESTIONS for word in ("-q", name)]
     code, out, err = run(capsys, "examine", f"{source}:everything", *names, *FAST, "--json")
