@@ -52,6 +52,7 @@ def _all_claims(results: Sequence[Result], groups: claims.Groups) -> tuple[Claim
         claims.own_gradient(results),
         *claims.treatments(groups),
         claims.by_rounding(results),
+        claims.by_rounding_trained(results),
         *claims.frozen(results),
         claims.loss_scale(results),
         claims.control(results),
