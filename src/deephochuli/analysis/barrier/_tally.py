@@ -17,7 +17,7 @@ Counts = NDArray[np.int64]
 
 N_BINADES = 64
 BLOCK = 1 << 17
-MAX_BLOCKS = 1 << 14
+MAX_BLOCKS = 1 << 16
 ORIGINS_A_VALUE = 2
 
 
@@ -139,7 +139,7 @@ class Tally:
 
     Numerics:
         Counts are exact, and merging is addition, union and minimum: the result does not depend on
-        the grouping, as long as there are fewer than 2^14 blocks, beyond which neighbours are
+        the grouping, as long as there are fewer than 2^16 blocks, beyond which neighbours are
         joined.
     """
 

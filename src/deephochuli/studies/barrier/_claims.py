@@ -24,37 +24,42 @@ def decay(fp32: Counted, fp64: Counted) -> Claim:
         source=f"{FOUNDING}, Figure 2",
         expected="if rarity makes it: exponent 1 ± 0.01 in FP32 and in FP64 alike",
         measured="; ".join(
-            f"{way.upper()} {_text(found)}, N = {fp32.judgement.n:.3g}"
+            f"{way.upper()} {found.value:.6f} [{found.low:.6f}, {found.high:.6f}]"
             for way, found in slopes.items()
-        ),
+        )
+        + f"; N = {fp32.judgement.n:.3g} each",
         verdict="refined" if holds else "open",
         because="The decay is there, with the same exponent in FP32 and FP64: it is what any "
         "density makes that is finite and not zero at z = 0. It says nothing about a format.",
     )
 
 
-def hardware(fp32: Counted, fp64: Counted) -> Claim:
+def hardware(fp32: Counted, fp64: Counted, counts: Sequence[Counted]) -> Claim:
     """The end of the histogram moves with N."""
-    found = {each.way: each.free.exponent for each in (fp32, fp64)}
-    moves = all(each.holds(-1) and not each.holds(0) for each in found.values())
-    cutoffs = ", ".join(
-        f"{each.way.upper()} {each.judgement.rarity.cutoff:.3g} (predicted "
-        f"{each.judgement.rarity.predicted.value:.3g})"
-        for each in (fp32, fp64)
+    first = [each for each in counts if each.layer == fp32.layer]
+    exponents = "; ".join(
+        f"{each.name} {_text(each.free.exponent)} for N from {each.free.n[0]:.2g} to "
+        f"{each.free.n[-1]:.2g}"
+        for each in first
+    )
+    ends = ", ".join(
+        f"{each.name} {each.judgement.rarity.cutoff:.2g} of {each.judgement.n:.3g} (predicted "
+        f"{each.judgement.rarity.predicted.value:.2g})"
+        for each in first
+    )
+    moves = all(
+        each.free.exponent.holds(-1) and not each.free.exponent.holds(0) for each in (fp32, fp64)
     )
     return Claim(
         text="Histograms of |z| end near 1e-8 because the hardware can go no further.",
         source=FOUNDING,
         expected="a limit of the hardware: exponent 0 of the smallest |z| against N; rarity: -1",
-        measured="exponents "
-        + ", ".join(f"{way.upper()} {_text(each)}" for way, each in found.items())
-        + f" for N from {fp64.free.n[0]:.2g} to {fp32.free.n[-1]:.2g} (FP32) and "
-        f"{fp64.free.n[-1]:.2g} (FP64); smallest of {fp32.judgement.n:.3g}: {cutoffs}",
+        measured=f"exponents {exponents}; smallest {ends}",
         verdict="refuted" if moves else "open",
         because="The smallest magnitude falls as 1/N in both formats, so its place tells how many "
         f"values were drawn: 1e-8 is the expected end for N = {_n_at(fp32, 1e-8):.2g} and 1e-9 for "
-        f"N = {_n_at(fp32, 1e-9):.2g} at the density of this layer. From N = "
-        f"{fp32.judgement.visible_from:.2g} on the lattice of the biases slows FP32 down (exponent "
+        f"N = {_n_at(fp32, 1e-9):.2g} at the density of this layer. Towards N = "
+        f"{fp32.judgement.visible_from:.2g} the lattice of the biases slows FP32 down (exponent "
         f"{_text(fp32.law.exponent)} up to {fp32.law.n[-1]:.2g}); other biases would move it.",
     )
 
@@ -89,7 +94,7 @@ def anchored(with_bias: Sequence[Counted], results: Sequence[Result]) -> Claim:
         "bits vanish, and with b + shift the spacing is ulp(b + shift)",
         measured=f"{agreeing} of {channels} channels of {len(lattices)} layer(s) agree; "
         f"spacing {min(each.spacing or math.nan for each in lattices):.3g} and up; of {n} "
-        f"layers of models with this lattice {gone} lose it with b = 0 and {moved} move with the bias",
+        f"layers of models with this lattice {gone} lose it with b = 0 and {moved} move with b",
         verdict="confirmed" if holds and gone >= 0.9 * n and moved >= 0.9 * n else "refined",
         because="This holds where the bias is added last, as torch's convolutions do it here. "
         "Kernels that add it first have the lattice of the last partial sum instead.",

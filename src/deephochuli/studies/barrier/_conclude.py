@@ -21,7 +21,7 @@ def conclude(results: Sequence[Result]) -> Conclusion:
         answer=_answer(fp32, fp64),
         claims=(
             claims.decay(fp32, fp64),
-            claims.hardware(fp32, fp64),
+            claims.hardware(fp32, fp64, counts),
             claims.expected_end(fp64),
             claims.anchored([each for each in counts if each.bias], results),
             claims.zeros(fp32, others),
@@ -92,7 +92,7 @@ def _laws(counts: Sequence[Counted]) -> Table:
             for law in dict.fromkeys((each.free, each.law))
         ),
         note="Rarity predicts -1; a limit that does not depend on N would be 0. Where a lattice "
-        "comes within reach the fit is made up to a quarter of where it is seen, and again up to "
+        "comes within reach the fit is made up to a 64th of where it is seen, and again up to "
         "the largest N.",
     )
 

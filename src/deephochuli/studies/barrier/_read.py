@@ -24,6 +24,8 @@ from deephochuli.studies.barrier._plan import CONV1, LAYER, MODEL, NORMAL
 
 _Z95 = 1.959963984540054
 _ENOUGH = 100
+REACH = 64
+"""A lattice is out of reach of groups smaller by this factor than where it is seen."""
 NAMES = {CONV1: "conv1", "2": "conv2"}
 
 
@@ -38,7 +40,8 @@ class Counted:
         tally: What was counted.
         judgement: What follows.
         law: How the smallest magnitude fell with the number of values.
-        free: The same, from groups that are a quarter or less of where the lattice is seen.
+        free: The same, from groups that are too small for a lattice to show: one in 64 of them or
+            fewer holds an exact zero.
     """
 
     layer: str
@@ -71,7 +74,7 @@ def _counted(key: tuple[str, str, bool], group: list[Result]) -> Counted:
     bias = np.array(group[0].values["bias"], np.float64) if has_bias else None
     judgement = judge(tally, get_format(way), bias=bias)
     law = law_of(tally.blocks)
-    free = law_of(tally.blocks, largest=judgement.visible_from / 4)
+    free = law_of(tally.blocks, largest=judgement.visible_from / REACH)
     assert law is not None  # every point has more than 8 blocks
     assert free is not None
     return Counted(NAMES[layer], way, has_bias, tally, judgement, law, free)
