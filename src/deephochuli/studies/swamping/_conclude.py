@@ -348,8 +348,8 @@ def _growth(results: Sequence[Result]) -> Iterator[Claim]:
         expected="within a quarter",
         measured="within a factor of "
         + ", ".join(f"{factor:.2f} ({name})" for name, factor in by_format.items())
-        + f", {len(ratios)} cases (worst: {worst[0].format}, {worst[0].addends}, K = {worst[1]}: {worst[2]:.2g}, "
-        f"predicted {worst[3]:.2g})",
+        + f", {len(ratios)} cases (worst: {worst[0].format}, {worst[0].addends}, "
+        f"K = {worst[1]}: {worst[2]:.2g}, predicted {worst[3]:.2g})",
         verdict="confirmed" if off_by(worst[2], worst[3]) <= 1.25 else "refined",
         because="What matters is how large a partial sum is beside the next addend. Where most "
         "addends are absorbed the sum stops growing, which the walk does not know: it then "
