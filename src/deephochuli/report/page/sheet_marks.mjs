@@ -11,7 +11,7 @@ const LONG = 2000;
 /**
  * @typedef {import("./sheet_frame.mjs").Frame} Frame
  * @typedef {import("./sheet_data.mjs").Series} Series
- * @typedef {{color: string, shape: number, shift: number, slot: number}} Look
+ * @typedef {{color: string, shape: number, shift: number, slot: number, row: number}} Look
  */
 
 /**
@@ -181,12 +181,12 @@ function drawRule(frame, series, look) {
   return (isLevel ? series.y : series.x).flatMap((value, i) => {
     const place = isLevel ? frame.along(value) : frame.across(value);
     if (!Number.isFinite(place)) return [];
-    return ruleAt(frame, place, isLevel !== frame.isFlipped, { name: i ? "" : series.name, color: look.color, dashed: dash(series) });
+    return ruleAt(frame, place, isLevel !== frame.isFlipped, { name: i ? "" : series.name, color: look.color, dashed: dash(series), row: look.row ?? 0 });
   });
 }
 
-/** One rule; a level one has its name at the right, an upright one at the top. */
-function ruleAt({ area }, place, isLevel, { name, color, dashed }) {
+/** One rule; a level one has its name at the right, an upright one at the top, each a row lower. */
+function ruleAt({ area }, place, isLevel, { name, color, dashed, row }) {
   const at = round(place);
   const d = isLevel ? `M${area.left} ${at}H${area.right}` : `M${at} ${area.top}V${area.bottom}`;
   const isRight = place > (area.left + area.right) / 2;
@@ -194,7 +194,7 @@ function ruleAt({ area }, place, isLevel, { name, color, dashed }) {
   const most = Math.floor(((isLevel ? area.right - area.left : isRight ? place - area.left : area.right - place) - 12) / 6.2);
   const label = isLevel
     ? text(area.right - 4, at < area.top + 16 ? at + 13 : at - 5, shortened(name, Math.max(3, most)), { ...halo, "text-anchor": "end" })
-    : text(isRight ? at - 5 : at + 5, area.top + 10, shortened(name, Math.max(3, most)), { ...halo, "text-anchor": isRight ? "end" : "start" });
+    : text(isRight ? at - 5 : at + 5, area.top + 10 + 13 * row, shortened(name, Math.max(3, most)), { ...halo, "text-anchor": isRight ? "end" : "start" });
   return [svg("path", { d, stroke: color, "stroke-width": 1.4, "stroke-dasharray": dashed, fill: "none" }), name && label];
 }
 

@@ -8,6 +8,7 @@ import { drawAxes, frameOf, isDodged } from "./sheet_frame.mjs";
 import { drawSeries, shapeAt, spotOf } from "./sheet_marks.mjs";
 
 const TELLING = ["points", "line", "steps", "bars", "band"];
+const MOST_ROWS = 8;
 let nClips = 0;
 
 /**
@@ -39,9 +40,11 @@ export function drawPlot(figure, groups, { width, zoom }) {
     ? shown.filter((group) => group.series.some(isDodged)) : [];
   const frame = frameOf(figure, shown.flatMap((group) => group.series), { width, nSlots: Math.max(1, slots.length), zoom });
   const slot = (frame.band * 0.74) / Math.max(1, slots.length);
+  const rules = shown.filter((group) => group.series.some(({ mark }) => mark === "rule"));
   const parts = shown.flatMap((group) => {
+    const row = Math.max(0, rules.indexOf(group)) % MOST_ROWS;
     const shift = slots.includes(group) ? (slots.indexOf(group) - (slots.length - 1) / 2) * slot : 0;
-    return group.series.map((series) => ({ series, look: { color: group.color, shape: group.shape, shift: isDodged(series) ? shift : 0, slot } }));
+    return group.series.map((series) => ({ series, look: { color: group.color, shape: group.shape, shift: isDodged(series) ? shift : 0, slot, row } }));
   });
   parts.sort((a, b) => figure.series.indexOf(a.series) - figure.series.indexOf(b.series));
   const chart = canvas(frame.width, frame.height, `${visible(figure.title)}. The table holds its numbers.`);
