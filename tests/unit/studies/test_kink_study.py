@@ -11,7 +11,7 @@ from deephochuli.studies import Result
 from deephochuli.studies.kink import STUDY, measure
 from deephochuli.studies.kink import _claims as claims
 from deephochuli.studies.kink._plan import LARGE, NORMED, SMALL
-from deephochuli.studies.kink._read import Net, Race, Zone, law, nets, races, zones
+from deephochuli.studies.kink._read import Law, Net, Race, Zone, law, nets, races, zones
 from deephochuli.studies.kink._ways import (
     batches_of_digits,
     execution_named,
@@ -142,7 +142,7 @@ def race(net, optimizer, differences, losses):
     )
 
 
-LAW = (10**9, 20, 20.0)
+LAW = Law(10**9, 21, 20, 20.0)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_counts_of_zeros(zero, verdict):
     net = replace(NET, zero=zero, causes={**NET.causes, "cancellation": zero})
     assert claims.shares_of_zeros([net]).verdict == verdict
     assert claims.expected_zeros([net], LAW).verdict == verdict
-    assert claims.expected_zeros([NET], (10**9, 80, 20.0)).verdict == "refined"
+    assert claims.expected_zeros([NET], Law(10**9, 20, 80, 20.0)).verdict == "refined"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def results():
 def test_results_are_put_together(results):
     assert [(net.way, net.bias) for net in nets(results)][-1] == ("fp64", "zero")
     assert zones(results)[0].n == 1
-    assert law(results)[0] == 2 * 1437 * 2000
+    assert law(results).n == 2 * 1437 * 2000
     (trained,) = races(results)
     assert len(trained.accuracy[0]) == 3
 

@@ -70,7 +70,7 @@ def errors_of(
     return Errors(*(np.asarray(torch.where(is_in, part, 0.0)) for part in parts))
 
 
-def excess_of(exact: Tensor, rounded: Tensor, largest: Tensor, fmt: Format) -> float:
+def overshoot_of(exact: Tensor, rounded: Tensor, largest: Tensor, fmt: Format) -> float:
     """How far errors go beyond the neighbours, in gaps: the largest of all but one in a hundred."""
     wide = errors_of(exact, rounded, largest, fmt, 1.0)
     beyond = np.maximum(-wide.errors - (wide.below - 1), wide.errors - (wide.above - 1))

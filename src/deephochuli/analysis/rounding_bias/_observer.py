@@ -20,7 +20,7 @@ from torch.optim.optimizer import (
 )
 from torch.utils._python_dispatch import _disable_current_modes
 
-from deephochuli.analysis.rounding_bias._errors import errors_of, excess_of
+from deephochuli.analysis.rounding_bias._errors import errors_of, overshoot_of
 from deephochuli.analysis.rounding_bias._evidence import Evidence, Floats
 from deephochuli.analysis.rounding_bias._findings import find
 from deephochuli.analysis.rounding_bias._outputs import LAYERS, exact_output
@@ -252,8 +252,8 @@ class RoundingBias:
     def _weigh(self, track: _Track, exact: Tensor, rounded: Tensor, largest: Tensor) -> None:
         """Take in one step of one tensor."""
         found = errors_of(exact, rounded, largest, track.format, track.margin)
-        excess = excess_of(exact, rounded, largest, track.format)
-        track.margin = min(MOST_MARGIN, max(track.margin, excess))
+        overshoot = overshoot_of(exact, rounded, largest, track.format)
+        track.margin = min(MOST_MARGIN, max(track.margin, overshoot))
         directions: dict[Direction, Floats] = {
             "up": np.ones_like(found.sign),
             "outward": found.sign,

@@ -10,7 +10,7 @@ from deephochuli.analysis.swamping import Estimate
 from deephochuli.studies._evidence import count_ratio, mean_of, number, told
 from deephochuli.studies._study import Claim, Verdict
 from deephochuli.studies.kink._plan import LARGE, NORMED, SMALL
-from deephochuli.studies.kink._read import Net, Race, Zone, pick, share, zone_of
+from deephochuli.studies.kink._read import Law, Net, Race, Zone, pick, share, zone_of
 
 BERTOIN = "Bertoin, Bolte, Gerchinovitz, Pauwels, NeurIPS 2021, arXiv 2106.12915"
 FOUNDING = "founding project, science section 5"
@@ -21,19 +21,18 @@ def told_share(estimate: Estimate) -> str:
     return f"{percent(estimate.value)} [{percent(estimate.low)}, {percent(estimate.high)}]"
 
 
-def half_of_the_time(found: Sequence[Zone], law: tuple[int, int, float]) -> Claim:
+def half_of_the_time(found: Sequence[Zone], law: Law) -> Claim:
     """FP32: about half."""
     large, small = zone_of(found, LARGE, "fp32"), zone_of(found, SMALL, "fp32")
-    n, zero, _ = law
-    measured = f"one zero in {n / max(zero, 1):.2g} pre-activations of a dense layer" if n else ""
+    rate = law.n / max(law.fused, 1)
+    measured = f"one zero in {rate:.2g} pre-activations of a dense layer" if law.n else ""
     if small is not None:
         measured += f"; 64-256-256 net, 256 images: {told_share(small.volume)} of {small.n} draws"
     verdict: Verdict = "open"
     because = "No net of the size of the paper's was drawn."
     if large is not None and small is not None:
         measured += f"; {LARGE} net, 60,000 images: {told_share(large.volume)} of {large.n} draws"
-        rate = large.n_zero / large.n
-        measured += f" with {rate:.2g} zeros each"
+        measured += f" with {large.n_zero / large.n:.2g} zeros each"
         is_half = large.volume.high >= 0.25 and large.volume.low <= 0.75
         verdict = "refined" if is_half and small.volume.high < 0.25 else "refuted"
         because = (
@@ -218,26 +217,34 @@ def _state(net: Net) -> str:
     return f"{net.epochs} epochs" if net.epochs else "new"
 
 
-def expected_zeros(found: Sequence[Net], law: tuple[int, int, float]) -> Claim:
+def expected_zeros(found: Sequence[Net], law: Law) -> Claim:
     """N p0 ulp(b)."""
     rows = [net for net in found if net.predicted and net.way.endswith("apart")]
     ratios = {
         f"{net.way}, {_state(net)}": count_ratio(net.causes["cancellation"], net.predicted or 1.0)
         for net in rows
     }
-    if law[2]:
-        ratios[f"fp32, {law[0]:.2g} pre-activations"] = count_ratio(law[1], law[2])
+    if law.predicted:
+        ratios[f"fp32 apart, {law.n:.2g} pre-activations"] = count_ratio(law.apart, law.predicted)
     is_right = [_is_one(ratio) for ratio in ratios.values()]
+    fused = count_ratio(law.fused, law.predicted) if law.predicted else None
     return Claim(
         text="Zeros by rounding number N p0 ulp(b), summed over channels",
         source=f"{FOUNDING}, and section 2",
         expected="observed over expected 1: inside the interval, or within 15 %",
         measured="; ".join(f"{name} {told(ratio)}" for name, ratio in ratios.items()),
         verdict="confirmed" if all(is_right) else "refined",
-        because="The last addend's gap is the lattice on which a sum near zero lies."
-        if all(is_right)
-        else "It holds where the bias is added last to a rounded sum; elsewhere the order of the "
-        "kernel decides which addend is last.",
+        because=(
+            "The last addend's gap is the lattice on which a sum near zero lies."
+            if all(is_right)
+            else "Not every count agrees with the gap of the bias."
+        )
+        + (
+            f" torch's own FP32 kernel gives {told(fused)} of it: it adds the bias in another "
+            "place of the sum."
+            if fused is not None and not _is_one(fused)
+            else ""
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from deephochuli.analysis import Axis, Figure, Series, Table
 from deephochuli.analysis.kink import CAUSES
 from deephochuli.studies._evidence import mean_of
 from deephochuli.studies.kink._plan import ALPHAS
-from deephochuli.studies.kink._read import Net, Race, Zone
+from deephochuli.studies.kink._read import Law, Net, Race, Zone
 
 
 def nets_table(found: Sequence[Net]) -> Table:
@@ -116,14 +116,15 @@ def changed_figure(found: Sequence[Net]) -> Figure:
     )
 
 
-def expected_figure(found: Sequence[Net], law: tuple[int, int, float]) -> Figure:
+def expected_figure(found: Sequence[Net], law: Law) -> Figure:
     """Observed against expected zeros."""
     rows = [net for net in found if net.predicted]
     x = [net.predicted or 0.0 for net in rows]
     y = [float(net.causes["cancellation"]) for net in rows]
     notes = [f"{net.way}, {net.epochs} epochs" for net in rows]
-    if law[1] and law[2]:
-        x, y, notes = [*x, law[2]], [*y, float(law[1])], [*notes, "dense layer, fp32"]
+    if law.apart and law.predicted:
+        x, y = [*x, law.predicted], [*y, float(law.apart)]
+        notes = [*notes, "dense layer, fp32 apart"]
     ends = (min(x) / 2, max(x) * 2) if x else (1.0, 2.0)
     return Figure(
         key="expected-zeros",

@@ -140,11 +140,28 @@ def zones(results: Iterable[Result]) -> list[Zone]:
     return [Zone(*key, *(found[name] for name in names)) for key, found in sums.items()]
 
 
-def law(results: Iterable[Result]) -> tuple[int, int, float]:
-    """Pre-activations, zeros, and expected zeros of one dense layer in FP32."""
+@dataclass(frozen=True, slots=True)
+class Law:
+    """Exact zeros of one dense layer in FP32.
+
+    Attributes:
+        n: Pre-activations.
+        fused: Zeros where torch's kernel adds the bias.
+        apart: Zeros where it is added to the rounded sum.
+        predicted: Expected zeros, N p0 ulp(b), where it is added last.
+    """
+
+    n: int
+    fused: int
+    apart: int
+    predicted: float
+
+
+def law(results: Iterable[Result]) -> Law:
+    """All draws of the dense layer."""
     found = [each.values for each in results if each.params["what"] == LAW]
-    n, zero = (sum(values[name] for values in found) for name in ("n", "zero"))
-    return n, zero, sum(values["predicted"] for values in found)
+    n, fused, apart = (sum(values[name] for values in found) for name in ("n", "fused", "apart"))
+    return Law(n, fused, apart, sum(values["predicted"] for values in found))
 
 
 def races(results: Iterable[Result]) -> list[Race]:
