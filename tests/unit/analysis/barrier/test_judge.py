@@ -112,10 +112,10 @@ def test_the_range_of_fp16_makes_as_many_zeros_as_it_should():
 
 
 def test_few_zeros_of_a_proven_lattice_are_not_taken_for_the_range():
-    bias = torch.tensor([0.3]).half()
+    bias = torch.tensor([0.03]).half()
     seen = []
     for seed in range(8):
-        z = continuous(1 << 13, 1, seed, torch.float16) + bias
+        z = continuous(1 << 17, 1, seed, torch.float16) + bias
         found = judge(count(z, 2.0**-4, 1024), BINARY16, bias=bias.double().numpy())
         assert found.limit in (("bias",) if found.zeros.seen else ("bias", "rarity"))
         seen.append(found.zeros.seen)
