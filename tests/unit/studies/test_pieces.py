@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from deephochuli import pieces
+from deephochuli.analysis.assumptions import paths
 from deephochuli.studies._study import Result
 from deephochuli.studies.pieces import STUDY, conclude
 from deephochuli.studies.pieces._fit import exponent, rate
@@ -85,7 +86,10 @@ def test_kept_networks_keep_their_pieces_and_are_the_same_functions():
     for each in (kept, trained):
         group = Group(each.layers())
         assert torch.allclose(group(data.x), each(data.x), atol=1e-12)
-        assert surveyed(group, on(group)).regions == [32] * 3
+        survey = surveyed(group, on(group))
+        assert survey.regions == [32] * 3
+        for path in paths(group.one(0), *on(group)[0], survey.cells[0]):
+            assert path.sup_slope[:2].max() <= 1 + 1e-12  # (B), for the tents
 
 
 @pytest.mark.parametrize("start", ["last", "square"])
