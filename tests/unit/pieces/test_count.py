@@ -139,7 +139,7 @@ def test_memory_does_not_grow_with_the_count():
     import tracemalloc
 
     peaks = []
-    for n in (9, 11):
+    for n in (8, 10):
         net = sawtooth(n)
         tracemalloc.start()
         found = count(net, ZERO, ONE, most_bytes=1 << 14)
