@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from deephochuli.analysis.compare import Executor, Patient, Task, prepare, world
 from deephochuli.analysis.death._arms import Arm
 from deephochuli.analysis.death._batches import Batch, Loss, gradients_of
-from deephochuli.analysis.death._frozen import load
-from deephochuli.analysis.death._low import EXACT, Low, exact_copy, round_weights
+from deephochuli.analysis.death._low import EXACT, Low, exact_copy
 from deephochuli.arithmetic import Arithmetic, Sums, get_arithmetic, round_to, run_as
 from deephochuli.errors import ArithmeticSpecError
 from deephochuli.formats import BINARY32, BINARY64
@@ -45,12 +44,22 @@ class Trainer:
         task = Task(model=self._runner, batch=None, seed=self._seed + self._n_steps)
         self._n_steps += 1
         if self._runner is not self.model:
-            load(self._runner, self.model)
-            round_weights(self._runner, self._low.weights)
+            self._hand_over()
         with world(task, self._executor, self._runner):
             gradients_of(self._runner, batch, self._loss, self._arm.loss_scale)
         if self._take_gradients():
             self._update()
+
+    def _hand_over(self) -> None:
+        """Give the runner the weights, rounded once to the low format, and the buffers."""
+        held, runner = self.model, self._runner
+        with torch.no_grad():
+            for mine, other in zip(runner.parameters(), held.parameters(), strict=True):
+                mine.copy_(
+                    round_to(other, self._low.weights) if other.is_floating_point() else other
+                )
+            for mine, other in zip(runner.buffers(), held.buffers(), strict=True):
+                mine.copy_(other)
 
     def _runner_of(self, state: Patient) -> tuple[Executor, nn.Module]:
         """What computes the gradients."""
