@@ -213,3 +213,9 @@ def test_an_interval_says_what_is_possible():
     assert 5 not in Interval(2, 4)
     assert str(Interval(2, 4)) == "2 to 4"
     assert str(Interval(2, 2)) == "2"
+
+
+def test_a_rounded_net_has_an_error_bound_and_a_dyadic_one_has_none():
+    rounded = count(he([2, 9, 9, 1], 0), *unit_segment(2))
+    assert 1e-16 < rounded.max_error < 1e-11
+    assert count(sawtooth(6), ZERO, ONE).max_error == 0.0
