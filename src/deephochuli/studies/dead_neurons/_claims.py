@@ -353,7 +353,7 @@ def loss_scale(results: Sequence[Result]) -> Claim:
         measured=f"FP16, scale 2^14: frozen by underflow {told(mean_of(before), 4)} before, "
         f"{told(mean_of(after), 4)} ({_range(after)}) after; by "
         f"absorption {told(mean_of(absorbed), 4)} after; dead by rounding "
-        f"{told(mean_of(dead))} before and after; {len(after)} seeds",
+        f"{told(mean_of(dead_before))} before, {told(mean_of(dead))} after; {len(after)} seeds",
         verdict="open" if len(after) < ENOUGH else "confirmed" if holds else "refuted",
         because="Scaling lifts the gradient, not the activations that it is multiplied with, and "
         "not the product of learning rate and gradient beside the weight. Least is healed in "
