@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from deephochuli.formats import Rounding
 from deephochuli.kernels._pool import run_everywhere
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_work as parts
@@ -106,9 +107,10 @@ def _packed_panels(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
 
 
 @functools.cache
-def _exponents() -> Any:
-    kinds = [ctypes.c_uint64] * 2 + [ctypes.c_int64] * 4
-    return ctypes.CFUNCTYPE(None, *kinds)(address_of("exponents32"))
+def _function(name: str, addresses: int) -> Any:
+    """A compiled function of some addresses and four counts."""
+    kinds = [ctypes.c_uint64] * addresses + [ctypes.c_int64] * 4
+    return ctypes.CFUNCTYPE(None, *kinds)(address_of(name))
 
 
 def _exponents_of(x: torch.Tensor, plan: ProductPlan, *, rows: bool) -> torch.Tensor:
@@ -116,8 +118,20 @@ def _exponents_of(x: torch.Tensor, plan: ProductPlan, *, rows: bool) -> torch.Te
     out = torch.empty(x.shape, dtype=torch.int32 if rows else torch.int16)
     emin = -126 if plan.inputs is None else plan.inputs.emin
     bias = blocks.BIAS if rows else 0
-    _exponents()(x.data_ptr(), out.data_ptr(), x.numel(), emin, bias, int(rows))
+    exponents = _function("exponents32", 2)
+    exponents(x.data_ptr(), out.data_ptr(), x.numel(), emin, bias, int(rows))
     return out
+
+
+def _words_of(x: torch.Tensor, plan: ProductPlan) -> list[torch.Tensor]:
+    """The exponents as steady blocks read them, and their bounds in each tile."""
+    batch, n_tiles, padded, width = x.shape
+    out = torch.empty(x.shape, dtype=torch.int32 if width == ROWS else torch.int16)
+    bounds = torch.empty(batch * n_tiles, 2, dtype=torch.int32)
+    emin = -126 if plan.inputs is None else plan.inputs.emin
+    addresses = x.data_ptr(), out.data_ptr(), bounds.data_ptr()
+    _function("words32", 3)(*addresses, len(bounds), padded, width, emin)
+    return [out, bounds]
 
 
 def _run(
@@ -142,6 +156,7 @@ def _run(
         if is_blocks
         else []
     )
+    words = [*_words_of(rows, plan), *_words_of(columns, plan)] if way.steady else []
     row_tiles, panels = rows.shape[1], columns.shape[1]
     groups = -(-row_tiles // parts.GROUP)
     tasks = batch * groups * panels
@@ -163,5 +178,8 @@ def _run(
         int(plan.dtype == torch.float64),
         *np.array([way.scale, 1 / way.scale]).view(np.uint64).tolist(),
         *(scratch, size, *environment()),
+        address_of(way.steady) if way.steady else 0,
+        *((words[i].data_ptr() for i in (0, 2, 1, 3)) if words else (0, 0, 0, 0)),
+        int(plan.rounding is Rounding.TOWARD_ZERO),
     )
     run_everywhere(address_of("work"), control.ctypes.data, n_slots)

@@ -60,8 +60,8 @@ OF_ZERO, OF_SPECIAL = -4000, 12000
 _V16 = ir.VectorType(I16, COLUMNS)
 
 
-class _Block:
-    """Emits the code of one block."""
+class Adder:
+    """Emits the code that adds the products of a block."""
 
     def __init__(self, builder: ir.IRBuilder, at: dict[str, Any], params: Any) -> None:
         self.builder, self.at, self.params = builder, at, params
@@ -69,6 +69,30 @@ class _Block:
     def parameter(self, slot: int, kind: ir.Type, lanes: int = LANES) -> Any:
         """A parameter in all lanes."""
         return splat(self.builder, load(self.builder, self.params, kind, 8 * slot), lanes)
+
+    def added(self, n: Any, first: Any, scales: list[Any], start: list[Any]) -> list[Any]:
+        """The sums of n products from one on, as integers."""
+        builder = self.builder
+        loop = Loop(builder, n, start)
+        k = builder.add(loop.index, first)
+        at_a, at_b = (builder.mul(k, index(4 * size)) for size in (ROWS, COLUMNS))
+        ys = [
+            load(builder, self.at["b"], VF, builder.add(at_b, index(4 * LANES * j)))
+            for j in range(PANELS)
+        ]
+        new = []
+        for r in range(ROWS):
+            scalar = load(builder, self.at["a"], F32, builder.add(at_a, index(4 * r)))
+            x = splat(builder, scalar)
+            for j in range(PANELS):
+                i = r * PANELS + j
+                scaled = builder.fmul(builder.fmul(x, ys[j]), scales[i])
+                new.append(builder.add(loop.state[i], builder.fptosi(scaled, V32)))
+        return loop.close(new)
+
+
+class _Block(Adder):
+    """Emits the code of one block."""
 
     def largest(self, n: Any) -> list[Any]:
         """The largest exponent of the products, of each row of the tile."""
@@ -93,26 +117,6 @@ class _Block:
                 order = ir.Constant(ir.VectorType(I32, LANES), lanes)
                 halves.append(builder.sext(builder.shuffle_vector(row, row, order), V32))
         return halves
-
-    def added(self, n: Any, first: Any, scales: list[Any], start: list[Any]) -> list[Any]:
-        """The sums of n products from one on, as integers."""
-        builder = self.builder
-        loop = Loop(builder, n, start)
-        k = builder.add(loop.index, first)
-        at_a, at_b = (builder.mul(k, index(4 * size)) for size in (ROWS, COLUMNS))
-        ys = [
-            load(builder, self.at["b"], VF, builder.add(at_b, index(4 * LANES * j)))
-            for j in range(PANELS)
-        ]
-        new = []
-        for r in range(ROWS):
-            scalar = load(builder, self.at["a"], F32, builder.add(at_a, index(4 * r)))
-            x = splat(builder, scalar)
-            for j in range(PANELS):
-                i = r * PANELS + j
-                scaled = builder.fmul(builder.fmul(x, ys[j]), scales[i])
-                new.append(builder.add(loop.state[i], builder.fptosi(scaled, V32)))
-        return loop.close(new)
 
 
 def _exponent_of_sum(block: _Block, total: Any, *, nearest: bool) -> Any:

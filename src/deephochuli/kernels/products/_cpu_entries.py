@@ -32,14 +32,18 @@ _CHAINS = ("fused32", "fused64", "separate32", "separate64")
 _NARROW = ("quick_bounded", "quick_checked", "quick_wide", "careful_separate")
 _ALIGNED = ("truncated0", "truncated1", "truncated2")
 _NEAREST = ("nearest0", "nearest1", "nearest2", "shortened")
+_STEADY = tuple(
+    f"steady_{name}{n}" for name in ("truncated", "nearest", "shortened") for n in range(3)
+)
 
 # Function, and its C signature: unsigned arguments where addresses are meant, signed for counts.
 _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "work": (parts.work, types.void(_u64)),
     "exponents32": (parts.exponents32, types.void(_u64, _u64, _i64, _i64, _i64, _i64)),
+    "words32": (parts.words32, types.void(_u64, _u64, _u64, *[_i64] * 4)),
     "pairwise32": (trees.pairwise32, _CHAIN),
     **{name: (getattr(tiles, name), _CHAIN) for name in (*_CHAINS, *_NARROW)},
-    **{name: (getattr(tiles, name), _BLOCKS) for name in (*_ALIGNED, *_NEAREST)},
+    **{name: (getattr(tiles, name), _BLOCKS) for name in (*_ALIGNED, *_NEAREST, *_STEADY)},
 }
 
 

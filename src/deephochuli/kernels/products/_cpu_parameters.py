@@ -14,6 +14,7 @@ from deephochuli.formats import BINARY32, BINARY64, Format, Overflow, Rounding
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
 from deephochuli.kernels.products import _cpu_scalar as scalar
+from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products import _cpu_work as parts
 from deephochuli.kernels.products._plan import ProductPlan
 
@@ -38,12 +39,16 @@ _WIDEST_QUICK = 20
 
 
 class Way(NamedTuple):
-    """How tiles are formed: loop, function, its table, and what operands are scaled by."""
+    """How tiles are formed: loop, function, its table, and what operands are scaled by.
+
+    Steady: the function for blocks whose exponents are known to be in range, if there is one.
+    """
 
     loop: int
     function: str = ""
     table: Table = None
     scale: float = 1.0
+    steady: str = ""
 
 
 _ONE_BY_ONE = Way(parts.ONE_BY_ONE)
@@ -177,29 +182,37 @@ def _blocks(plan: ProductPlan) -> Way:
     """An aligned sum: the function depends on how many bits its sums can have."""
     fmt, inputs, block = plan.format, plan.inputs or BINARY32, plan.block or 1
     cuts = plan.rounding is Rounding.TOWARD_ZERO
-    nearest = plan.rounding is Rounding.NEAREST_EVEN and fmt.precision <= 16
+    nearest = plan.rounding is Rounding.NEAREST_EVEN and fmt.precision <= 15
     if plan.late_bits or plan.floors or 2 * inputs.precision > 24 or not (cuts or nearest):
         return _ONE_BY_ONE
     products = block * (2.0 - 2.0 ** (1 - inputs.precision)) ** 2 * 2.0**plan.fraction_bits
     total = products + 2.0 ** (plan.fraction_bits + 1)
     table = _block_table(plan)
     if cuts and fmt.precision < BINARY32.precision:
-        return Way(parts.BLOCKS, "shortened", table) if total < 2**24 else _ONE_BY_ONE
+        if total >= 2**24:
+            return _ONE_BY_ONE
+        return Way(parts.BLOCKS, "shortened", table, steady="steady_shortened0")
     n_parts = 0 if total < 2**31 else 1 if products < 2**31 else 2
     if products >= 2**32 or block % max(n_parts, 1):
         return _ONE_BY_ONE
-    return Way(parts.BLOCKS, ("truncated" if cuts else "nearest") + str(n_parts), table)
+    name = ("truncated" if cuts else "nearest") + str(n_parts)
+    return Way(parts.BLOCKS, name, table, steady=f"steady_{name}")
 
 
 @functools.lru_cache(maxsize=64)
 def _block_table(plan: ProductPlan) -> Table:
-    table, fmt = np.zeros(blocks.G_SLOTS, np.int64), plan.format
+    table, fmt, bits = np.zeros(steady.T_SLOTS, np.int64), plan.format, plan.fraction_bits
     floor = blocks.OF_ZERO if plan.zero_exponent is None else plan.zero_exponent
     table[blocks.G_FLOOR] = max(floor + blocks.BIAS, -8000)
-    table[blocks.G_SCALE] = plan.fraction_bits + 254
+    table[blocks.G_SCALE] = bits + 254
     table[blocks.G_CUT] = 0xFFFFFFFF & -(1 << (24 - fmt.precision))
     table[blocks.G_LEAST] = fmt.emin + blocks.BIAS
     _put32(table, blocks.G_POWER, 2.0**fmt.emin)
     _put32(table, blocks.G_MAGIC, 1.5 * 2.0 ** (24 - fmt.precision))
     _put32(table, blocks.G_MAX, fmt.max_finite)
+    lowest = max(steady.LOWEST, bits + 1 - blocks.BIAS)
+    table[steady.T_LOWEST] = lowest
+    table[steady.T_WORD] = (max(floor, lowest) + blocks.BIAS) << steady.PLACE
+    table[steady.T_SCALE] = (bits + 254) << 23
+    table[steady.T_LEAST] = (fmt.emin + blocks.BIAS) << 23
     return table

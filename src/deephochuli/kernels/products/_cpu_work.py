@@ -17,9 +17,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64, pi64
+from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64, pi32, pi64
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_scalar as scalar
+from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 from deephochuli.kernels.products._cpu_scalar import OPTIONS
 
@@ -63,8 +64,16 @@ TILE = ROWS * COLUMNS
     C_SAVE,
     C_RESTORE,
     C_DEFAULT,
+    C_STEADY_FUNCTION,
+    C_A_WORDS,
+    C_B_WORDS,
+    C_A_BOUNDS,  # of each tile the smallest and the largest exponent, int32
+    C_B_BOUNDS,
+    C_CUTS,  # whether steady blocks are rounded toward zero
     C_SLOTS,
-) = range(33)
+) = range(39)
+# An exponent that is out of any range.
+FAR = 10000
 ONE_BY_ONE, CHAINS, BLOCKS, WHOLE = range(4)  # whole: chains that cannot be interrupted
 
 # Scratch of a thread: totals and partial sums of a task, one row of A and one column of B in
@@ -205,9 +214,60 @@ def join_blocks(control, a_at, ea_at, b_at, eb_at, c_at, k0, k1, columns, rows):
 
 
 @nb.njit(**OPTIONS)
-def by_tiles(control, a_at, ea_at, b_at, eb_at, parts_at, n_tiles, k0, k1, columns, rows):
+def is_steady(control, of_row, of_panel):
+    """Whether the exponents of a tile's operands stay in range."""
+    if control[C_STEADY_FUNCTION] == u64(0):
+        return False
+    a, b = pi32(control[C_A_BOUNDS]), pi32(control[C_B_BOUNDS])
+    lowest, highest = a[2 * of_row] + b[2 * of_panel], a[2 * of_row + 1] + b[2 * of_panel + 1]
+    table = pi64(control[C_TILE_PARAMETERS])
+    return lowest >= table[steady.T_LOWEST] and highest <= steady.HIGHEST
+
+
+@nb.njit(**OPTIONS)
+def is_steady_start(control, c_at):
+    """Whether the running sums of a tile are in range, or zero."""
+    lowest = u32((pi64(control[C_TILE_PARAMETERS])[steady.T_LOWEST] + blocks.BIAS) << 23)
+    span, c, odd = u32((steady.HIGHEST + blocks.BIAS) << 23) - lowest, p32(c_at), u32(0)
+    for i in range(TILE):
+        size = u32(c[i] & u32(0x7FFFFFFF))
+        outside = u32(size - lowest) > span
+        odd |= u32(outside & (size != u32(0)))
+    return odd == u32(0)
+
+
+@nb.njit(**OPTIONS)
+def join_steadily(control, a_at, wa_at, b_at, wb_at, c_at, k0, k1):
+    """All blocks from one k to another on one tile, or none; whether they were joined."""
+    if not is_steady_start(control, c_at):
+        return False
+    block, k = i64(control[C_BLOCK]), u64(k0)
+    cuts = control[C_CUTS] != u64(0)
+    if cuts:
+        steady.set_rounding(0)
+    done = call_blocks(
+        control[C_STEADY_FUNCTION],
+        a_at + k * u64(4 * ROWS),
+        wa_at + k * u64(4 * ROWS),
+        b_at + k * u64(4 * COLUMNS),
+        wb_at + k * u64(2 * COLUMNS),
+        c_at,
+        u64((k1 - k0) // block),
+        u64(block),
+        control[C_TILE_PARAMETERS],
+    )
+    if cuts:
+        steady.set_rounding(1)
+    return done != 0
+
+
+@nb.njit(**OPTIONS)
+def by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, rows):
     """Partial sums of a task, tile by tile, a piece of k at a time."""
     padded, size = control[C_PADDED_K], u64(8) if control[C_WIDE] != u64(0) else u64(4)
+    b_at = control[C_B] + of_panel * padded * size * u64(COLUMNS)
+    eb_at = control[C_B_EXPONENTS] + of_panel * padded * u64(2 * COLUMNS)
+    wb_at = control[C_B_WORDS] + of_panel * padded * u64(2 * COLUMNS)
     depth = i64(control[C_BLOCK]) if control[C_WAY] == u64(BLOCKS) else i64(1)
     depth *= max(i64(1), i64(DEPTH) // depth)
     if control[C_WAY] == u64(WHOLE):
@@ -215,7 +275,8 @@ def by_tiles(control, a_at, ea_at, b_at, eb_at, parts_at, n_tiles, k0, k1, colum
     for first in range(k0, k1, depth):
         stop = min(first + depth, k1)
         for t in range(n_tiles):
-            tile_a = a_at + u64(t) * padded * size * u64(ROWS)
+            row = row_tile + u64(t)
+            tile_a = control[C_A] + row * padded * size * u64(ROWS)
             c_at = parts_at + u64(t) * u64(TILE) * size
             if control[C_WAY] != u64(BLOCKS):
                 call_chain(
@@ -226,9 +287,13 @@ def by_tiles(control, a_at, ea_at, b_at, eb_at, parts_at, n_tiles, k0, k1, colum
                     u64(stop - first),
                     control[C_TILE_PARAMETERS],
                 )
-            else:
-                tile_ea = ea_at + u64(t) * padded * u64(4 * ROWS)
-                join_blocks(control, tile_a, tile_ea, b_at, eb_at, c_at, first, stop, columns, rows)
+                continue
+            if is_steady(control, i64(row), i64(of_panel)):
+                tile_wa = control[C_A_WORDS] + row * padded * u64(4 * ROWS)
+                if join_steadily(control, tile_a, tile_wa, b_at, wb_at, c_at, first, stop):
+                    continue
+            tile_ea = control[C_A_EXPONENTS] + row * padded * u64(4 * ROWS)
+            join_blocks(control, tile_a, tile_ea, b_at, eb_at, c_at, first, stop, columns, rows)
 
 
 @nb.njit(**OPTIONS)
@@ -282,9 +347,7 @@ def do_task(control, task, scratch):
     of_panel = u64(batch) * control[C_PANELS] + u64(panel)
     padded = control[C_PADDED_K]
     a_at = control[C_A] + row_tile * padded * size * u64(ROWS)
-    ea_at = control[C_A_EXPONENTS] + row_tile * padded * u64(4 * ROWS)
     b_at = control[C_B] + of_panel * padded * size * u64(COLUMNS)
-    eb_at = control[C_B_EXPONENTS] + of_panel * padded * u64(2 * COLUMNS)
     totals, parts_at = pf64(scratch), scratch + u64(TILES_BYTES)
     spare = scratch + u64(2 * TILES_BYTES)
     columns_at = spare + u64(scalar.SCRATCH_BYTES)
@@ -301,7 +364,7 @@ def do_task(control, task, scratch):
         if control[C_WAY] == u64(ONE_BY_ONE):
             one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1, spare)
         else:
-            by_tiles(control, a_at, ea_at, b_at, eb_at, parts_at, n_tiles, k0, k1, columns, rows)
+            by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, rows)
         join(control, totals, parts_at, n_tiles * TILE, has_outer)
     finish(control, batch, group, panel, n_tiles, totals)
 
@@ -324,6 +387,15 @@ def work(control_at):
         call1(control[C_RESTORE], state)
 
 
+@nb.njit(**OPTIONS)
+def word_of(pattern, emin, bias):
+    """The exponent of a number in bits 7 to 14."""
+    magnitude = u32(pattern & u32(0x7FFFFFFF))
+    word = max(i64(magnitude >> u32(23)) - blocks.BIAS, emin) + bias
+    word = word << steady.PLACE if magnitude != u32(0) else i64(steady.OF_ZERO)
+    return u32(word & 0xFFFF)
+
+
 def exponents32(source_at, target_at, n, emin, bias, doubled):
     """Exponents of binary32 numbers as aligned sums count them, 16 bits each, or twice that."""
     source, narrow, wide = p32(source_at), p16(target_at), p32(target_at)
@@ -338,3 +410,31 @@ def exponents32(source_at, target_at, n, emin, bias, doubled):
             wide[i] = word | (word << u32(16))
         else:
             narrow[i] = u16(word)
+
+
+def words32(source_at, target_at, bounds_at, n_tiles, n, width, emin):
+    """Exponents of packed binary32 numbers as steady blocks read them, and their bounds.
+
+    Of A, 4 wide, each twice in 32 bits, biased; of B the columns of the two vectors alternate.
+    """
+    source, narrow, wide = p32(source_at), p16(target_at), p32(target_at)
+    bounds, half = pi32(bounds_at), width // 2
+    for tile in range(n_tiles):
+        least, most = u32(0x7FFFFFFF), u32(0)
+        for i in range(tile * n * width, (tile + 1) * n * width):
+            size = u32(source[i] & u32(0x7FFFFFFF))
+            most = max(most, size)
+            least = min(least, u32(size - u32(1)) & u32(0x7FFFFFFF))
+        for k in range(tile * n, (tile + 1) * n):
+            if width == ROWS:
+                for i in range(k * ROWS, (k + 1) * ROWS):
+                    word = word_of(source[i], emin, blocks.BIAS)
+                    wide[i] = word | (word << u32(16))
+            else:
+                for j in range(half):
+                    at = k * width + j
+                    narrow[k * width + 2 * j] = u16(word_of(source[at], emin, 0))
+                    narrow[k * width + 2 * j + 1] = u16(word_of(source[at + half], emin, 0))
+        lowest, highest = i64(least) >> 23, i64(most) >> 23
+        bounds[2 * tile] = max(lowest - blocks.BIAS, emin)
+        bounds[2 * tile + 1] = max(highest - blocks.BIAS, emin) if highest < 255 else FAR
