@@ -7,8 +7,8 @@ import torch
 from deephochuli.arithmetic import get_arithmetic
 from deephochuli.arithmetic._plans import plan_of
 from deephochuli.formats import round_array
-from deephochuli.kernels.products import cpu_products, reference_products
 from deephochuli.kernels.products import _cpu_parameters as parameters
+from deephochuli.kernels.products import cpu_products, reference_products
 
 NAMES = (
     *("v100-fp16", "a100-bf16", "a100-tf32", "h100-fp16", "h100-bf16", "h100-fp8"),
@@ -78,6 +78,13 @@ def test_what_is_not_finite_stays_in_its_rows_and_columns(name):
     a, b = spread(rng, (2, 9, 64), -4, 4), spread(rng, (2, 64, 40), -4, 4)
     a[0, 3, 40], b[1, 9, 35] = np.nan, np.nan
     assert agree(name, a, b)
+
+
+def test_what_is_not_finite_beside_small_numbers():
+    rng = np.random.default_rng(3)
+    a, b = spread(rng, (1, 9, 64), -4, 4), spread(rng, (1, 64, 40), -60, -50)
+    a[0, 3, 40], a[0, 4, 3] = np.inf, np.nan
+    assert agree("a100-bf16", a, b)
 
 
 def test_the_rounding_direction_is_given_back():

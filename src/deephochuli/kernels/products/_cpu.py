@@ -17,6 +17,7 @@ from torch.nn import functional
 from deephochuli.formats import Rounding
 from deephochuli.kernels._pool import run_everywhere
 from deephochuli.kernels.products import _cpu_blocks as blocks
+from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products import _cpu_work as parts
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 from deephochuli.kernels.products._cpu_entries import address_of
@@ -96,13 +97,17 @@ def _filled(x: torch.Tensor, dim: int, width: int) -> torch.Tensor:
 
 def _packed(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
     """(batch, n, K) as (batch, n / width, K, width); zeros behind the end of K."""
-    x = functional.pad(_filled(x, 1, width), (0, padded_k - x.shape[2]))
+    x = _filled(x, 1, width)
+    if padded_k > x.shape[2]:
+        x = functional.pad(x, (0, padded_k - x.shape[2]))
     return x.reshape(len(x), -1, width, padded_k).transpose(2, 3).contiguous()
 
 
 def _packed_panels(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
     """(batch, K, n) as (batch, n / width, K, width); zeros behind the end of K."""
-    x = functional.pad(_filled(x, 2, width), (0, 0, 0, padded_k - x.shape[1]))
+    x = _filled(x, 2, width)
+    if padded_k > x.shape[1]:
+        x = functional.pad(x, (0, 0, 0, padded_k - x.shape[1]))
     return x.reshape(len(x), padded_k, -1, width).transpose(1, 2).contiguous()
 
 
@@ -134,6 +139,25 @@ def _words_of(x: torch.Tensor, plan: ProductPlan) -> list[torch.Tensor]:
     return [out, bounds]
 
 
+def _seen(
+    plan: ProductPlan,
+    way: Way,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    start: torch.Tensor | None,
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The exponents of packed operands, for all blocks and for steady ones, as far as needed."""
+    if way.loop != parts.BLOCKS:
+        return [], []
+    words = [*_words_of(rows, plan), *_words_of(columns, plan)] if way.steady else []
+    if words and way.always_fits and start is None:
+        both = words[1][:, 0].min() + words[3][:, 0].min()
+        lowest, highest = int(both), int(words[1][:, 1].max() + words[3][:, 1].max())
+        if lowest >= way.table[steady.T_LOWEST] and highest <= steady.HIGHEST:
+            return [], words
+    return [_exponents_of(rows, plan, rows=True), _exponents_of(columns, plan, rows=False)], words
+
+
 def _run(
     plan: ProductPlan,
     way: Way,
@@ -151,12 +175,7 @@ def _run(
     rows, columns = _packed(a, ROWS, padded), _packed_panels(b, COLUMNS, padded)
     if way.scale != 1.0:
         columns *= way.scale
-    exponents = (
-        [_exponents_of(rows, plan, rows=True), _exponents_of(columns, plan, rows=False)]
-        if is_blocks
-        else []
-    )
-    words = [*_words_of(rows, plan), *_words_of(columns, plan)] if way.steady else []
+    exponents, words = _seen(plan, way, rows, columns, start)
     row_tiles, panels = rows.shape[1], columns.shape[1]
     groups = -(-row_tiles // parts.GROUP)
     tasks = batch * groups * panels

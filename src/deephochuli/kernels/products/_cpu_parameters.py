@@ -42,6 +42,7 @@ class Way(NamedTuple):
     """How tiles are formed: loop, function, its table, and what operands are scaled by.
 
     Steady: the function for blocks whose exponents are known to be in range, if there is one.
+    Always fits: no sum of such a block can leave 32 bits.
     """
 
     loop: int
@@ -49,6 +50,7 @@ class Way(NamedTuple):
     table: Table = None
     scale: float = 1.0
     steady: str = ""
+    always_fits: bool = False
 
 
 _ONE_BY_ONE = Way(parts.ONE_BY_ONE)
@@ -191,12 +193,12 @@ def _blocks(plan: ProductPlan) -> Way:
     if cuts and fmt.precision < BINARY32.precision:
         if total >= 2**24:
             return _ONE_BY_ONE
-        return Way(parts.BLOCKS, "shortened", table, steady="steady_shortened0")
+        return Way(parts.BLOCKS, "shortened", table, steady="steady_shortened0", always_fits=True)
     n_parts = 0 if total < 2**31 else 1 if products < 2**31 else 2
     if products >= 2**32 or block % max(n_parts, 1):
         return _ONE_BY_ONE
     name = ("truncated" if cuts else "nearest") + str(n_parts)
-    return Way(parts.BLOCKS, name, table, steady=f"steady_{name}")
+    return Way(parts.BLOCKS, name, table, steady=f"steady_{name}", always_fits=n_parts == 0)
 
 
 @functools.lru_cache(maxsize=64)

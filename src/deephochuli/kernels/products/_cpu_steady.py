@@ -22,14 +22,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from deephochuli.kernels.products._cpu_blocks import BIAS, G_CUT, G_MAGIC, G_MAX, G_POWER, Adder
+from deephochuli.kernels.products._cpu_blocks import G_CUT, G_MAGIC, G_MAX, G_POWER, Adder
 from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
 from deephochuli.kernels.products._cpu_emit import (
     EXPONENT32,
     F32,
     I16,
     I32,
-    I64,
     LANES,
     SIGN32,
     V32,

@@ -239,7 +239,7 @@ def is_steady_start(control, c_at):
 @nb.njit(**OPTIONS)
 def join_steadily(control, a_at, wa_at, b_at, wb_at, c_at, k0, k1):
     """All blocks from one k to another on one tile, or none; whether they were joined."""
-    if not is_steady_start(control, c_at):
+    if control[C_START] != u64(0) and not is_steady_start(control, c_at):
         return False
     block, k = i64(control[C_BLOCK]), u64(k0)
     cuts = control[C_CUTS] != u64(0)
