@@ -13,6 +13,7 @@ from deephochuli.kernels.products import cpu_products, reference_products
 NAMES = (
     *("v100-fp16", "a100-bf16", "a100-tf32", "h100-fp16", "h100-bf16", "h100-fp8"),
     *("b200-fp8", "h100-fp8-promoted", "v100-fp16-accumulate-fp16", "b200-fp16-accumulate-fp16"),
+    *("mi300-fp16", "mi300-fp8"),
 )
 
 
@@ -37,7 +38,7 @@ def spread(rng, shape, low, high):
     return np.where(rng.random(shape) < 0.1, 0.0, x)
 
 
-@pytest.mark.parametrize("name", ["a100-bf16", "a100-tf32", "h100-bf16"])
+@pytest.mark.parametrize("name", ["a100-bf16", "a100-tf32", "h100-bf16", "mi300-bf16"])
 @pytest.mark.parametrize("places", [(-52, -46), (-51, -40), (40, 46), (44, 50), (-120, -90)])
 def test_the_ends_of_the_range(name, places):
     rng = np.random.default_rng(sum(places) + 1000)

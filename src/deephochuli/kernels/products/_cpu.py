@@ -155,6 +155,8 @@ def _seen(
         lowest, highest = int(both), int(words[1][:, 1].max() + words[3][:, 1].max())
         if lowest >= way.table[steady.T_LOWEST] and highest <= steady.HIGHEST:
             return [], words
+    if not way.function:
+        return [], words
     return [_exponents_of(rows, plan, rows=True), _exponents_of(columns, plan, rows=False)], words
 
 
@@ -187,7 +189,8 @@ def _run(
     control = _workspace.control
     control[:] = (
         *(0, 0, tasks, way.loop),
-        *((address_of(way.function), way.table.ctypes.data) if way.function else (0, 0)),
+        address_of(way.function) if way.function else 0,
+        0 if way.table is None else way.table.ctypes.data,
         *(rows.data_ptr(), exponents[0].data_ptr() if exponents else 0),
         *(columns.data_ptr(), exponents[1].data_ptr() if exponents else 0),
         *(0 if start is None else start.data_ptr(), out.data_ptr()),

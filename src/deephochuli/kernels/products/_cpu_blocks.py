@@ -61,10 +61,24 @@ _V16 = ir.VectorType(I16, COLUMNS)
 
 
 class Adder:
-    """Emits the code that adds the products of a block."""
+    """Emits the code that adds the products of a block, or every second of them."""
 
-    def __init__(self, builder: ir.IRBuilder, at: dict[str, Any], params: Any) -> None:
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        at: dict[str, Any],
+        params: Any,
+        *,
+        first: int = 0,
+        stride: int = 1,
+    ) -> None:
         self.builder, self.at, self.params = builder, at, params
+        self._first, self._stride = first, stride
+
+    def place(self, k: Any) -> Any:
+        """Where in the block the k-th product lies."""
+        scaled = self.builder.mul(k, index(self._stride))
+        return self.builder.add(scaled, index(self._first))
 
     def parameter(self, slot: int, kind: ir.Type, lanes: int = LANES) -> Any:
         """A parameter in all lanes."""
@@ -74,7 +88,7 @@ class Adder:
         """The sums of n products from one on, as integers."""
         builder = self.builder
         loop = Loop(builder, n, start)
-        k = builder.add(loop.index, first)
+        k = self.place(builder.add(loop.index, first))
         at_a, at_b = (builder.mul(k, index(4 * size)) for size in (ROWS, COLUMNS))
         ys = [
             load(builder, self.at["b"], VF, builder.add(at_b, index(4 * LANES * j)))

@@ -36,6 +36,7 @@ from deephochuli.kernels.products._cpu_emit import (
     any_lane,
     bits_of,
     filled,
+    flushed,
     fma,
     index,
     load,
@@ -103,7 +104,9 @@ class _Chain:
             store(self.builder, value, self.c_at, size * LANES * i)
 
 
-def emit_plain(builder: ir.IRBuilder, arguments: Any, *, fused: bool, wide: bool) -> None:
+def emit_plain(
+    builder: ir.IRBuilder, arguments: Any, *, fused: bool, wide: bool, flush: bool = False
+) -> None:
     """Chains in binary32 or binary64, by the processor's own operations."""
     chain = _Chain(builder, arguments, fused=fused)
     kind, size = (F64, 8) if wide else (F32, 4)
@@ -112,9 +115,40 @@ def emit_plain(builder: ir.IRBuilder, arguments: Any, *, fused: bool, wide: bool
     new = []
     for i, total in enumerate(loop.state):
         x, y = xs[i // PANELS], ys[i % PANELS]
-        plain = builder.fadd(total, builder.fmul(x, y)) if not fused else fma(builder, x, y, total)
-        new.append(plain)
+        new.append(_plain(builder, x, y, total, fused=fused, flush=flush))
     chain.keep(loop.close(new), size)
+
+
+def _plain(builder: ir.IRBuilder, x: Any, y: Any, total: Any, *, fused: bool, flush: bool) -> Any:
+    """One step of a chain in the processor's own format."""
+    if fused:
+        value = fma(builder, x, y, total)
+    else:
+        product = builder.fmul(x, y)
+        value = builder.fadd(total, flushed(builder, product) if flush else product)
+    return flushed(builder, value) if flush else value
+
+
+def emit_interleaved(builder: ir.IRBuilder, arguments: Any) -> None:
+    """The sum of an FMA chain over even and one over odd k, flushed throughout, from zero."""
+    chain = _Chain(builder, arguments, fused=True)
+    zero, n = filled(VF, 0.0), ROWS * PANELS
+    pairs = builder.lshr(builder.add(chain.n, index(1)), index(1))
+    loop = Loop(builder, pairs, [zero] * (2 * n))
+    even = builder.shl(loop.index, index(1))
+    odd = builder.add(even, index(1))
+    exists = builder.icmp_signed("<", odd, chain.n)
+    new = []
+    for side, k in enumerate((even, builder.select(exists, odd, even))):
+        for i, (x, y) in enumerate(chain.pairs(k)):
+            total = loop.state[side * n + i]
+            value = _plain(builder, x, y, total, fused=True, flush=True)
+            if side:
+                value = builder.select(splat(builder, exists), value, total)
+            new.append(value)
+    sums = loop.close(new)
+    both = zip(sums[:n], sums[n:], strict=True)
+    chain.keep([flushed(builder, builder.fadd(x, y)) for x, y in both], 4)
 
 
 def emit_careful(builder: ir.IRBuilder, arguments: Any, *, fused: bool) -> None:
@@ -352,6 +386,9 @@ fused32 = _intrinsic(emit_plain, fused=True, wide=False)
 fused64 = _intrinsic(emit_plain, fused=True, wide=True)
 separate32 = _intrinsic(emit_plain, fused=False, wide=False)
 separate64 = _intrinsic(emit_plain, fused=False, wide=True)
+flushing_fused32 = _intrinsic(emit_plain, fused=True, wide=False, flush=True)
+flushing_separate32 = _intrinsic(emit_plain, fused=False, wide=False, flush=True)
+flushing_interleaved32 = _intrinsic(emit_interleaved)
 quick_bounded = _intrinsic(emit_quick, bounded=True, exact=True)
 quick_checked = _intrinsic(emit_quick, bounded=False, exact=True)
 quick_wide = _intrinsic(emit_quick, bounded=False, exact=False)

@@ -76,6 +76,15 @@ def bits_of(builder: ir.IRBuilder, x: Any) -> Any:
     return builder.bitcast(x, V64 if x.type.element == F64 else V32)
 
 
+def flushed(builder: ir.IRBuilder, x: Any) -> Any:
+    """Binary32 numbers; zeros, with their signs, for subnormal ones."""
+    bits = bits_of(builder, x)
+    power = builder.and_(bits, filled(V32, EXPONENT32))
+    small = builder.icmp_unsigned("==", power, filled(V32, 0))
+    sign = builder.and_(bits, filled(V32, SIGN32))
+    return builder.bitcast(builder.select(small, sign, bits), VF)
+
+
 def any_lane(builder: ir.IRBuilder, mask: Any) -> Any:
     """Whether a mask holds for any lane."""
     word = builder.bitcast(mask, ir.IntType(mask.type.count))

@@ -13,6 +13,7 @@ import numpy as np
 from deephochuli.formats import BINARY32, BINARY64, Format, Overflow, Rounding
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
+from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_scalar as scalar
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products import _cpu_work as parts
@@ -80,6 +81,7 @@ def outer_table(plan: ProductPlan) -> Table:
     """The parameters of the second level."""
     table = _format_table(plan.outer or BINARY32, Rounding.NEAREST_EVEN, aligned=False)
     table[scalar.S_FLUSH] = plan.flush
+    table[scalar.S_NATIVE] = plan.outer == BINARY32 and plan.dtype.itemsize == 4
     return table
 
 
@@ -107,8 +109,10 @@ def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
         largest: A bound of all partial sums; inf where it is not known.
         has_start: Whether there are initial values.
     """
-    if plan.flush or plan.kind == "exact":
+    if plan.kind == "exact":
         return _ONE_BY_ONE
+    if plan.flush:
+        return _flushing(plan, has_start=has_start)
     if plan.order != "sequential":
         return _tree(plan, has_start=has_start)
     if plan.kind == "aligned":
@@ -122,6 +126,22 @@ def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
     if not nearest or plan.format.precision > _WIDEST_QUICK or plan.dtype.itemsize == 8:
         return _ONE_BY_ONE
     return _narrow(plan, largest)
+
+
+def _flushing(plan: ProductPlan, *, has_start: bool) -> Way:
+    """A chain without subnormal numbers: tiles know those in binary32."""
+    narrow = plan.format == BINARY32 and plan.dtype.itemsize == 4 and plan.kind == "chain"
+    if not narrow or plan.rounding is not Rounding.NEAREST_EVEN:
+        return _ONE_BY_ONE
+    is_first = has_start and plan.outer is None
+    if plan.order == "pairwise":
+        return Way(parts.WHOLE, "flushing_pairwise32", _tree_table(is_first))
+    if plan.order == "sequential":
+        name = "flushing_fused32" if plan.fused else "flushing_separate32"
+        return Way(parts.CHAINS, name, _no_parameters())
+    if is_first or not plan.fused:
+        return _ONE_BY_ONE
+    return Way(parts.WHOLE, "flushing_interleaved32", _no_parameters())
 
 
 def _tree(plan: ProductPlan, *, has_start: bool) -> Way:
@@ -185,7 +205,9 @@ def _blocks(plan: ProductPlan) -> Way:
     fmt, inputs, block = plan.format, plan.inputs or BINARY32, plan.block or 1
     cuts = plan.rounding is Rounding.TOWARD_ZERO
     nearest = plan.rounding is Rounding.NEAREST_EVEN and fmt.precision <= 15
-    if plan.late_bits or plan.floors or 2 * inputs.precision > 24 or not (cuts or nearest):
+    if plan.late_bits is not None:
+        return _late(plan)
+    if plan.floors or 2 * inputs.precision > 24 or not (cuts or nearest):
         return _ONE_BY_ONE
     products = block * (2.0 - 2.0 ** (1 - inputs.precision)) ** 2 * 2.0**plan.fraction_bits
     total = products + 2.0 ** (plan.fraction_bits + 1)
@@ -199,6 +221,26 @@ def _blocks(plan: ProductPlan) -> Way:
         return _ONE_BY_ONE
     name = ("truncated" if cuts else "nearest") + str(n_parts)
     return Way(parts.BLOCKS, name, table, steady=f"steady_{name}", always_fits=n_parts == 0)
+
+
+def _late(plan: ProductPlan) -> Way:
+    """An aligned sum that the running sum joins in the end: tiles know one kind."""
+    inputs, block, bits = plan.inputs or BINARY32, plan.block or 1, late.FRACTION_BITS
+    same = (plan.fraction_bits, plan.late_bits) == (bits, late.LATE_BITS) and not plan.floors
+    nearest = plan.format == BINARY32 and plan.rounding is Rounding.NEAREST_EVEN
+    if not (same and nearest) or 2 * inputs.precision > 24 or block * 2 ** (bits + 2) > 2**31:
+        return _ONE_BY_ONE
+    if block % 2 and plan.split:
+        return _ONE_BY_ONE
+    name = "steady_late_split" if plan.split else "steady_late"
+    return Way(parts.BLOCKS, table=_late_table(plan), steady=name)
+
+
+@functools.lru_cache(maxsize=64)
+def _late_table(plan: ProductPlan) -> Table:
+    table = _block_table(plan).copy()
+    table[steady.T_WORD] = steady.OF_ZERO
+    return table
 
 
 @functools.lru_cache(maxsize=64)

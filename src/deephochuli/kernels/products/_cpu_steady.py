@@ -56,15 +56,16 @@ _V16 = ir.VectorType(I16, COLUMNS)
 _UPPER = 0xFFFF0000
 
 
-class _Tile(Adder):
+class Tile(Adder):
     """Emits the code of one block of a tile."""
 
     def largest(self, n: Any) -> list[Any]:
         """Patterns of the largest exponents of the products; other bits are zero."""
         builder = self.builder
         loop = Loop(builder, n, [self.parameter(T_WORD, I16, COLUMNS)] * ROWS)
-        at_a = builder.mul(loop.index, index(4 * ROWS))
-        ys = load(builder, self.at["eb"], _V16, builder.mul(loop.index, index(2 * COLUMNS)))
+        k = self.place(loop.index)
+        at_a = builder.mul(k, index(4 * ROWS))
+        ys = load(builder, self.at["eb"], _V16, builder.mul(k, index(2 * COLUMNS)))
         new = []
         for r, most in enumerate(loop.state):
             twice = load(builder, self.at["ea"], I32, builder.add(at_a, index(4 * r)))
@@ -141,7 +142,7 @@ def _joined(builder: ir.IRBuilder, left: list[Any], right: list[Any], odd: Any) 
 
 
 def _total(
-    tile: _Tile, size: Any, scales: list[Any], starts: list[Any], odd: Any, parts: int
+    tile: Tile, size: Any, scales: list[Any], starts: list[Any], odd: Any, parts: int
 ) -> Any:
     """The sums of a block; see `_cpu_blocks`."""
     builder, n = tile.builder, max(parts, 1)
@@ -168,7 +169,7 @@ def emit(builder: ir.IRBuilder, arguments: Any, *, finish: str, parts: int) -> A
         name: builder.add(place, builder.mul(skip, index(step)))
         for (name, step), place in zip(steps.items(), places, strict=False)
     }
-    tile = _Tile(builder, at, params)
+    tile = Tile(builder, at, params)
     patterns = [
         choose(builder, ">", of_products, tile.exponent_of_sum(total, nearest=nearest))
         for of_products, total in zip(tile.largest(size), totals, strict=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
+from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_steady as steady
 
 
@@ -28,6 +29,21 @@ def separate32(a, b, c, n, params):
 def separate64(a, b, c, n, params):
     """Chains of rounded products in binary64."""
     chains.separate64(a, b, c, n, params)
+
+
+def flushing_fused32(a, b, c, n, params):
+    """FMA chains in binary32 without subnormal numbers."""
+    chains.flushing_fused32(a, b, c, n, params)
+
+
+def flushing_separate32(a, b, c, n, params):
+    """Chains of rounded products in binary32 without subnormal numbers."""
+    chains.flushing_separate32(a, b, c, n, params)
+
+
+def flushing_interleaved32(a, b, c, n, params):
+    """FMA chains over even and odd k in binary32 without subnormal numbers, added."""
+    chains.flushing_interleaved32(a, b, c, n, params)
 
 
 def quick_bounded(a, b, c, n, params):
@@ -128,3 +144,13 @@ def steady_shortened1(a, ea, b, eb, c, n, size, params):
 def steady_shortened2(a, ea, b, eb, c, n, size, params):
     """Steady blocks cut to a narrow format; half of the products fit into 32 bits."""
     return steady.shortened2(a, ea, b, eb, c, n, size, params)
+
+
+def steady_late(a, ea, b, eb, c, n, size, params):
+    """Steady blocks that the running sum joins in the end."""
+    return late.late(a, ea, b, eb, c, n, size, params)
+
+
+def steady_late_split(a, ea, b, eb, c, n, size, params):
+    """The same, even and odd products apart."""
+    return late.late_split(a, ea, b, eb, c, n, size, params)

@@ -23,6 +23,7 @@ from deephochuli.kernels.products import _cpu_scalar as scalar
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 from deephochuli.kernels.products._cpu_scalar import OPTIONS
+from deephochuli.kernels.products._cpu_trees import settled
 
 i64, u64, f32, f64, u32, u16 = np.int64, np.uint64, np.float32, np.float64, np.uint32, np.uint16
 
@@ -196,6 +197,10 @@ def join_blocks(control, a_at, ea_at, b_at, eb_at, c_at, k0, k1, columns, rows):
     block = i64(control[C_BLOCK])
     n, done = (k1 - k0) // block, i64(0)
     while done < n:
+        if control[C_TILE_FUNCTION] == u64(0):
+            one_block(control, a_at, b_at, c_at, k0 + done * block, columns, rows)
+            done += 1
+            continue
         k = u64(k0 + done * block)
         done += call_blocks(
             control[C_TILE_FUNCTION],
@@ -319,6 +324,16 @@ def one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1
 
 
 @nb.njit(**OPTIONS)
+def join_natively(totals, parts_at, n, unscale, flush):
+    """Add partial sums to totals in binary32."""
+    parts = p32(parts_at)
+    for i in range(n):
+        part = f32(u32(parts[i]).view(f32) * f32(unscale))
+        total = f32(f32(totals[i]) + part)
+        totals[i] = f64(settled(total, flush))
+
+
+@nb.njit(**OPTIONS)
 def join(control, totals, parts_at, n, has_outer):
     """Add partial sums to the totals, or replace these where there is one chunk only."""
     wide, unscale, outer = control[C_WIDE], u64(control[C_UNSCALE]).view(f64), control[C_OUTER]
@@ -327,12 +342,27 @@ def join(control, totals, parts_at, n, has_outer):
             totals[i] = read(parts_at, wide, i) * unscale
         return
     slots = pi64(outer)
+    if slots[scalar.S_NATIVE] != 0:
+        join_natively(totals, parts_at, n, unscale, slots[scalar.S_FLUSH] != 0)
+        return
     if slots[scalar.S_WIDE] != 0 or slots[scalar.S_FLUSH] != 0 or slots[scalar.S_PRECISION] > 24:
         for i in range(n):
             totals[i] = scalar.add(totals[i], read(parts_at, wide, i) * unscale, outer)
         return
     for i in range(n):
         totals[i] = scalar.add_values(totals[i], read(parts_at, wide, i) * unscale, outer)
+
+
+@nb.njit(**OPTIONS)
+def fill(control, totals, parts_at, n, has_outer, scale):
+    """What partial sums start from."""
+    if has_outer and control[C_WIDE] == u64(0):
+        parts = p32(parts_at)
+        for i in range(n):
+            parts[i] = u32(0)
+        return
+    for i in range(n):
+        write(parts_at, control[C_WIDE], i, 0.0 if has_outer else totals[i] * scale)
 
 
 @nb.njit(**OPTIONS)
@@ -358,8 +388,7 @@ def do_task(control, task, scratch):
     n_columns = min(i64(COLUMNS), i64(control[C_N]) - panel * COLUMNS)
     starts = pi64(control[C_STARTS])
     for chunk in range(i64(control[C_CHUNKS])):
-        for i in range(n_tiles * TILE):
-            write(parts_at, control[C_WIDE], i, 0.0 if has_outer else totals[i] * scale)
+        fill(control, totals, parts_at, n_tiles * TILE, has_outer, scale)
         k0, k1 = starts[chunk], starts[chunk + 1]
         if control[C_WAY] == u64(ONE_BY_ONE):
             one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1, spare)
