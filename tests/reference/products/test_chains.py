@@ -120,7 +120,8 @@ BACKENDS = (
     *("fp16-sequential", "bf16-sequential", "fp16-sequential-no-fma", "fp16-blocked"),
     *("fp16-chunked", "fp32-sequential", "fp32-pairwise", "a100-fp16", "h100-bf16", "a100-tf32"),
     *("h100-fp8-promoted", "h100-fp8-mma", "h100-fp16-accumulate-fp16", "mi250-fp16"),
-    *("mi300-fp8", "mi300-bf16", "amx-bf16"),
+    *("mi300-fp8", "mi300-bf16", "amx-bf16", "avx512-bf16", "mi250-bf16"),
+    *("mi100-fp16", "b200-fp8-recorded", "fp16-exact", "fp32-exact"),
 )
 
 

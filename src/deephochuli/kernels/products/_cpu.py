@@ -147,7 +147,7 @@ def _seen(
     start: torch.Tensor | None,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """The exponents of packed operands, for all blocks and for steady ones, as far as needed."""
-    if way.loop != parts.BLOCKS:
+    if way.loop != parts.BLOCKS or way.marks:
         return [], []
     words = [*_words_of(rows, plan), *_words_of(columns, plan)] if way.steady else []
     if words and way.always_fits and start is None:
@@ -170,7 +170,7 @@ def _run(
 ) -> None:
     batch, m, k = a.shape
     n, block = b.shape[2], plan.block or 1
-    is_blocks = way.loop == parts.BLOCKS
+    is_blocks = way.loop == parts.BLOCKS and not way.marks
     starts = np.array(plan.chunk_starts(k), np.int64)
     padded = -(-k // block) * block if is_blocks else k
     starts[-1] = padded
@@ -202,6 +202,7 @@ def _run(
         *(scratch, size, *environment()),
         address_of(way.steady) if way.steady else 0,
         *((words[i].data_ptr() for i in (0, 2, 1, 3)) if words else (0, 0, 0, 0)),
+        int(way.marks),
         int(plan.rounding is Rounding.TOWARD_ZERO),
     )
     run_everywhere(address_of("work"), control.ctypes.data, n_slots)

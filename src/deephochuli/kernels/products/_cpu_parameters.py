@@ -43,6 +43,7 @@ class Way(NamedTuple):
     """How tiles are formed: loop, function, its table, and what operands are scaled by.
 
     Steady: the function for blocks whose exponents are known to be in range, if there is one.
+    Marks: the function tells which outputs it left as they were.
     Always fits: no sum of such a block can leave 32 bits.
     """
 
@@ -52,6 +53,7 @@ class Way(NamedTuple):
     scale: float = 1.0
     steady: str = ""
     always_fits: bool = False
+    marks: bool = False
 
 
 _ONE_BY_ONE = Way(parts.ONE_BY_ONE)
@@ -110,7 +112,7 @@ def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
         has_start: Whether there are initial values.
     """
     if plan.kind == "exact":
-        return _ONE_BY_ONE
+        return _exact(plan)
     if plan.flush:
         return _flushing(plan, has_start=has_start)
     if plan.order != "sequential":
@@ -126,6 +128,15 @@ def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
     if not nearest or plan.format.precision > _WIDEST_QUICK or plan.dtype.itemsize == 8:
         return _ONE_BY_ONE
     return _narrow(plan, largest)
+
+
+def _exact(plan: ProductPlan) -> Way:
+    """Exact sums of products that binary64 holds, in a format inside binary32."""
+    nearest = plan.rounding is Rounding.NEAREST_EVEN and not plan.flush
+    if plan.dtype.itemsize == 8 or not nearest or plan.format.precision > 24:
+        return _ONE_BY_ONE
+    loop = parts.WHOLE if plan.block is None else parts.BLOCKS
+    return Way(loop, "exact_blocks", _chain_table(plan.format, 0), marks=True)
 
 
 def _flushing(plan: ProductPlan, *, has_start: bool) -> Way:

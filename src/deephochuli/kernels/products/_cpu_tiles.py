@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
+from deephochuli.kernels.products import _cpu_exact as exact
 from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_steady as steady
 
@@ -154,3 +155,8 @@ def steady_late(a, ea, b, eb, c, n, size, params):
 def steady_late_split(a, ea, b, eb, c, n, size, params):
     """The same, even and odd products apart."""
     return late.late_split(a, ea, b, eb, c, n, size, params)
+
+
+def exact_blocks(a, b, c, marks, n, size, params):
+    """Exact sums of blocks, each rounded once."""
+    exact.exact(a, b, c, marks, n, size, params)

@@ -22,6 +22,7 @@ from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_scalar as scalar
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
+from deephochuli.kernels.products._cpu_emit import LANES
 from deephochuli.kernels.products._cpu_scalar import OPTIONS
 from deephochuli.kernels.products._cpu_trees import settled
 
@@ -70,9 +71,10 @@ TILE = ROWS * COLUMNS
     C_B_WORDS,
     C_A_BOUNDS,  # of each tile the smallest and the largest exponent, int32
     C_B_BOUNDS,
+    C_MARKS,  # whether the tile function marks outputs that it leaves
     C_CUTS,  # whether steady blocks are rounded toward zero
     C_SLOTS,
-) = range(39)
+) = range(40)
 # An exponent that is out of any range.
 FAR = 10000
 ONE_BY_ONE, CHAINS, BLOCKS, WHOLE = range(4)  # whole: chains that cannot be interrupted
@@ -112,6 +114,14 @@ def call1(typing_context: Any, f: Any, a: Any) -> Any:
 def call_chain(typing_context: Any, f: Any, a: Any, b: Any, c: Any, n: Any, p: Any) -> Any:
     """Call ``void f(a, b, c, n, p)``."""
     return _function(5, returns=False)
+
+
+@intrinsic
+def call_exact(
+    typing_context: Any, f: Any, a: Any, b: Any, c: Any, marks: Any, n: Any, size: Any, p: Any
+) -> Any:
+    """Call ``void f(a, b, c, marks, n, size, p)``."""
+    return _function(7, returns=False)
 
 
 @intrinsic
@@ -219,6 +229,38 @@ def join_blocks(control, a_at, ea_at, b_at, eb_at, c_at, k0, k1, columns, rows):
 
 
 @nb.njit(**OPTIONS)
+def join_marked(control, a_at, b_at, c_at, n_blocks, size, columns, rows, spare):
+    """Blocks of an exact sum on one tile; marked outputs are formed one by one."""
+    n, marks, table = n_blocks * size, p16(spare), control[C_TILE_PARAMETERS]
+    call_exact(
+        control[C_TILE_FUNCTION], a_at, b_at, c_at, spare, u64(n_blocks), u64(size), table
+    )
+    for at in range(TILE):
+        if (i64(marks[at // LANES]) >> (at % LANES)) & 1:
+            for i in range(n):
+                rows[i] = f64(u32(p32(a_at)[i * ROWS + at // COLUMNS]).view(f32))
+                columns[i] = f64(u32(p32(b_at)[i * COLUMNS + at % COLUMNS]).view(f32))
+            start = f64(u32(p32(c_at)[at]).view(f32))
+            value = scalar.partial_sum(rows, columns, n, start, True, spare, control[C_PLAN])
+            p32(c_at)[at] = f32(value).view(u32)
+
+
+@nb.njit(**OPTIONS)
+def join_exactly(control, a_at, b_at, c_at, k0, k1, columns, rows, spare):
+    """All blocks from one k to another on one tile; the last one may be shorter."""
+    n = k1 - k0
+    size = n if control[C_WAY] == u64(WHOLE) else i64(control[C_BLOCK])
+    a_at, b_at = a_at + u64(k0) * u64(4 * ROWS), b_at + u64(k0) * u64(4 * COLUMNS)
+    many, rest = n // size, n % size
+    if many:
+        join_marked(control, a_at, b_at, c_at, many, size, columns, rows, spare)
+    if rest:
+        done = u64(many * size)
+        a_at, b_at = a_at + done * u64(4 * ROWS), b_at + done * u64(4 * COLUMNS)
+        join_marked(control, a_at, b_at, c_at, i64(1), rest, columns, rows, spare)
+
+
+@nb.njit(**OPTIONS)
 def is_steady(control, of_row, of_panel):
     """Whether the exponents of a tile's operands stay in range."""
     if control[C_STEADY_FUNCTION] == u64(0):
@@ -267,7 +309,7 @@ def join_steadily(control, a_at, wa_at, b_at, wb_at, c_at, k0, k1):
 
 
 @nb.njit(**OPTIONS)
-def by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, rows):
+def by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, rows, spare):
     """Partial sums of a task, tile by tile, a piece of k at a time."""
     padded, size = control[C_PADDED_K], u64(8) if control[C_WIDE] != u64(0) else u64(4)
     b_at = control[C_B] + of_panel * padded * size * u64(COLUMNS)
@@ -283,6 +325,9 @@ def by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, ro
             row = row_tile + u64(t)
             tile_a = control[C_A] + row * padded * size * u64(ROWS)
             c_at = parts_at + u64(t) * u64(TILE) * size
+            if control[C_MARKS] != u64(0):
+                join_exactly(control, tile_a, b_at, c_at, first, stop, columns, rows, spare)
+                continue
             if control[C_WAY] != u64(BLOCKS):
                 call_chain(
                     control[C_TILE_FUNCTION],
@@ -393,7 +438,7 @@ def do_task(control, task, scratch):
         if control[C_WAY] == u64(ONE_BY_ONE):
             one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1, spare)
         else:
-            by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, rows)
+            by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, rows, spare)
         join(control, totals, parts_at, n_tiles * TILE, has_outer)
     finish(control, batch, group, panel, n_tiles, totals)
 
