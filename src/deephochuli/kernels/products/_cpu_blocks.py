@@ -17,8 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
-from deephochuli.kernels.products._cpu_emit import (
+from deephochuli.kernels._cpu_emit import (
     EXPONENT32,
     F32,
     I16,
@@ -39,6 +38,7 @@ from deephochuli.kernels.products._cpu_emit import (
     splat,
     store,
 )
+from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
 
 BIAS = 127
 # Exponents, biased, between which no step leaves binary32.

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from deephochuli.kernels.products._cpu_emit import (
+from deephochuli.kernels._cpu_emit import (
     EXPONENT32,
     EXPONENT64,
     F32,

@@ -19,7 +19,9 @@ from typing import Any
 import numba as nb
 from numba import types
 
+from deephochuli.kernels import _cpu_emit as emit
 from deephochuli.kernels import _cpu_memory as memory
+from deephochuli.kernels.products import _cpu_exponents as exponents
 from deephochuli.kernels.products import _cpu_tiles as tiles
 from deephochuli.kernels.products import _cpu_trees as trees
 from deephochuli.kernels.products import _cpu_work as parts
@@ -42,8 +44,8 @@ _LATE = ("steady_late", "steady_late_split")
 # Function, and its C signature: unsigned arguments where addresses are meant, signed for counts.
 _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "work": (parts.work, types.void(_u64)),
-    "exponents32": (parts.exponents32, types.void(_u64, _u64, _i64, _i64, _i64, _i64)),
-    "words32": (parts.words32, types.void(_u64, _u64, _u64, *[_i64] * 4)),
+    "exponents32": (exponents.exponents32, types.void(_u64, _u64, _i64, _i64, _i64, _i64)),
+    "words32": (exponents.words32, types.void(_u64, _u64, _u64, *[_i64] * 4)),
     "exact_blocks": (tiles.exact_blocks, types.void(*[_u64] * 4, _i64, _i64, _u64)),
     "pairwise32": (trees.pairwise32, _CHAIN),
     "flushing_pairwise32": (trees.flushing_pairwise32, _CHAIN),
@@ -55,7 +57,8 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
 @functools.cache
 def _fingerprint() -> int:
     """Checksum of the sources that make up the machine code."""
-    paths = [*Path(__file__).parent.glob("_cpu_*.py"), Path(str(memory.__file__))]
+    others = [Path(str(module.__file__)) for module in (memory, emit)]
+    paths = [*Path(__file__).parent.glob("_cpu_*.py"), *others]
     return zlib.crc32(b"".join(path.read_bytes() for path in sorted(paths)))
 
 

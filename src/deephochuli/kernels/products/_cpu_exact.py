@@ -17,8 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS, Chain
-from deephochuli.kernels.products._cpu_emit import (
+from deephochuli.kernels._cpu_emit import (
     F32,
     I16,
     LANES,
@@ -32,6 +31,7 @@ from deephochuli.kernels.products._cpu_emit import (
     splat,
     store,
 )
+from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS, Chain
 
 
 def _two_sum(builder: ir.IRBuilder, a: Any, b: Any) -> tuple[Any, Any]:

@@ -16,9 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from deephochuli.kernels.products._cpu_blocks import BIAS
-from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
-from deephochuli.kernels.products._cpu_emit import (
+from deephochuli.kernels._cpu_emit import (
     EXPONENT64,
     LANES,
     V32,
@@ -33,6 +31,8 @@ from deephochuli.kernels.products._cpu_emit import (
     load,
     store,
 )
+from deephochuli.kernels.products._cpu_blocks import BIAS
+from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
 from deephochuli.kernels.products._cpu_steady import LOWEST, Tile
 
 FRACTION_BITS, LATE_BITS = 24, 31

@@ -22,9 +22,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from deephochuli.kernels.products._cpu_blocks import G_CUT, G_MAGIC, G_MAX, G_POWER, Adder
-from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
-from deephochuli.kernels.products._cpu_emit import (
+from deephochuli.kernels._cpu_emit import (
     EXPONENT32,
     F32,
     I16,
@@ -44,6 +42,8 @@ from deephochuli.kernels.products._cpu_emit import (
     splat,
     store,
 )
+from deephochuli.kernels.products._cpu_blocks import G_CUT, G_MAGIC, G_MAX, G_POWER, Adder
+from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
 
 # Word of a zero, and where exponents lie in a word.
 OF_ZERO, PLACE = -(1 << 15), 7

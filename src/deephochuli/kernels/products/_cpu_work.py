@@ -17,12 +17,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from deephochuli.kernels._cpu_emit import LANES
 from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64, pi32, pi64
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_scalar as scalar
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
-from deephochuli.kernels.products._cpu_emit import LANES
 from deephochuli.kernels.products._cpu_scalar import OPTIONS
 from deephochuli.kernels.products._cpu_trees import settled
 
@@ -75,8 +75,6 @@ TILE = ROWS * COLUMNS
     C_CUTS,  # whether steady blocks are rounded toward zero
     C_SLOTS,
 ) = range(40)
-# An exponent that is out of any range.
-FAR = 10000
 ONE_BY_ONE, CHAINS, BLOCKS, WHOLE = range(4)  # whole: chains that cannot be interrupted
 
 # Scratch of a thread: totals and partial sums of a task, one row of A and one column of B in
@@ -232,9 +230,7 @@ def join_blocks(control, a_at, ea_at, b_at, eb_at, c_at, k0, k1, columns, rows):
 def join_marked(control, a_at, b_at, c_at, n_blocks, size, columns, rows, spare):
     """Blocks of an exact sum on one tile; marked outputs are formed one by one."""
     n, marks, table = n_blocks * size, p16(spare), control[C_TILE_PARAMETERS]
-    call_exact(
-        control[C_TILE_FUNCTION], a_at, b_at, c_at, spare, u64(n_blocks), u64(size), table
-    )
+    call_exact(control[C_TILE_FUNCTION], a_at, b_at, c_at, spare, u64(n_blocks), u64(size), table)
     for at in range(TILE):
         if (i64(marks[at // LANES]) >> (at % LANES)) & 1:
             for i in range(n):
@@ -459,56 +455,3 @@ def work(control_at):
         do_task(control, task, scratch)
     if control[C_SAVE] != u64(0):
         call1(control[C_RESTORE], state)
-
-
-@nb.njit(**OPTIONS)
-def word_of(pattern, emin, bias):
-    """The exponent of a number in bits 7 to 14."""
-    magnitude = u32(pattern & u32(0x7FFFFFFF))
-    word = max(i64(magnitude >> u32(23)) - blocks.BIAS, emin) + bias
-    word = word << steady.PLACE if magnitude != u32(0) else i64(steady.OF_ZERO)
-    return u32(word & 0xFFFF)
-
-
-def exponents32(source_at, target_at, n, emin, bias, doubled):
-    """Exponents of binary32 numbers as aligned sums count them, 16 bits each, or twice that."""
-    source, narrow, wide = p32(source_at), p16(target_at), p32(target_at)
-    for i in range(n):
-        magnitude = u32(source[i] & u32(0x7FFFFFFF))
-        field = i64(magnitude >> u32(23)) - 127
-        e = max(field, emin)
-        e = i64(blocks.OF_SPECIAL) if field == 128 else e
-        e = i64(blocks.OF_ZERO) if magnitude == u32(0) else e
-        word = u32((e + bias) & 0xFFFF)
-        if doubled:
-            wide[i] = word | (word << u32(16))
-        else:
-            narrow[i] = u16(word)
-
-
-def words32(source_at, target_at, bounds_at, n_tiles, n, width, emin):
-    """Exponents of packed binary32 numbers as steady blocks read them, and their bounds.
-
-    Of A, 4 wide, each twice in 32 bits, biased; of B the columns of the two vectors alternate.
-    """
-    source, narrow, wide = p32(source_at), p16(target_at), p32(target_at)
-    bounds, half = pi32(bounds_at), width // 2
-    for tile in range(n_tiles):
-        least, most = u32(0x7FFFFFFF), u32(0)
-        for i in range(tile * n * width, (tile + 1) * n * width):
-            size = u32(source[i] & u32(0x7FFFFFFF))
-            most = max(most, size)
-            least = min(least, u32(size - u32(1)) & u32(0x7FFFFFFF))
-        for k in range(tile * n, (tile + 1) * n):
-            if width == ROWS:
-                for i in range(k * ROWS, (k + 1) * ROWS):
-                    word = word_of(source[i], emin, blocks.BIAS)
-                    wide[i] = word | (word << u32(16))
-            else:
-                for j in range(half):
-                    at = k * width + j
-                    narrow[k * width + 2 * j] = u16(word_of(source[at], emin, 0))
-                    narrow[k * width + 2 * j + 1] = u16(word_of(source[at + half], emin, 0))
-        lowest, highest = i64(least) >> 23, i64(most) >> 23
-        bounds[2 * tile] = max(lowest - blocks.BIAS, emin)
-        bounds[2 * tile + 1] = max(highest - blocks.BIAS, emin) if highest < 255 else FAR

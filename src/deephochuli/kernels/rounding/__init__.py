@@ -40,6 +40,7 @@ __all__ = [
     "holds",
     "plan_for",
     "reference_rounder",
+    "round_blocks_into",
     "round_into",
     "rounder_for",
 ]
@@ -102,6 +103,34 @@ def round_into(
     from deephochuli.kernels.rounding import _layout
 
     _layout.round_into(source, target, plan, key, rounder or rounder_for(source.device))
+
+
+def round_blocks_into(
+    source: torch.Tensor,
+    target: torch.Tensor,
+    plan: RoundingPlan,
+    block: int,
+    key: StochasticKey | None = None,
+) -> bool:
+    """Round blocks of elements that share a power of two, in one pass, where that is exact.
+
+    The scale of a block is 2^(floor(log2 of its largest magnitude) - emax). Compiled code for CPUs
+    does this, for float32 and bfloat16, for formats that saturate.
+
+    Args:
+        source: Contiguous tensor whose elements are whole blocks, one after the other.
+        target: Contiguous tensor like it, another one.
+        plan: For the elements, in binary32, with an overflow that saturates.
+        block: Elements of a block.
+        key: For stochastic rounding.
+
+    Returns:
+        Whether it was done. False where no compiled code serves this, or a block is neither zero
+        nor has a largest magnitude from 2^-60 on that is finite: then the target holds nothing.
+    """
+    from deephochuli.kernels.rounding import _layout
+
+    return _layout.round_blocks_into(source, target, plan, block, key, rounder_for(source.device))
 
 
 def _has(package: str) -> bool:

@@ -83,6 +83,28 @@ class CpuRounder:
         key: StochasticKey | None,
     ) -> None:
         """Round all elements; see `Rounder`."""
+        self._run(source, target, plan, key, 0)
+
+    def round_blocks(
+        self,
+        source: torch.Tensor,
+        target: torch.Tensor,
+        plan: RoundingPlan,
+        block: int,
+        key: StochasticKey | None,
+    ) -> bool:
+        """Round elements that share scales; see `round_blocks_into`."""
+        self._run(source, target, plan, key, block)
+        return not _workspace.control[parts.C_HARD]
+
+    def _run(
+        self,
+        source: torch.Tensor,
+        target: torch.Tensor,
+        plan: RoundingPlan,
+        key: StochasticKey | None,
+        block: int,
+    ) -> None:
         n = source.numel()
         n_threads = 1 if n < _SMALL else min(torch.get_num_threads(), -(-n // PART))
         space = _workspace
@@ -91,5 +113,7 @@ class CpuRounder:
         space.control[:] = (
             *(0, 0, n, PART, source.data_ptr(), target.data_ptr(), _KINDS[source.dtype]),
             *(*_functions(plan), fill, *(_NO_KEY if key is None else key.words), space.scratch_at),
+            *((block, plan.fmt.emax, plan.max_finite) if block else (0, 0, 0)),
+            0,
         )
         run_everywhere(work_address(), space.control_at, n_threads)

@@ -16,6 +16,7 @@ import numpy as np
 from deephochuli.kernels._cpu_loops import widened_binary16
 from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64
 from deephochuli.kernels.rounding._contract import GROUP
+from deephochuli.kernels.rounding._cpu_scales import scale_down, scale_up
 from deephochuli.kernels.rounding._cpu_words import call4
 
 u16, u32, u64, i64 = np.uint16, np.uint32, np.uint64, np.int64
@@ -27,10 +28,13 @@ BLOCK = 2 * GROUP
 C_NEXT, C_SLOT, C_N, C_PART, C_SOURCE, C_TARGET, C_KIND, C_TABLE = range(8)
 # The loop for blocks without a magnitude above `C_CALM`, and the one for all blocks.
 C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 16
-C_WORDS = 17
-# Scratch of one thread, in bytes: random bits, and a block of widened patterns.
-S_RANDOM, S_WIDE = 0, 4 * BLOCK
-SLOT_BYTES = 8 * BLOCK
+# Elements that share a scale, or 0; emax and the largest pattern of their format; where to say that
+# a block was found that this is not for.
+C_BLOCK, C_EMAX, C_MOST, C_HARD = 17, 18, 19, 20
+C_WORDS = 21
+# Scratch of one thread, in bytes: random bits, a block of widened patterns, and scales.
+S_RANDOM, S_WIDE, S_SCALES = 0, 4 * BLOCK, 8 * BLOCK
+SLOT_BYTES = 12 * BLOCK
 BINARY32, BINARY64, BFLOAT16, BINARY16 = 0, 1, 2, 3
 OPTIONS = {
     "nogil": True,
@@ -117,8 +121,16 @@ def round_part(control, scratch, start, stop):
         if table[C_FILL] != u64(0):
             key = control + u64(8 * C_KEY)
             call4(table[C_FILL], random, u64(at // GROUP), u64(n), key)
+        block, scales = i64(table[C_BLOCK]), scratch + u64(S_SCALES)
+        emax, most = i64(table[C_EMAX]), i64(table[C_MOST])
+        if block:
+            worst = u64(0)
+            if not scale_down(place, n, block, emax, most, scales):
+                table[C_HARD] = u64(1)
         loop = table[C_CALM_LOOP] if worst <= table[C_CALM] else table[C_LOOP]
         call4(loop, place, u64(n), table[C_TABLE], random)
+        if block:
+            scale_up(place, n, block, scales)
         if is_narrow:
             narrow_block(kind, wide, target, n)
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from deephochuli.kernels.rounding._contract import Rounder, RoundingPlan, StochasticKey
+from deephochuli.kernels.rounding._contract import (
+    GROUP,
+    BlockRounder,
+    Rounder,
+    RoundingPlan,
+    StochasticKey,
+)
 
 
 def round_into(
@@ -31,6 +37,26 @@ def round_into(
     rounder.round(work, work, plan, key)
     if work is not target:
         target.copy_(work)
+
+
+def round_blocks_into(
+    source: torch.Tensor,
+    target: torch.Tensor,
+    plan: RoundingPlan,
+    block: int,
+    key: StochasticKey | None,
+    rounder: Rounder,
+) -> bool:
+    """See the function of the package."""
+    known = source.dtype in (torch.float32, torch.bfloat16) and _knows(block)
+    if not known or not _is_plain(source) or not isinstance(rounder, BlockRounder):
+        return False
+    return rounder.round_blocks(source, target, plan, block, key)
+
+
+def _knows(block: int) -> bool:
+    """Whether compiled code takes blocks of this size: whole vectors, and whole blocks a group."""
+    return block % 16 == 0 and GROUP % block == 0
 
 
 def is_dense(tensor: torch.Tensor) -> bool:

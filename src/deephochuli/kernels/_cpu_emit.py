@@ -1,4 +1,4 @@
-"""Pieces of vector code that the tiles of the CPU back end are made of.
+"""Pieces of vector code that loops of the CPU back ends are made of.
 
 Sixteen lanes a vector, in LLVM's portable vector instructions; LLVM maps them onto what the
 processor has.
