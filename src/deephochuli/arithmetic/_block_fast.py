@@ -12,6 +12,7 @@ from torch import Tensor
 
 from deephochuli.formats import Overflow, Rounding, format_of_dtype
 from deephochuli.kernels.rounding import (
+    BlockScale,
     RoundingPlan,
     StochasticKey,
     plan_for,
@@ -78,6 +79,10 @@ def round_easy_blocks_by_values(
     """
     if not _is_easy_kind(x, plan, block, dim):
         return None
+    narrow = plan_for(plan.fmt, plan.rounding, Overflow.SATURATE, "float32")
+    rounded = torch.empty_like(x)
+    if round_blocks_into(x, rounded, narrow, block, key, BlockScale(scale, unit)):
+        return rounded
     rows = x.reshape(-1, block)
     largest = rows.abs().amax(1).double()
     scales = largest / (unit * plan.fmt.max_finite)

@@ -249,6 +249,19 @@ def _does_not_hold(carrier: Format, fmt: Format, dtype: str) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class BlockScale:
+    """A scale of blocks that is no power of two.
+
+    Attributes:
+        plan: How the scale is rounded, in binary64.
+        unit: What scales are multiples of, a value of binary32.
+    """
+
+    plan: RoundingPlan
+    unit: float
+
+
 @runtime_checkable
 class BlockRounder(Protocol):
     """A back end that rounds blocks with a common scale in one pass."""
@@ -260,6 +273,7 @@ class BlockRounder(Protocol):
         plan: RoundingPlan,
         block: int,
         key: StochasticKey | None,
+        scale: BlockScale | None = None,
     ) -> bool:
         """Round elements that share scales; see `round_blocks_into`."""
         ...

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from deephochuli.kernels.rounding._contract import (
     GROUP,
     BlockRounder,
+    BlockScale,
     Rounder,
     RoundingPlan,
     StochasticKey,
@@ -45,13 +47,19 @@ def round_blocks_into(
     plan: RoundingPlan,
     block: int,
     key: StochasticKey | None,
+    scale: BlockScale | None,
     rounder: Rounder,
 ) -> bool:
     """See the function of the package."""
     known = source.dtype in (torch.float32, torch.bfloat16) and _knows(block)
+    if scale is not None:
+        # Quotients are right only so far, and products are rounded once, to binary32.
+        known &= source.dtype == torch.float32 and key is None
+        known &= plan.fmt.precision <= 2 and plan.fmt.emin >= 0
+        known &= scale.plan.fmt.precision <= 4 and float(np.float32(scale.unit)) == scale.unit
     if not known or not _is_plain(source) or not isinstance(rounder, BlockRounder):
         return False
-    return rounder.round_blocks(source, target, plan, block, key)
+    return rounder.round_blocks(source, target, plan, block, key, scale)
 
 
 def _knows(block: int) -> bool:
