@@ -111,6 +111,20 @@ def test_the_bound_gamma_is_never_violated(name):
         assert (error <= bound + k * it.sums.format.smallest_subnormal).all()
 
 
+@pytest.mark.parametrize("lanes", [1, 37])
+def test_exact_sums_that_two_numbers_do_not_hold(lanes):
+    """Three sizes at once, of which the two large ones cancel: the small one is what is left."""
+    small = np.float32(1 + 2.0**-23) * np.float32(2.0**-40)
+    a = np.array([2.0**60, 2.0**10, small, -(2.0**60), -(2.0**10)], np.float32)
+    b = np.array([2.0**60, 2.0**10, 2.0**-40, 2.0**60, 2.0**10], np.float32)
+    columns = np.repeat(b[:, None], lanes, axis=1)
+    columns[:, ::2] *= 2  # and in every other column the same, twice
+    plan = plan_of(get_arithmetic("fp32-exact"))
+    got = cpu_products().multiply(plan, torch.tensor(a)[None, None], torch.tensor(columns)[None])
+    expected = np.float32(small * np.float32(2.0**-40)) * np.where(np.arange(lanes) % 2, 1, 2)
+    assert np.array_equal(got[0, 0].numpy(), expected)
+
+
 CASES = ("normal", "special", "tiny", "large")
 
 
