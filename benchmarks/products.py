@@ -23,8 +23,11 @@ from deephochuli.kernels.products import multiply
 NAMES = (
     *("fp16-sequential", "bf16-sequential", "fp16-blocked", "fp16-sequential-no-fma"),
     *("fp32-sequential", "fp32-pairwise", "fp64-sequential"),
-    *("v100-fp16", "a100-fp16", "a100-bf16", "a100-tf32", "a100-fp16-accumulate-fp16"),
-    *("h100-fp16", "h100-fp8", "h100-fp8-promoted", "mi300-fp16"),
+    *("v100-fp16", "a100-fp16", "a100-bf16", "a100-tf32", "h100-fp16", "h100-tf32"),
+    *("ada-fp8", "h100-fp8", "h100-fp8-promoted", "b200-fp8"),
+    *("v100-fp16-accumulate-fp16", "a100-fp16-accumulate-fp16", "h100-fp16-accumulate-fp16"),
+    *("mi300-fp16", "mi300-xf32", "mi300-fp8", "mi250-fp16", "mi100-fp16"),
+    *("amx-bf16", "avx512-bf16", "b200-fp8-recorded", "fp16-exact", "fp32-exact"),
 )
 
 

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from deephochuli.formats import Overflow, Rounding, format_of_dtype
-from deephochuli.kernels.rounding import RoundingPlan, StochasticKey, plan_for, round_into
+from deephochuli.kernels.rounding import (
+    BlockScale,
+    RoundingPlan,
+    StochasticKey,
+    plan_for,
+    round_blocks_into,
+    round_into,
+)
 
 # From here on a subnormal number is below 2^-32 of the smallest value of every element format.
 _LEAST = 2.0**-60
@@ -34,6 +41,10 @@ def round_easy_blocks(
     """
     if not _is_easy_kind(x, plan, block, dim) or plan.fmt.emin < -32:
         return None
+    narrow = plan_for(plan.fmt, plan.rounding, Overflow.SATURATE, "float32")
+    rounded = torch.empty_like(x)
+    if round_blocks_into(x, rounded, narrow, block, key):
+        return rounded
     rows = x.reshape(-1, block).float()
     largest = rows.abs().amax(1)
     is_easy = ((largest >= _LEAST) & (largest < torch.inf)) | (largest == 0)
@@ -41,7 +52,6 @@ def round_easy_blocks(
         return None
     k = ((largest.view(torch.int32) >> _STORED) - _BIAS - plan.fmt.emax).clamp(min=-_BIAS + 1)
     scaled = rows * _power_of_two(-k)[:, None]
-    narrow = plan_for(plan.fmt, plan.rounding, Overflow.SATURATE, "float32")
     round_into(scaled, scaled, narrow, key)
     scaled *= _power_of_two(k)[:, None]
     return scaled.reshape(x.shape).to(x.dtype)
@@ -69,6 +79,10 @@ def round_easy_blocks_by_values(
     """
     if not _is_easy_kind(x, plan, block, dim):
         return None
+    narrow = plan_for(plan.fmt, plan.rounding, Overflow.SATURATE, "float32")
+    rounded = torch.empty_like(x)
+    if round_blocks_into(x, rounded, narrow, block, key, BlockScale(scale, unit)):
+        return rounded
     rows = x.reshape(-1, block)
     largest = rows.abs().amax(1).double()
     scales = largest / (unit * plan.fmt.max_finite)

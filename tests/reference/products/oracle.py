@@ -16,7 +16,8 @@ INPUT_UNIT = UNIT // 2
 
 def whole(x, unit=UNIT):
     """Finite floats as whole numbers of 2^-unit."""
-    flat = [int(Fraction(float(v)) * (1 << unit)) for v in np.asarray(x).reshape(-1)]
+    pairs = (v.as_integer_ratio() for v in np.asarray(x, np.float64).reshape(-1).tolist())
+    flat = [(n << unit) // d for n, d in pairs]
     out = np.empty(len(flat), dtype=object)
     out[:] = flat
     return out.reshape(np.shape(x))
@@ -219,4 +220,4 @@ def matrix(arithmetic, a, b, start=None):
 
 
 def to_float(value):
-    return value if isinstance(value, float) else float(Fraction(value, 1 << UNIT))
+    return value if isinstance(value, float) else value / (1 << UNIT)

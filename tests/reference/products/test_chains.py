@@ -84,7 +84,19 @@ def test_sums_are_products_with_ones():
     assert torch.equal(sum_as(half, it), sum_as(half.reshape(-1), it, dim=0))
 
 
-@pytest.mark.parametrize("name", ["fp16-sequential", "fp16-blocked", "bf16-sequential"])
+BOUNDED = [
+    it.name
+    for it in list_arithmetics()
+    if it.sums.is_emulated and it.sums.kind == "chain" and it.sums.format.precision <= 24
+]
+
+
+def test_every_chain_in_binary32_is_bounded():
+    of_binary32 = {name for name in BOUNDED if get_arithmetic(name).sums.format == BINARY32}
+    assert {"fp32-pairwise", "mi250-bf16", "amx-bf16", "torch-cpu-fp32"} <= of_binary32
+
+
+@pytest.mark.parametrize("name", BOUNDED)
 def test_the_bound_gamma_is_never_violated(name):
     """|fl(x'y) - x'y| <= gamma_K |x|'|y|, Higham 2002, 3.1, where nothing underflows."""
     it = get_arithmetic(name)
@@ -96,7 +108,21 @@ def test_the_bound_gamma_is_never_violated(name):
         a, b = (draws.operand(rng, "normal", shape, it.inputs) for shape in ((side, k), (k, side)))
         got = matmul(torch.tensor(a), torch.tensor(b), it).numpy()
         error, bound = np.abs(got - a @ b), gamma * (np.abs(a) @ np.abs(b))
-        assert (error <= bound + 2.0**-24).all()
+        assert (error <= bound + k * it.sums.format.smallest_subnormal).all()
+
+
+@pytest.mark.parametrize("lanes", [1, 37])
+def test_exact_sums_that_two_numbers_do_not_hold(lanes):
+    """Three sizes at once, of which the two large ones cancel: the small one is what is left."""
+    small = np.float32(1 + 2.0**-23) * np.float32(2.0**-40)
+    a = np.array([2.0**60, 2.0**10, small, -(2.0**60), -(2.0**10)], np.float32)
+    b = np.array([2.0**60, 2.0**10, 2.0**-40, 2.0**60, 2.0**10], np.float32)
+    columns = np.repeat(b[:, None], lanes, axis=1)
+    columns[:, ::2] *= 2  # and in every other column the same, twice
+    plan = plan_of(get_arithmetic("fp32-exact"))
+    got = cpu_products().multiply(plan, torch.tensor(a)[None, None], torch.tensor(columns)[None])
+    expected = np.float32(small * np.float32(2.0**-40)) * np.where(np.arange(lanes) % 2, 1, 2)
+    assert np.array_equal(got[0, 0].numpy(), expected)
 
 
 CASES = ("normal", "special", "tiny", "large")
@@ -120,7 +146,8 @@ BACKENDS = (
     *("fp16-sequential", "bf16-sequential", "fp16-sequential-no-fma", "fp16-blocked"),
     *("fp16-chunked", "fp32-sequential", "fp32-pairwise", "a100-fp16", "h100-bf16", "a100-tf32"),
     *("h100-fp8-promoted", "h100-fp8-mma", "h100-fp16-accumulate-fp16", "mi250-fp16"),
-    *("mi300-fp8", "mi300-bf16", "amx-bf16"),
+    *("mi300-fp8", "mi300-bf16", "amx-bf16", "avx512-bf16", "mi250-bf16"),
+    *("mi100-fp16", "b200-fp8-recorded", "fp16-exact", "fp32-exact"),
 )
 
 

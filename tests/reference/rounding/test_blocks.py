@@ -171,6 +171,33 @@ def test_the_quick_way_with_scales_that_have_a_significand(dtype, monkeypatch):
             assert torch.equal(bits_of(quick), bits_of(slow)), (mode, unit)
 
 
+@pytest.mark.parametrize("unit", [None, "amax"])
+def test_nvfp4_beside_the_places_where_rounding_turns(unit, monkeypatch):
+    """Quotients that are multiples of 1/4 or next to one, of scales with 4 and with 28 bits."""
+    generator = np.random.default_rng(5)
+    tops = np.float32(generator.uniform(0.5, 2000, (60, 1)))
+    x = np.zeros((60, 16), np.float32)
+    t = np.float32(tops.max()) / np.float32(2688) if unit else np.float32(1)
+    step = round_to(torch.from_numpy(tops.astype(np.float64) / (6 * float(t))), E4M3FN).numpy() * t
+    turns = generator.integers(1, 24, (60, 15)) / 4 * step
+    x[:, :1] = tops
+    x[:, 1:] = np.where(turns < tops, turns, 0)
+    x[:, 1:5] = np.nextafter(x[:, 1:5], np.float32(np.inf))
+    x[:, 5:9] = np.nextafter(x[:, 5:9], np.float32(-np.inf))
+    x = torch.from_numpy(np.minimum(x, tops) * generator.choice([-1, 1], x.shape)).float()
+    exact = Fraction(float(t))
+    quick = round_blocks(x, "nvfp4", tensor_scale=unit)
+    for row, mine in zip(x.double().tolist(), quick.double().numpy(), strict=True):
+        expected = torch.tensor(nv_block(row, exact), dtype=torch.float64)
+        assert same_values(mine, round_to(expected, "fp32").numpy()).all(), (row, mine)
+    for mode in ("nearest-away", "toward-zero"):
+        quick = round_blocks(x, "nvfp4", tensor_scale=unit, rounding=mode)
+        with monkeypatch.context() as patch:
+            patch.setattr(_blocks, "round_easy_blocks_by_values", lambda *_: None)
+            slow = round_blocks(x, "nvfp4", tensor_scale=unit, rounding=mode)
+        assert torch.equal(bits_of(quick), bits_of(slow)), mode
+
+
 @pytest.mark.parametrize("name", MX)
 def test_mx_beside_gfloat(name):
     """Where both agree on what to do: finite blocks that are not all zero."""

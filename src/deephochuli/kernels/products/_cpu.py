@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from deephochuli.formats import Rounding
 from deephochuli.kernels._pool import run_everywhere
 from deephochuli.kernels.products import _cpu_blocks as blocks
+from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products import _cpu_work as parts
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 from deephochuli.kernels.products._cpu_entries import address_of
@@ -95,20 +97,25 @@ def _filled(x: torch.Tensor, dim: int, width: int) -> torch.Tensor:
 
 def _packed(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
     """(batch, n, K) as (batch, n / width, K, width); zeros behind the end of K."""
-    x = functional.pad(_filled(x, 1, width), (0, padded_k - x.shape[2]))
+    x = _filled(x, 1, width)
+    if padded_k > x.shape[2]:
+        x = functional.pad(x, (0, padded_k - x.shape[2]))
     return x.reshape(len(x), -1, width, padded_k).transpose(2, 3).contiguous()
 
 
 def _packed_panels(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
     """(batch, K, n) as (batch, n / width, K, width); zeros behind the end of K."""
-    x = functional.pad(_filled(x, 2, width), (0, 0, 0, padded_k - x.shape[1]))
+    x = _filled(x, 2, width)
+    if padded_k > x.shape[1]:
+        x = functional.pad(x, (0, 0, 0, padded_k - x.shape[1]))
     return x.reshape(len(x), padded_k, -1, width).transpose(1, 2).contiguous()
 
 
 @functools.cache
-def _exponents() -> Any:
-    kinds = [ctypes.c_uint64] * 2 + [ctypes.c_int64] * 4
-    return ctypes.CFUNCTYPE(None, *kinds)(address_of("exponents32"))
+def _function(name: str, addresses: int) -> Any:
+    """A compiled function of some addresses and four counts."""
+    kinds = [ctypes.c_uint64] * addresses + [ctypes.c_int64] * 4
+    return ctypes.CFUNCTYPE(None, *kinds)(address_of(name))
 
 
 def _exponents_of(x: torch.Tensor, plan: ProductPlan, *, rows: bool) -> torch.Tensor:
@@ -116,8 +123,41 @@ def _exponents_of(x: torch.Tensor, plan: ProductPlan, *, rows: bool) -> torch.Te
     out = torch.empty(x.shape, dtype=torch.int32 if rows else torch.int16)
     emin = -126 if plan.inputs is None else plan.inputs.emin
     bias = blocks.BIAS if rows else 0
-    _exponents()(x.data_ptr(), out.data_ptr(), x.numel(), emin, bias, int(rows))
+    exponents = _function("exponents32", 2)
+    exponents(x.data_ptr(), out.data_ptr(), x.numel(), emin, bias, int(rows))
     return out
+
+
+def _words_of(x: torch.Tensor, plan: ProductPlan) -> list[torch.Tensor]:
+    """The exponents as steady blocks read them, and their bounds in each tile."""
+    batch, n_tiles, padded, width = x.shape
+    out = torch.empty(x.shape, dtype=torch.int32 if width == ROWS else torch.int16)
+    bounds = torch.empty(batch * n_tiles, 2, dtype=torch.int32)
+    emin = -126 if plan.inputs is None else plan.inputs.emin
+    addresses = x.data_ptr(), out.data_ptr(), bounds.data_ptr()
+    _function("words32", 3)(*addresses, len(bounds), padded, width, emin)
+    return [out, bounds]
+
+
+def _seen(
+    plan: ProductPlan,
+    way: Way,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    start: torch.Tensor | None,
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The exponents of packed operands, for all blocks and for steady ones, as far as needed."""
+    if way.loop != parts.BLOCKS or way.marks:
+        return [], []
+    words = [*_words_of(rows, plan), *_words_of(columns, plan)] if way.steady else []
+    if words and way.always_fits and start is None:
+        both = words[1][:, 0].min() + words[3][:, 0].min()
+        lowest, highest = int(both), int(words[1][:, 1].max() + words[3][:, 1].max())
+        if lowest >= way.table[steady.T_LOWEST] and highest <= steady.HIGHEST:
+            return [], words
+    if not way.function:
+        return [], words
+    return [_exponents_of(rows, plan, rows=True), _exponents_of(columns, plan, rows=False)], words
 
 
 def _run(
@@ -130,18 +170,14 @@ def _run(
 ) -> None:
     batch, m, k = a.shape
     n, block = b.shape[2], plan.block or 1
-    is_blocks = way.loop == parts.BLOCKS
+    is_blocks = way.loop == parts.BLOCKS and not way.marks
     starts = np.array(plan.chunk_starts(k), np.int64)
     padded = -(-k // block) * block if is_blocks else k
     starts[-1] = padded
     rows, columns = _packed(a, ROWS, padded), _packed_panels(b, COLUMNS, padded)
     if way.scale != 1.0:
         columns *= way.scale
-    exponents = (
-        [_exponents_of(rows, plan, rows=True), _exponents_of(columns, plan, rows=False)]
-        if is_blocks
-        else []
-    )
+    exponents, words = _seen(plan, way, rows, columns, start)
     row_tiles, panels = rows.shape[1], columns.shape[1]
     groups = -(-row_tiles // parts.GROUP)
     tasks = batch * groups * panels
@@ -153,7 +189,8 @@ def _run(
     control = _workspace.control
     control[:] = (
         *(0, 0, tasks, way.loop),
-        *((address_of(way.function), way.table.ctypes.data) if way.function else (0, 0)),
+        address_of(way.function) if way.function else 0,
+        0 if way.table is None else way.table.ctypes.data,
         *(rows.data_ptr(), exponents[0].data_ptr() if exponents else 0),
         *(columns.data_ptr(), exponents[1].data_ptr() if exponents else 0),
         *(0 if start is None else start.data_ptr(), out.data_ptr()),
@@ -163,5 +200,9 @@ def _run(
         int(plan.dtype == torch.float64),
         *np.array([way.scale, 1 / way.scale]).view(np.uint64).tolist(),
         *(scratch, size, *environment()),
+        address_of(way.steady) if way.steady else 0,
+        *((words[i].data_ptr() for i in (0, 2, 1, 3)) if words else (0, 0, 0, 0)),
+        int(way.marks),
+        int(plan.rounding is Rounding.TOWARD_ZERO),
     )
     run_everywhere(address_of("work"), control.ctypes.data, n_slots)

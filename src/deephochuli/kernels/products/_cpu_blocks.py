@@ -17,8 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
-from deephochuli.kernels.products._cpu_emit import (
+from deephochuli.kernels._cpu_emit import (
     EXPONENT32,
     F32,
     I16,
@@ -39,6 +38,7 @@ from deephochuli.kernels.products._cpu_emit import (
     splat,
     store,
 )
+from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
 
 BIAS = 127
 # Exponents, biased, between which no step leaves binary32.
@@ -60,15 +60,53 @@ OF_ZERO, OF_SPECIAL = -4000, 12000
 _V16 = ir.VectorType(I16, COLUMNS)
 
 
-class _Block:
-    """Emits the code of one block."""
+class Adder:
+    """Emits the code that adds the products of a block, or every second of them."""
 
-    def __init__(self, builder: ir.IRBuilder, at: dict[str, Any], params: Any) -> None:
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        at: dict[str, Any],
+        params: Any,
+        *,
+        first: int = 0,
+        stride: int = 1,
+    ) -> None:
         self.builder, self.at, self.params = builder, at, params
+        self._first, self._stride = first, stride
+
+    def place(self, k: Any) -> Any:
+        """Where in the block the k-th product lies."""
+        scaled = self.builder.mul(k, index(self._stride))
+        return self.builder.add(scaled, index(self._first))
 
     def parameter(self, slot: int, kind: ir.Type, lanes: int = LANES) -> Any:
         """A parameter in all lanes."""
         return splat(self.builder, load(self.builder, self.params, kind, 8 * slot), lanes)
+
+    def added(self, n: Any, first: Any, scales: list[Any], start: list[Any]) -> list[Any]:
+        """The sums of n products from one on, as integers."""
+        builder = self.builder
+        loop = Loop(builder, n, start)
+        k = self.place(builder.add(loop.index, first))
+        at_a, at_b = (builder.mul(k, index(4 * size)) for size in (ROWS, COLUMNS))
+        ys = [
+            load(builder, self.at["b"], VF, builder.add(at_b, index(4 * LANES * j)))
+            for j in range(PANELS)
+        ]
+        new = []
+        for r in range(ROWS):
+            scalar = load(builder, self.at["a"], F32, builder.add(at_a, index(4 * r)))
+            x = splat(builder, scalar)
+            for j in range(PANELS):
+                i = r * PANELS + j
+                scaled = builder.fmul(builder.fmul(x, ys[j]), scales[i])
+                new.append(builder.add(loop.state[i], builder.fptosi(scaled, V32)))
+        return loop.close(new)
+
+
+class _Block(Adder):
+    """Emits the code of one block."""
 
     def largest(self, n: Any) -> list[Any]:
         """The largest exponent of the products, of each row of the tile."""
@@ -93,26 +131,6 @@ class _Block:
                 order = ir.Constant(ir.VectorType(I32, LANES), lanes)
                 halves.append(builder.sext(builder.shuffle_vector(row, row, order), V32))
         return halves
-
-    def added(self, n: Any, first: Any, scales: list[Any], start: list[Any]) -> list[Any]:
-        """The sums of n products from one on, as integers."""
-        builder = self.builder
-        loop = Loop(builder, n, start)
-        k = builder.add(loop.index, first)
-        at_a, at_b = (builder.mul(k, index(4 * size)) for size in (ROWS, COLUMNS))
-        ys = [
-            load(builder, self.at["b"], VF, builder.add(at_b, index(4 * LANES * j)))
-            for j in range(PANELS)
-        ]
-        new = []
-        for r in range(ROWS):
-            scalar = load(builder, self.at["a"], F32, builder.add(at_a, index(4 * r)))
-            x = splat(builder, scalar)
-            for j in range(PANELS):
-                i = r * PANELS + j
-                scaled = builder.fmul(builder.fmul(x, ys[j]), scales[i])
-                new.append(builder.add(loop.state[i], builder.fptosi(scaled, V32)))
-        return loop.close(new)
 
 
 def _exponent_of_sum(block: _Block, total: Any, *, nearest: bool) -> Any:

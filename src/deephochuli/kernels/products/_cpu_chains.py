@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from deephochuli.kernels.products._cpu_emit import (
+from deephochuli.kernels._cpu_emit import (
     EXPONENT32,
     EXPONENT64,
     F32,
@@ -36,6 +36,7 @@ from deephochuli.kernels.products._cpu_emit import (
     any_lane,
     bits_of,
     filled,
+    flushed,
     fma,
     index,
     load,
@@ -60,7 +61,7 @@ PANELS = COLUMNS // LANES
 ) = range(9)
 
 
-class _Chain:
+class Chain:
     """Emits the code of one chain."""
 
     def __init__(self, builder: ir.IRBuilder, arguments: Any, *, fused: bool) -> None:
@@ -97,29 +98,70 @@ class _Chain:
         step = size * LANES
         return [load(self.builder, self.c_at, vector, step * i) for i in range(ROWS * PANELS)]
 
+    def nearest(self, value: Any) -> Any:
+        """Binary64 numbers rounded to the nearest of the format, in binary64."""
+        return _nearest(self, value)
+
+    def odd_sum(self, a: Any, b: Any) -> Any:
+        """Sums rounded to odd."""
+        return _sum_to_odd(self.builder, a, b)
+
     def keep(self, sums: list[Any], size: int) -> None:
         """Write the sums back."""
         for i, value in enumerate(sums):
             store(self.builder, value, self.c_at, size * LANES * i)
 
 
-def emit_plain(builder: ir.IRBuilder, arguments: Any, *, fused: bool, wide: bool) -> None:
+def emit_plain(
+    builder: ir.IRBuilder, arguments: Any, *, fused: bool, wide: bool, flush: bool = False
+) -> None:
     """Chains in binary32 or binary64, by the processor's own operations."""
-    chain = _Chain(builder, arguments, fused=fused)
+    chain = Chain(builder, arguments, fused=fused)
     kind, size = (F64, 8) if wide else (F32, 4)
     loop = Loop(builder, chain.n, chain.tile(ir.VectorType(kind, LANES), size))
     xs, ys = chain.operands(loop.index, kind, size)
     new = []
     for i, total in enumerate(loop.state):
         x, y = xs[i // PANELS], ys[i % PANELS]
-        plain = builder.fadd(total, builder.fmul(x, y)) if not fused else fma(builder, x, y, total)
-        new.append(plain)
+        new.append(_plain(builder, x, y, total, fused=fused, flush=flush))
     chain.keep(loop.close(new), size)
+
+
+def _plain(builder: ir.IRBuilder, x: Any, y: Any, total: Any, *, fused: bool, flush: bool) -> Any:
+    """One step of a chain in the processor's own format."""
+    if fused:
+        value = fma(builder, x, y, total)
+    else:
+        product = builder.fmul(x, y)
+        value = builder.fadd(total, flushed(builder, product) if flush else product)
+    return flushed(builder, value) if flush else value
+
+
+def emit_interleaved(builder: ir.IRBuilder, arguments: Any) -> None:
+    """The sum of an FMA chain over even and one over odd k, flushed throughout, from zero."""
+    chain = Chain(builder, arguments, fused=True)
+    zero, n = filled(VF, 0.0), ROWS * PANELS
+    pairs = builder.lshr(builder.add(chain.n, index(1)), index(1))
+    loop = Loop(builder, pairs, [zero] * (2 * n))
+    even = builder.shl(loop.index, index(1))
+    odd = builder.add(even, index(1))
+    exists = builder.icmp_signed("<", odd, chain.n)
+    new = []
+    for side, k in enumerate((even, builder.select(exists, odd, even))):
+        for i, (x, y) in enumerate(chain.pairs(k)):
+            total = loop.state[side * n + i]
+            value = _plain(builder, x, y, total, fused=True, flush=True)
+            if side:
+                value = builder.select(splat(builder, exists), value, total)
+            new.append(value)
+    sums = loop.close(new)
+    both = zip(sums[:n], sums[n:], strict=True)
+    chain.keep([flushed(builder, builder.fadd(x, y)) for x, y in both], 4)
 
 
 def emit_careful(builder: ir.IRBuilder, arguments: Any, *, fused: bool) -> None:
     """Chains in a narrow format, in binary64 throughout."""
-    chain = _Chain(builder, arguments, fused=fused)
+    chain = Chain(builder, arguments, fused=fused)
     loop = Loop(builder, chain.n, chain.tile(VF, 4))
     pairs = chain.pairs(loop.index)
     new = [_careful(chain, *xy, z) for xy, z in zip(pairs, loop.state, strict=True)]
@@ -133,7 +175,7 @@ def emit_quick(builder: ir.IRBuilder, arguments: Any, *, bounded: bool, exact: b
     values to hold. A bounded chain cannot leave the format at its upper end, and its operands are
     scaled so that the smallest normal number is 2. Exact: products are exact in binary32.
     """
-    chain = _Chain(builder, arguments, fused=True)
+    chain = Chain(builder, arguments, fused=True)
     names = ("head", "body", "next", "rare", "leave", "finish", "done")
     head, body, following, rare, leave, finish, done = map(builder.append_basic_block, names)
     entry = builder.block
@@ -189,7 +231,7 @@ def emit_quick(builder: ir.IRBuilder, arguments: Any, *, bounded: bool, exact: b
     builder.position_at_end(done)
 
 
-def _careful_step(chain: _Chain, k: Any) -> None:
+def _careful_step(chain: Chain, k: Any) -> None:
     """One step on sums in memory, in binary64."""
     builder = chain.builder
     loop = Loop(builder, index(ROWS * PANELS), [])
@@ -215,7 +257,7 @@ def _joined(builder: ir.IRBuilder, *ways: tuple[list[Any], Any]) -> list[Any]:
     return new
 
 
-def _moved_by_half(chain: _Chain, value: Any) -> Any:
+def _moved_by_half(chain: Chain, value: Any) -> Any:
     """A sum moved away from zero by half of the last place that is kept."""
     builder = chain.builder
     signed_power = builder.and_(bits_of(builder, value), filled(V32, EXPONENT32 | SIGN32))
@@ -223,14 +265,14 @@ def _moved_by_half(chain: _Chain, value: Any) -> Any:
     return fma(builder, builder.bitcast(signed_power, VF), half, value)
 
 
-def _cut(chain: _Chain, value: Any) -> Any:
+def _cut(chain: Chain, value: Any) -> Any:
     """The bits that are kept."""
     builder = chain.builder
     kept = builder.not_(chain.parameter(H_LOW_BITS, I32))
     return builder.bitcast(builder.and_(bits_of(builder, value), kept), VF)
 
 
-def _no_midpoint(chain: _Chain, halves: list[Any]) -> Any:
+def _no_midpoint(chain: Chain, halves: list[Any]) -> Any:
     """Where no sum of a tile was a midpoint: one that was has no bits left below the last place.
 
     One chain of masks a row, so that comparisons can follow one another.
@@ -254,7 +296,7 @@ def _all_large(builder: ir.IRBuilder, halves: list[Any]) -> Any:
     return builder.icmp_unsigned("!=", leading, filled(V32, 0))
 
 
-def _small(chain: _Chain, sums: list[Any]) -> Any:
+def _small(chain: Chain, sums: list[Any]) -> Any:
     """Where a sum of a tile is subnormal; a zero is none, and is right as it is."""
     builder, small = chain.builder, None
     for value in sums:
@@ -266,7 +308,7 @@ def _small(chain: _Chain, sums: list[Any]) -> Any:
     return small
 
 
-def _all_inside(chain: _Chain, sums: list[Any]) -> Any:
+def _all_inside(chain: Chain, sums: list[Any]) -> Any:
     """Where all sums of a tile are neither subnormal nor close to the end of the format."""
     builder, inside = chain.builder, None
     for value in sums:
@@ -277,7 +319,7 @@ def _all_inside(chain: _Chain, sums: list[Any]) -> Any:
     return inside
 
 
-def _tie_repaired(chain: _Chain, x: Any, y: Any, total: Any, value: Any) -> Any:
+def _tie_repaired(chain: Chain, x: Any, y: Any, total: Any, value: Any) -> Any:
     """A sum rounded to odd in binary32, then to the format: exact where the product is."""
     builder = chain.builder
     odd = bits_of(builder, _sum_to_odd(builder, total, builder.fmul(x, y)))
@@ -290,7 +332,7 @@ def _tie_repaired(chain: _Chain, x: Any, y: Any, total: Any, value: Any) -> Any:
     return builder.bitcast(kept, VF)
 
 
-def _careful(chain: _Chain, x: Any, y: Any, total: Any) -> Any:
+def _careful(chain: Chain, x: Any, y: Any, total: Any) -> Any:
     """The same in binary64, right wherever."""
     builder = chain.builder
     wide = [builder.fpext(each, VD) for each in (x, y, total)]
@@ -316,7 +358,7 @@ def _sum_to_odd(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
     return builder.bitcast(chosen, a.type)
 
 
-def _nearest(chain: _Chain, value: Any) -> Any:
+def _nearest(chain: Chain, value: Any) -> Any:
     """Binary64 numbers rounded to the nearest of the format, in binary64."""
     builder = chain.builder
     bits = bits_of(builder, value)
@@ -352,6 +394,9 @@ fused32 = _intrinsic(emit_plain, fused=True, wide=False)
 fused64 = _intrinsic(emit_plain, fused=True, wide=True)
 separate32 = _intrinsic(emit_plain, fused=False, wide=False)
 separate64 = _intrinsic(emit_plain, fused=False, wide=True)
+flushing_fused32 = _intrinsic(emit_plain, fused=True, wide=False, flush=True)
+flushing_separate32 = _intrinsic(emit_plain, fused=False, wide=False, flush=True)
+flushing_interleaved32 = _intrinsic(emit_interleaved)
 quick_bounded = _intrinsic(emit_quick, bounded=True, exact=True)
 quick_checked = _intrinsic(emit_quick, bounded=False, exact=True)
 quick_wide = _intrinsic(emit_quick, bounded=False, exact=False)

@@ -19,7 +19,9 @@ from typing import Any
 import numba as nb
 from numba import types
 
+from deephochuli.kernels import _cpu_emit as emit
 from deephochuli.kernels import _cpu_memory as memory
+from deephochuli.kernels.products import _cpu_exponents as exponents
 from deephochuli.kernels.products import _cpu_tiles as tiles
 from deephochuli.kernels.products import _cpu_trees as trees
 from deephochuli.kernels.products import _cpu_work as parts
@@ -29,24 +31,34 @@ _compiled: list[Any] = []
 _CHAIN = types.void(_u64, _u64, _u64, _i64, _u64)
 _BLOCKS = _i64(*[_u64] * 5, _i64, _i64, _u64)
 _CHAINS = ("fused32", "fused64", "separate32", "separate64")
+_FLUSHING = ("flushing_fused32", "flushing_separate32", "flushing_interleaved32")
 _NARROW = ("quick_bounded", "quick_checked", "quick_wide", "careful_separate")
 _ALIGNED = ("truncated0", "truncated1", "truncated2")
 _NEAREST = ("nearest0", "nearest1", "nearest2", "shortened")
+_STEADY = tuple(
+    f"steady_{name}{n}" for name in ("truncated", "nearest", "shortened") for n in range(3)
+)
+
+_LATE = ("steady_late", "steady_late_split")
 
 # Function, and its C signature: unsigned arguments where addresses are meant, signed for counts.
 _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "work": (parts.work, types.void(_u64)),
-    "exponents32": (parts.exponents32, types.void(_u64, _u64, _i64, _i64, _i64, _i64)),
+    "exponents32": (exponents.exponents32, types.void(_u64, _u64, _i64, _i64, _i64, _i64)),
+    "words32": (exponents.words32, types.void(_u64, _u64, _u64, *[_i64] * 4)),
+    "exact_blocks": (tiles.exact_blocks, types.void(*[_u64] * 4, _i64, _i64, _u64)),
     "pairwise32": (trees.pairwise32, _CHAIN),
-    **{name: (getattr(tiles, name), _CHAIN) for name in (*_CHAINS, *_NARROW)},
-    **{name: (getattr(tiles, name), _BLOCKS) for name in (*_ALIGNED, *_NEAREST)},
+    "flushing_pairwise32": (trees.flushing_pairwise32, _CHAIN),
+    **{name: (getattr(tiles, name), _CHAIN) for name in (*_CHAINS, *_FLUSHING, *_NARROW)},
+    **{name: (getattr(tiles, name), _BLOCKS) for name in (*_ALIGNED, *_NEAREST, *_STEADY, *_LATE)},
 }
 
 
 @functools.cache
 def _fingerprint() -> int:
     """Checksum of the sources that make up the machine code."""
-    paths = [*Path(__file__).parent.glob("_cpu_*.py"), Path(str(memory.__file__))]
+    others = [Path(str(module.__file__)) for module in (memory, emit)]
+    paths = [*Path(__file__).parent.glob("_cpu_*.py"), *others]
     return zlib.crc32(b"".join(path.read_bytes() for path in sorted(paths)))
 
 

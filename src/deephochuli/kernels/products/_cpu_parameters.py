@@ -13,7 +13,9 @@ import numpy as np
 from deephochuli.formats import BINARY32, BINARY64, Format, Overflow, Rounding
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
+from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_scalar as scalar
+from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products import _cpu_work as parts
 from deephochuli.kernels.products._plan import ProductPlan
 
@@ -38,12 +40,20 @@ _WIDEST_QUICK = 20
 
 
 class Way(NamedTuple):
-    """How tiles are formed: loop, function, its table, and what operands are scaled by."""
+    """How tiles are formed: loop, function, its table, and what operands are scaled by.
+
+    Steady: the function for blocks whose exponents are known to be in range, if there is one.
+    Marks: the function tells which outputs it left as they were.
+    Always fits: no sum of such a block can leave 32 bits.
+    """
 
     loop: int
     function: str = ""
     table: Table = None
     scale: float = 1.0
+    steady: str = ""
+    always_fits: bool = False
+    marks: bool = False
 
 
 _ONE_BY_ONE = Way(parts.ONE_BY_ONE)
@@ -73,6 +83,7 @@ def outer_table(plan: ProductPlan) -> Table:
     """The parameters of the second level."""
     table = _format_table(plan.outer or BINARY32, Rounding.NEAREST_EVEN, aligned=False)
     table[scalar.S_FLUSH] = plan.flush
+    table[scalar.S_NATIVE] = plan.outer == BINARY32 and plan.dtype.itemsize == 4
     return table
 
 
@@ -100,8 +111,10 @@ def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
         largest: A bound of all partial sums; inf where it is not known.
         has_start: Whether there are initial values.
     """
-    if plan.flush or plan.kind == "exact":
-        return _ONE_BY_ONE
+    if plan.kind == "exact":
+        return _exact(plan)
+    if plan.flush:
+        return _flushing(plan, has_start=has_start)
     if plan.order != "sequential":
         return _tree(plan, has_start=has_start)
     if plan.kind == "aligned":
@@ -115,6 +128,31 @@ def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
     if not nearest or plan.format.precision > _WIDEST_QUICK or plan.dtype.itemsize == 8:
         return _ONE_BY_ONE
     return _narrow(plan, largest)
+
+
+def _exact(plan: ProductPlan) -> Way:
+    """Exact sums of products that binary64 holds, in a format inside binary32."""
+    nearest = plan.rounding is Rounding.NEAREST_EVEN and not plan.flush
+    if plan.dtype.itemsize == 8 or not nearest or plan.format.precision > 24:
+        return _ONE_BY_ONE
+    loop = parts.WHOLE if plan.block is None else parts.BLOCKS
+    return Way(loop, "exact_blocks", _chain_table(plan.format, 0), marks=True)
+
+
+def _flushing(plan: ProductPlan, *, has_start: bool) -> Way:
+    """A chain without subnormal numbers: tiles know those in binary32."""
+    narrow = plan.format == BINARY32 and plan.dtype.itemsize == 4 and plan.kind == "chain"
+    if not narrow or plan.rounding is not Rounding.NEAREST_EVEN:
+        return _ONE_BY_ONE
+    is_first = has_start and plan.outer is None
+    if plan.order == "pairwise":
+        return Way(parts.WHOLE, "flushing_pairwise32", _tree_table(is_first))
+    if plan.order == "sequential":
+        name = "flushing_fused32" if plan.fused else "flushing_separate32"
+        return Way(parts.CHAINS, name, _no_parameters())
+    if is_first or not plan.fused:
+        return _ONE_BY_ONE
+    return Way(parts.WHOLE, "flushing_interleaved32", _no_parameters())
 
 
 def _tree(plan: ProductPlan, *, has_start: bool) -> Way:
@@ -177,29 +215,59 @@ def _blocks(plan: ProductPlan) -> Way:
     """An aligned sum: the function depends on how many bits its sums can have."""
     fmt, inputs, block = plan.format, plan.inputs or BINARY32, plan.block or 1
     cuts = plan.rounding is Rounding.TOWARD_ZERO
-    nearest = plan.rounding is Rounding.NEAREST_EVEN and fmt.precision <= 16
-    if plan.late_bits or plan.floors or 2 * inputs.precision > 24 or not (cuts or nearest):
+    nearest = plan.rounding is Rounding.NEAREST_EVEN and fmt.precision <= 15
+    if plan.late_bits is not None:
+        return _late(plan)
+    if plan.floors or 2 * inputs.precision > 24 or not (cuts or nearest):
         return _ONE_BY_ONE
     products = block * (2.0 - 2.0 ** (1 - inputs.precision)) ** 2 * 2.0**plan.fraction_bits
     total = products + 2.0 ** (plan.fraction_bits + 1)
     table = _block_table(plan)
     if cuts and fmt.precision < BINARY32.precision:
-        return Way(parts.BLOCKS, "shortened", table) if total < 2**24 else _ONE_BY_ONE
+        if total >= 2**24:
+            return _ONE_BY_ONE
+        return Way(parts.BLOCKS, "shortened", table, steady="steady_shortened0", always_fits=True)
     n_parts = 0 if total < 2**31 else 1 if products < 2**31 else 2
     if products >= 2**32 or block % max(n_parts, 1):
         return _ONE_BY_ONE
-    return Way(parts.BLOCKS, ("truncated" if cuts else "nearest") + str(n_parts), table)
+    name = ("truncated" if cuts else "nearest") + str(n_parts)
+    return Way(parts.BLOCKS, name, table, steady=f"steady_{name}", always_fits=n_parts == 0)
+
+
+def _late(plan: ProductPlan) -> Way:
+    """An aligned sum that the running sum joins in the end: tiles know one kind."""
+    inputs, block, bits = plan.inputs or BINARY32, plan.block or 1, late.FRACTION_BITS
+    same = (plan.fraction_bits, plan.late_bits) == (bits, late.LATE_BITS) and not plan.floors
+    nearest = plan.format == BINARY32 and plan.rounding is Rounding.NEAREST_EVEN
+    if not (same and nearest) or 2 * inputs.precision > 24 or block * 2 ** (bits + 2) > 2**31:
+        return _ONE_BY_ONE
+    if block % 2 and plan.split:
+        return _ONE_BY_ONE
+    name = "steady_late_split" if plan.split else "steady_late"
+    return Way(parts.BLOCKS, table=_late_table(plan), steady=name)
+
+
+@functools.lru_cache(maxsize=64)
+def _late_table(plan: ProductPlan) -> Table:
+    table = _block_table(plan).copy()
+    table[steady.T_WORD] = steady.OF_ZERO
+    return table
 
 
 @functools.lru_cache(maxsize=64)
 def _block_table(plan: ProductPlan) -> Table:
-    table, fmt = np.zeros(blocks.G_SLOTS, np.int64), plan.format
+    table, fmt, bits = np.zeros(steady.T_SLOTS, np.int64), plan.format, plan.fraction_bits
     floor = blocks.OF_ZERO if plan.zero_exponent is None else plan.zero_exponent
     table[blocks.G_FLOOR] = max(floor + blocks.BIAS, -8000)
-    table[blocks.G_SCALE] = plan.fraction_bits + 254
+    table[blocks.G_SCALE] = bits + 254
     table[blocks.G_CUT] = 0xFFFFFFFF & -(1 << (24 - fmt.precision))
     table[blocks.G_LEAST] = fmt.emin + blocks.BIAS
     _put32(table, blocks.G_POWER, 2.0**fmt.emin)
     _put32(table, blocks.G_MAGIC, 1.5 * 2.0 ** (24 - fmt.precision))
     _put32(table, blocks.G_MAX, fmt.max_finite)
+    lowest = max(steady.LOWEST, bits + 1 - blocks.BIAS)
+    table[steady.T_LOWEST] = lowest
+    table[steady.T_WORD] = (max(floor, lowest) + blocks.BIAS) << steady.PLACE
+    table[steady.T_SCALE] = (bits + 254) << 23
+    table[steady.T_LEAST] = (fmt.emin + blocks.BIAS) << 23
     return table

@@ -52,8 +52,9 @@ OPTIONS: dict[str, Any] = {
     S_SPLIT,
     S_LEAST,  # smallest normal number
     S_MAGIC,  # 1.5 2^(53-p)
+    S_NATIVE,  # whether this is binary32, rounded to nearest, in numbers of binary32
     S_SLOTS,
-) = range(22)
+) = range(23)
 CHAIN, ALIGNED, EXACT = range(3)
 SEQUENTIAL, PAIRWISE, INTERLEAVED = range(3)
 EVEN, AWAY, ZERO, UP, DOWN, ODD = range(6)

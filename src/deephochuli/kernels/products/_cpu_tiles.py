@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
+from deephochuli.kernels.products import _cpu_exact as exact
+from deephochuli.kernels.products import _cpu_late as late
+from deephochuli.kernels.products import _cpu_steady as steady
 
 
 def fused32(a, b, c, n, params):
@@ -27,6 +30,21 @@ def separate32(a, b, c, n, params):
 def separate64(a, b, c, n, params):
     """Chains of rounded products in binary64."""
     chains.separate64(a, b, c, n, params)
+
+
+def flushing_fused32(a, b, c, n, params):
+    """FMA chains in binary32 without subnormal numbers."""
+    chains.flushing_fused32(a, b, c, n, params)
+
+
+def flushing_separate32(a, b, c, n, params):
+    """Chains of rounded products in binary32 without subnormal numbers."""
+    chains.flushing_separate32(a, b, c, n, params)
+
+
+def flushing_interleaved32(a, b, c, n, params):
+    """FMA chains over even and odd k in binary32 without subnormal numbers, added."""
+    chains.flushing_interleaved32(a, b, c, n, params)
 
 
 def quick_bounded(a, b, c, n, params):
@@ -82,3 +100,63 @@ def nearest2(a, ea, b, eb, c, n, size, params):
 def shortened(a, ea, b, eb, c, n, size, params):
     """Blocks cut to a narrow format; everything fits into 24 bits."""
     return blocks.shortened(a, ea, b, eb, c, n, size, params)
+
+
+def steady_truncated0(a, ea, b, eb, c, n, size, params):
+    """Steady blocks cut to binary32; everything fits into 32 bits."""
+    return steady.truncated0(a, ea, b, eb, c, n, size, params)
+
+
+def steady_truncated1(a, ea, b, eb, c, n, size, params):
+    """Steady blocks cut to binary32; the products fit into 32 bits."""
+    return steady.truncated1(a, ea, b, eb, c, n, size, params)
+
+
+def steady_truncated2(a, ea, b, eb, c, n, size, params):
+    """Steady blocks cut to binary32; half of the products fit into 32 bits."""
+    return steady.truncated2(a, ea, b, eb, c, n, size, params)
+
+
+def steady_nearest0(a, ea, b, eb, c, n, size, params):
+    """Steady blocks rounded to nearest; everything fits into 32 bits."""
+    return steady.nearest0(a, ea, b, eb, c, n, size, params)
+
+
+def steady_nearest1(a, ea, b, eb, c, n, size, params):
+    """Steady blocks rounded to nearest; the products fit into 32 bits."""
+    return steady.nearest1(a, ea, b, eb, c, n, size, params)
+
+
+def steady_nearest2(a, ea, b, eb, c, n, size, params):
+    """Steady blocks rounded to nearest; half of the products fit into 32 bits."""
+    return steady.nearest2(a, ea, b, eb, c, n, size, params)
+
+
+def steady_shortened0(a, ea, b, eb, c, n, size, params):
+    """Steady blocks cut to a narrow format; everything fits into 32 bits."""
+    return steady.shortened0(a, ea, b, eb, c, n, size, params)
+
+
+def steady_shortened1(a, ea, b, eb, c, n, size, params):
+    """Steady blocks cut to a narrow format; the products fit into 32 bits."""
+    return steady.shortened1(a, ea, b, eb, c, n, size, params)
+
+
+def steady_shortened2(a, ea, b, eb, c, n, size, params):
+    """Steady blocks cut to a narrow format; half of the products fit into 32 bits."""
+    return steady.shortened2(a, ea, b, eb, c, n, size, params)
+
+
+def steady_late(a, ea, b, eb, c, n, size, params):
+    """Steady blocks that the running sum joins in the end."""
+    return late.late(a, ea, b, eb, c, n, size, params)
+
+
+def steady_late_split(a, ea, b, eb, c, n, size, params):
+    """The same, even and odd products apart."""
+    return late.late_split(a, ea, b, eb, c, n, size, params)
+
+
+def exact_blocks(a, b, c, marks, n, size, params):
+    """Exact sums of blocks, each rounded once."""
+    exact.exact(a, b, c, marks, n, size, params)

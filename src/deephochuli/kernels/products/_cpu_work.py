@@ -17,11 +17,14 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64, pi64
+from deephochuli.kernels._cpu_emit import LANES
+from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64, pi32, pi64
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_scalar as scalar
+from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 from deephochuli.kernels.products._cpu_scalar import OPTIONS
+from deephochuli.kernels.products._cpu_trees import settled
 
 i64, u64, f32, f64, u32, u16 = np.int64, np.uint64, np.float32, np.float64, np.uint32, np.uint16
 
@@ -63,8 +66,15 @@ TILE = ROWS * COLUMNS
     C_SAVE,
     C_RESTORE,
     C_DEFAULT,
+    C_STEADY_FUNCTION,
+    C_A_WORDS,
+    C_B_WORDS,
+    C_A_BOUNDS,  # of each tile the smallest and the largest exponent, int32
+    C_B_BOUNDS,
+    C_MARKS,  # whether the tile function marks outputs that it leaves
+    C_CUTS,  # whether steady blocks are rounded toward zero
     C_SLOTS,
-) = range(33)
+) = range(40)
 ONE_BY_ONE, CHAINS, BLOCKS, WHOLE = range(4)  # whole: chains that cannot be interrupted
 
 # Scratch of a thread: totals and partial sums of a task, one row of A and one column of B in
@@ -102,6 +112,14 @@ def call1(typing_context: Any, f: Any, a: Any) -> Any:
 def call_chain(typing_context: Any, f: Any, a: Any, b: Any, c: Any, n: Any, p: Any) -> Any:
     """Call ``void f(a, b, c, n, p)``."""
     return _function(5, returns=False)
+
+
+@intrinsic
+def call_exact(
+    typing_context: Any, f: Any, a: Any, b: Any, c: Any, marks: Any, n: Any, size: Any, p: Any
+) -> Any:
+    """Call ``void f(a, b, c, marks, n, size, p)``."""
+    return _function(7, returns=False)
 
 
 @intrinsic
@@ -187,6 +205,10 @@ def join_blocks(control, a_at, ea_at, b_at, eb_at, c_at, k0, k1, columns, rows):
     block = i64(control[C_BLOCK])
     n, done = (k1 - k0) // block, i64(0)
     while done < n:
+        if control[C_TILE_FUNCTION] == u64(0):
+            one_block(control, a_at, b_at, c_at, k0 + done * block, columns, rows)
+            done += 1
+            continue
         k = u64(k0 + done * block)
         done += call_blocks(
             control[C_TILE_FUNCTION],
@@ -205,9 +227,90 @@ def join_blocks(control, a_at, ea_at, b_at, eb_at, c_at, k0, k1, columns, rows):
 
 
 @nb.njit(**OPTIONS)
-def by_tiles(control, a_at, ea_at, b_at, eb_at, parts_at, n_tiles, k0, k1, columns, rows):
+def join_marked(control, a_at, b_at, c_at, n_blocks, size, columns, rows, spare):
+    """Blocks of an exact sum on one tile; marked outputs are formed one by one."""
+    n, marks, table = n_blocks * size, p16(spare), control[C_TILE_PARAMETERS]
+    call_exact(control[C_TILE_FUNCTION], a_at, b_at, c_at, spare, u64(n_blocks), u64(size), table)
+    for at in range(TILE):
+        if (i64(marks[at // LANES]) >> (at % LANES)) & 1:
+            for i in range(n):
+                rows[i] = f64(u32(p32(a_at)[i * ROWS + at // COLUMNS]).view(f32))
+                columns[i] = f64(u32(p32(b_at)[i * COLUMNS + at % COLUMNS]).view(f32))
+            start = f64(u32(p32(c_at)[at]).view(f32))
+            value = scalar.partial_sum(rows, columns, n, start, True, spare, control[C_PLAN])
+            p32(c_at)[at] = f32(value).view(u32)
+
+
+@nb.njit(**OPTIONS)
+def join_exactly(control, a_at, b_at, c_at, k0, k1, columns, rows, spare):
+    """All blocks from one k to another on one tile; the last one may be shorter."""
+    n = k1 - k0
+    size = n if control[C_WAY] == u64(WHOLE) else i64(control[C_BLOCK])
+    a_at, b_at = a_at + u64(k0) * u64(4 * ROWS), b_at + u64(k0) * u64(4 * COLUMNS)
+    many, rest = n // size, n % size
+    if many:
+        join_marked(control, a_at, b_at, c_at, many, size, columns, rows, spare)
+    if rest:
+        done = u64(many * size)
+        a_at, b_at = a_at + done * u64(4 * ROWS), b_at + done * u64(4 * COLUMNS)
+        join_marked(control, a_at, b_at, c_at, i64(1), rest, columns, rows, spare)
+
+
+@nb.njit(**OPTIONS)
+def is_steady(control, of_row, of_panel):
+    """Whether the exponents of a tile's operands stay in range."""
+    if control[C_STEADY_FUNCTION] == u64(0):
+        return False
+    a, b = pi32(control[C_A_BOUNDS]), pi32(control[C_B_BOUNDS])
+    lowest, highest = a[2 * of_row] + b[2 * of_panel], a[2 * of_row + 1] + b[2 * of_panel + 1]
+    table = pi64(control[C_TILE_PARAMETERS])
+    return lowest >= table[steady.T_LOWEST] and highest <= steady.HIGHEST
+
+
+@nb.njit(**OPTIONS)
+def is_steady_start(control, c_at):
+    """Whether the running sums of a tile are in range, or zero."""
+    lowest = u32((pi64(control[C_TILE_PARAMETERS])[steady.T_LOWEST] + blocks.BIAS) << 23)
+    span, c, odd = u32((steady.HIGHEST + blocks.BIAS) << 23) - lowest, p32(c_at), u32(0)
+    for i in range(TILE):
+        size = u32(c[i] & u32(0x7FFFFFFF))
+        outside = u32(size - lowest) > span
+        odd |= u32(outside & (size != u32(0)))
+    return odd == u32(0)
+
+
+@nb.njit(**OPTIONS)
+def join_steadily(control, a_at, wa_at, b_at, wb_at, c_at, k0, k1):
+    """All blocks from one k to another on one tile, or none; whether they were joined."""
+    if control[C_START] != u64(0) and not is_steady_start(control, c_at):
+        return False
+    block, k = i64(control[C_BLOCK]), u64(k0)
+    cuts = control[C_CUTS] != u64(0)
+    if cuts:
+        steady.set_rounding(0)
+    done = call_blocks(
+        control[C_STEADY_FUNCTION],
+        a_at + k * u64(4 * ROWS),
+        wa_at + k * u64(4 * ROWS),
+        b_at + k * u64(4 * COLUMNS),
+        wb_at + k * u64(2 * COLUMNS),
+        c_at,
+        u64((k1 - k0) // block),
+        u64(block),
+        control[C_TILE_PARAMETERS],
+    )
+    if cuts:
+        steady.set_rounding(1)
+    return done != 0
+
+
+@nb.njit(**OPTIONS)
+def by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, rows, spare):
     """Partial sums of a task, tile by tile, a piece of k at a time."""
     padded, size = control[C_PADDED_K], u64(8) if control[C_WIDE] != u64(0) else u64(4)
+    b_at = control[C_B] + of_panel * padded * size * u64(COLUMNS)
+    eb_at = control[C_B_EXPONENTS] + of_panel * padded * u64(2 * COLUMNS)
+    wb_at = control[C_B_WORDS] + of_panel * padded * u64(2 * COLUMNS)
     depth = i64(control[C_BLOCK]) if control[C_WAY] == u64(BLOCKS) else i64(1)
     depth *= max(i64(1), i64(DEPTH) // depth)
     if control[C_WAY] == u64(WHOLE):
@@ -215,8 +318,12 @@ def by_tiles(control, a_at, ea_at, b_at, eb_at, parts_at, n_tiles, k0, k1, colum
     for first in range(k0, k1, depth):
         stop = min(first + depth, k1)
         for t in range(n_tiles):
-            tile_a = a_at + u64(t) * padded * size * u64(ROWS)
+            row = row_tile + u64(t)
+            tile_a = control[C_A] + row * padded * size * u64(ROWS)
             c_at = parts_at + u64(t) * u64(TILE) * size
+            if control[C_MARKS] != u64(0):
+                join_exactly(control, tile_a, b_at, c_at, first, stop, columns, rows, spare)
+                continue
             if control[C_WAY] != u64(BLOCKS):
                 call_chain(
                     control[C_TILE_FUNCTION],
@@ -226,9 +333,13 @@ def by_tiles(control, a_at, ea_at, b_at, eb_at, parts_at, n_tiles, k0, k1, colum
                     u64(stop - first),
                     control[C_TILE_PARAMETERS],
                 )
-            else:
-                tile_ea = ea_at + u64(t) * padded * u64(4 * ROWS)
-                join_blocks(control, tile_a, tile_ea, b_at, eb_at, c_at, first, stop, columns, rows)
+                continue
+            if is_steady(control, i64(row), i64(of_panel)):
+                tile_wa = control[C_A_WORDS] + row * padded * u64(4 * ROWS)
+                if join_steadily(control, tile_a, tile_wa, b_at, wb_at, c_at, first, stop):
+                    continue
+            tile_ea = control[C_A_EXPONENTS] + row * padded * u64(4 * ROWS)
+            join_blocks(control, tile_a, tile_ea, b_at, eb_at, c_at, first, stop, columns, rows)
 
 
 @nb.njit(**OPTIONS)
@@ -254,6 +365,16 @@ def one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1
 
 
 @nb.njit(**OPTIONS)
+def join_natively(totals, parts_at, n, unscale, flush):
+    """Add partial sums to totals in binary32."""
+    parts = p32(parts_at)
+    for i in range(n):
+        part = f32(u32(parts[i]).view(f32) * f32(unscale))
+        total = f32(f32(totals[i]) + part)
+        totals[i] = f64(settled(total, flush))
+
+
+@nb.njit(**OPTIONS)
 def join(control, totals, parts_at, n, has_outer):
     """Add partial sums to the totals, or replace these where there is one chunk only."""
     wide, unscale, outer = control[C_WIDE], u64(control[C_UNSCALE]).view(f64), control[C_OUTER]
@@ -262,12 +383,27 @@ def join(control, totals, parts_at, n, has_outer):
             totals[i] = read(parts_at, wide, i) * unscale
         return
     slots = pi64(outer)
+    if slots[scalar.S_NATIVE] != 0:
+        join_natively(totals, parts_at, n, unscale, slots[scalar.S_FLUSH] != 0)
+        return
     if slots[scalar.S_WIDE] != 0 or slots[scalar.S_FLUSH] != 0 or slots[scalar.S_PRECISION] > 24:
         for i in range(n):
             totals[i] = scalar.add(totals[i], read(parts_at, wide, i) * unscale, outer)
         return
     for i in range(n):
         totals[i] = scalar.add_values(totals[i], read(parts_at, wide, i) * unscale, outer)
+
+
+@nb.njit(**OPTIONS)
+def fill(control, totals, parts_at, n, has_outer, scale):
+    """What partial sums start from."""
+    if has_outer and control[C_WIDE] == u64(0):
+        parts = p32(parts_at)
+        for i in range(n):
+            parts[i] = u32(0)
+        return
+    for i in range(n):
+        write(parts_at, control[C_WIDE], i, 0.0 if has_outer else totals[i] * scale)
 
 
 @nb.njit(**OPTIONS)
@@ -282,9 +418,7 @@ def do_task(control, task, scratch):
     of_panel = u64(batch) * control[C_PANELS] + u64(panel)
     padded = control[C_PADDED_K]
     a_at = control[C_A] + row_tile * padded * size * u64(ROWS)
-    ea_at = control[C_A_EXPONENTS] + row_tile * padded * u64(4 * ROWS)
     b_at = control[C_B] + of_panel * padded * size * u64(COLUMNS)
-    eb_at = control[C_B_EXPONENTS] + of_panel * padded * u64(2 * COLUMNS)
     totals, parts_at = pf64(scratch), scratch + u64(TILES_BYTES)
     spare = scratch + u64(2 * TILES_BYTES)
     columns_at = spare + u64(scalar.SCRATCH_BYTES)
@@ -295,13 +429,12 @@ def do_task(control, task, scratch):
     n_columns = min(i64(COLUMNS), i64(control[C_N]) - panel * COLUMNS)
     starts = pi64(control[C_STARTS])
     for chunk in range(i64(control[C_CHUNKS])):
-        for i in range(n_tiles * TILE):
-            write(parts_at, control[C_WIDE], i, 0.0 if has_outer else totals[i] * scale)
+        fill(control, totals, parts_at, n_tiles * TILE, has_outer, scale)
         k0, k1 = starts[chunk], starts[chunk + 1]
         if control[C_WAY] == u64(ONE_BY_ONE):
             one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1, spare)
         else:
-            by_tiles(control, a_at, ea_at, b_at, eb_at, parts_at, n_tiles, k0, k1, columns, rows)
+            by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, rows, spare)
         join(control, totals, parts_at, n_tiles * TILE, has_outer)
     finish(control, batch, group, panel, n_tiles, totals)
 
@@ -322,19 +455,3 @@ def work(control_at):
         do_task(control, task, scratch)
     if control[C_SAVE] != u64(0):
         call1(control[C_RESTORE], state)
-
-
-def exponents32(source_at, target_at, n, emin, bias, doubled):
-    """Exponents of binary32 numbers as aligned sums count them, 16 bits each, or twice that."""
-    source, narrow, wide = p32(source_at), p16(target_at), p32(target_at)
-    for i in range(n):
-        magnitude = u32(source[i] & u32(0x7FFFFFFF))
-        field = i64(magnitude >> u32(23)) - 127
-        e = max(field, emin)
-        e = i64(blocks.OF_SPECIAL) if field == 128 else e
-        e = i64(blocks.OF_ZERO) if magnitude == u32(0) else e
-        word = u32((e + bias) & 0xFFFF)
-        if doubled:
-            wide[i] = word | (word << u32(16))
-        else:
-            narrow[i] = u16(word)

@@ -13,6 +13,7 @@ from deephochuli.kernels.rounding._contract import (
     GROUP,
     LANES,
     N_RANDOM_BITS,
+    BlockScale,
     Carrier,
     Rounder,
     RoundingPlan,
@@ -30,6 +31,7 @@ __all__ = [
     "GROUP",
     "LANES",
     "N_RANDOM_BITS",
+    "BlockScale",
     "Carrier",
     "Rounder",
     "RoundingPlan",
@@ -40,6 +42,7 @@ __all__ = [
     "holds",
     "plan_for",
     "reference_rounder",
+    "round_blocks_into",
     "round_into",
     "rounder_for",
 ]
@@ -102,6 +105,40 @@ def round_into(
     from deephochuli.kernels.rounding import _layout
 
     _layout.round_into(source, target, plan, key, rounder or rounder_for(source.device))
+
+
+def round_blocks_into(
+    source: torch.Tensor,
+    target: torch.Tensor,
+    plan: RoundingPlan,
+    block: int,
+    key: StochasticKey | None = None,
+    scale: BlockScale | None = None,
+) -> bool:
+    """Round blocks of elements that share a scale, in one pass, where that is exact.
+
+    The scale of a block is 2^(floor(log2 of its largest magnitude) - emax), or that magnitude over
+    the largest value and a unit, rounded. Compiled code for CPUs does this, for float32 and
+    bfloat16, for formats that saturate; with rounded scales for float32 and E2M1, not
+    stochastically, and the mode must not depend on how close to zero a number is.
+
+    Args:
+        source: Contiguous tensor whose elements are whole blocks, one after the other.
+        target: Contiguous tensor like it, another one.
+        plan: For the elements, in binary32, with an overflow that saturates.
+        block: Elements of a block.
+        key: For stochastic rounding.
+        scale: Of blocks; None: a power of two.
+
+    Returns:
+        Whether it was done. False where no compiled code serves this, or a block is neither zero
+        nor has a largest magnitude from 2^-60 on (a scale from 2^-60 to 2^60) that is finite: then
+        the target holds nothing.
+    """
+    from deephochuli.kernels.rounding import _layout
+
+    rounder = rounder_for(source.device)
+    return _layout.round_blocks_into(source, target, plan, block, key, scale, rounder)
 
 
 def _has(package: str) -> bool:

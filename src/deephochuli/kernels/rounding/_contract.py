@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from deephochuli.errors import FormatError
 from deephochuli.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, Format, Overflow, Rounding
@@ -247,3 +247,33 @@ def _does_not_hold(carrier: Format, fmt: Format, dtype: str) -> str:
         f"2^{carrier.emin - carrier.precision + 1} and values up to {carrier.max_finite:.6g}. "
         f"Convert the tensor first; {' or '.join(fit)} would do."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BlockScale:
+    """A scale of blocks that is no power of two.
+
+    Attributes:
+        plan: How the scale is rounded, in binary64.
+        unit: What scales are multiples of, a value of binary32.
+    """
+
+    plan: RoundingPlan
+    unit: float
+
+
+@runtime_checkable
+class BlockRounder(Protocol):
+    """A back end that rounds blocks with a common scale in one pass."""
+
+    def round_blocks(
+        self,
+        source: torch.Tensor,
+        target: torch.Tensor,
+        plan: RoundingPlan,
+        block: int,
+        key: StochasticKey | None,
+        scale: BlockScale | None = None,
+    ) -> bool:
+        """Round elements that share scales; see `round_blocks_into`."""
+        ...

@@ -20,7 +20,7 @@ from deephochuli.kernels.rounding._constants import (
     table_of,
     variant_of,
 )
-from deephochuli.kernels.rounding._contract import RoundingPlan, StochasticKey
+from deephochuli.kernels.rounding._contract import BlockScale, RoundingPlan, StochasticKey
 from deephochuli.kernels.rounding._cpu_entries import fill_address, loop_address, work_address
 
 PART = 1 << 16
@@ -33,6 +33,7 @@ _KINDS: dict[torch.dtype, int] = {
     torch.float16: parts.BINARY16,
 }
 _NO_KEY = (0, 0, 0, 0)
+_NO_BLOCKS = (0,) * (parts.C_WORDS - parts.C_BLOCK)
 
 
 class _Workspace(threading.local):
@@ -70,6 +71,15 @@ def _held(plan: RoundingPlan) -> np.ndarray:
     return _tables.setdefault(plan, table_of(plan))
 
 
+def _scale_words(plan: RoundingPlan, scale: BlockScale | None) -> tuple[int, ...]:
+    """What compiled code has to know of a scale that is no power of two."""
+    if scale is None:
+        return 0, 0, 0, 0
+    table, _, loop, _ = _functions(scale.plan)
+    span = scale.unit * plan.fmt.max_finite
+    return loop, table, *np.array([scale.unit, span]).view(np.uint64).tolist()
+
+
 class CpuRounder:
     """Rounding by compiled code on torch's own threads."""
 
@@ -83,6 +93,30 @@ class CpuRounder:
         key: StochasticKey | None,
     ) -> None:
         """Round all elements; see `Rounder`."""
+        self._run(source, target, plan, key, _NO_BLOCKS)
+
+    def round_blocks(
+        self,
+        source: torch.Tensor,
+        target: torch.Tensor,
+        plan: RoundingPlan,
+        block: int,
+        key: StochasticKey | None,
+        scale: BlockScale | None = None,
+    ) -> bool:
+        """Round elements that share scales; see `round_blocks_into`."""
+        words = block, plan.fmt.emax, plan.max_finite, 0
+        self._run(source, target, plan, key, (*words, *_scale_words(plan, scale)))
+        return not _workspace.control[parts.C_HARD]
+
+    def _run(
+        self,
+        source: torch.Tensor,
+        target: torch.Tensor,
+        plan: RoundingPlan,
+        key: StochasticKey | None,
+        of_blocks: tuple[int, ...],
+    ) -> None:
         n = source.numel()
         n_threads = 1 if n < _SMALL else min(torch.get_num_threads(), -(-n // PART))
         space = _workspace
@@ -91,5 +125,6 @@ class CpuRounder:
         space.control[:] = (
             *(0, 0, n, PART, source.data_ptr(), target.data_ptr(), _KINDS[source.dtype]),
             *(*_functions(plan), fill, *(_NO_KEY if key is None else key.words), space.scratch_at),
+            *of_blocks,
         )
         run_everywhere(work_address(), space.control_at, n_threads)

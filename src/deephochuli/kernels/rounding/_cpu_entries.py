@@ -20,6 +20,7 @@ from typing import Any
 import numba as nb
 from numba import types
 
+from deephochuli.kernels import _cpu_emit as emit
 from deephochuli.kernels import _cpu_loops as statistics_loops
 from deephochuli.kernels import _cpu_memory as memory
 from deephochuli.kernels.rounding import _constants, _contract
@@ -30,13 +31,14 @@ from deephochuli.kernels.rounding._cpu_philox import fill
 from deephochuli.kernels.rounding._cpu_work import work
 
 _u64, _i64 = types.uint64, types.int64
+_OTHERS = (_constants, _contract, memory, emit, statistics_loops)
 _compiled: list[Any] = []
 
 
 @functools.cache
 def _fingerprint() -> int:
     """Checksum of the sources that make up the machine code."""
-    others = [module.__file__ for module in (_constants, _contract, memory, statistics_loops)]
+    others = [module.__file__ for module in _OTHERS]
     paths = [*Path(__file__).parent.glob("_cpu_*.py"), *(Path(str(name)) for name in others)]
     return zlib.crc32(b"".join(path.read_bytes() for path in sorted(paths)))
 

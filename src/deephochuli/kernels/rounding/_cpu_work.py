@@ -14,11 +14,18 @@ import numba as nb
 import numpy as np
 
 from deephochuli.kernels._cpu_loops import widened_binary16
-from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64
+from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64
 from deephochuli.kernels.rounding._contract import GROUP
+from deephochuli.kernels.rounding._cpu_scales import (
+    divide,
+    largest_of,
+    multiply,
+    scale_down,
+    scale_up,
+)
 from deephochuli.kernels.rounding._cpu_words import call4
 
-u16, u32, u64, i64 = np.uint16, np.uint32, np.uint64, np.int64
+u16, u32, u64, i64, f64 = np.uint16, np.uint32, np.uint64, np.int64, np.float64
 ABS32, ABS64 = u32(0x7FFFFFFF), u64(0x7FFFFFFFFFFFFFFF)
 
 # Elements of a block: whole groups of random bits.
@@ -27,10 +34,17 @@ BLOCK = 2 * GROUP
 C_NEXT, C_SLOT, C_N, C_PART, C_SOURCE, C_TARGET, C_KIND, C_TABLE = range(8)
 # The loop for blocks without a magnitude above `C_CALM`, and the one for all blocks.
 C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 16
-C_WORDS = 17
-# Scratch of one thread, in bytes: random bits, and a block of widened patterns.
-S_RANDOM, S_WIDE = 0, 4 * BLOCK
-SLOT_BYTES = 8 * BLOCK
+# Elements that share a scale, or 0; emax and the largest pattern of their format; where to say that
+# a block was found that this is not for.
+C_BLOCK, C_EMAX, C_MOST, C_HARD = 17, 18, 19, 20
+# For scales that are no powers of two: the loop that rounds them and its table, what they are
+# multiples of, and that times the largest value of an element.
+C_SCALE_LOOP, C_SCALE_TABLE, C_UNIT, C_SPAN = 21, 22, 23, 24
+C_WORDS = 25
+# Scratch of one thread, in bytes: random bits, a block of widened patterns, scales, and
+# the numbers that these come from.
+S_RANDOM, S_WIDE, S_SCALES, S_TOPS = 0, 4 * BLOCK, 8 * BLOCK, 10 * BLOCK
+SLOT_BYTES = 12 * BLOCK
 BINARY32, BINARY64, BFLOAT16, BINARY16 = 0, 1, 2, 3
 OPTIONS = {
     "nogil": True,
@@ -98,6 +112,38 @@ def narrow_block(kind, source, target, n):
 
 
 @nb.njit(**OPTIONS)
+def divided(control, scratch, data, n):
+    """Divide blocks by their scales; whether that was right for all of them."""
+    table, scales, tops_at = p64(control), scratch + u64(S_SCALES), scratch + u64(S_TOPS)
+    block, most = i64(table[C_BLOCK]), i64(table[C_MOST])
+    if table[C_SCALE_LOOP] == u64(0):
+        return scale_down(data, n, block, i64(table[C_EMAX]), most, scales)
+    largest_of(data, n, block, tops_at)
+    tops, steps, m = pf64(tops_at), pf64(scales), n // block
+    span, unit = u64(table[C_SPAN]).view(f64), u64(table[C_UNIT]).view(f64)
+    for i in range(m):
+        steps[i] = tops[i] / span
+    call4(table[C_SCALE_LOOP], scales, u64(m), table[C_SCALE_TABLE], tops_at)
+    easy = True
+    for i in range(m):
+        step = 1.0 if tops[i] == 0.0 else steps[i] * unit
+        easy &= (step >= 2.0**-60) & (step <= 2.0**60) & (tops[i] < np.inf)
+        steps[i] = step
+    divide(data, n, block, most, scales)
+    return easy
+
+
+@nb.njit(**OPTIONS)
+def multiplied(control, scratch, data, n):
+    """Multiply blocks by their scales."""
+    table, scales = p64(control), scratch + u64(S_SCALES)
+    if table[C_SCALE_LOOP] == u64(0):
+        scale_up(data, n, i64(table[C_BLOCK]), scales)
+    else:
+        multiply(data, n, i64(table[C_BLOCK]), scales)
+
+
+@nb.njit(**OPTIONS)
 def round_part(control, scratch, start, stop):
     """Round the elements of a part; it starts at the beginning of a group."""
     table = p64(control)
@@ -117,8 +163,14 @@ def round_part(control, scratch, start, stop):
         if table[C_FILL] != u64(0):
             key = control + u64(8 * C_KEY)
             call4(table[C_FILL], random, u64(at // GROUP), u64(n), key)
+        if table[C_BLOCK] != u64(0):
+            worst = u64(0)
+            if not divided(control, scratch, place, n):
+                table[C_HARD] = u64(1)
         loop = table[C_CALM_LOOP] if worst <= table[C_CALM] else table[C_LOOP]
         call4(loop, place, u64(n), table[C_TABLE], random)
+        if table[C_BLOCK] != u64(0):
+            multiplied(control, scratch, place, n)
         if is_narrow:
             narrow_block(kind, wide, target, n)
 

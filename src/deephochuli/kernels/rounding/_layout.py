@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from deephochuli.kernels.rounding._contract import Rounder, RoundingPlan, StochasticKey
+from deephochuli.kernels.rounding._contract import (
+    GROUP,
+    BlockRounder,
+    BlockScale,
+    Rounder,
+    RoundingPlan,
+    StochasticKey,
+)
 
 
 def round_into(
@@ -31,6 +39,32 @@ def round_into(
     rounder.round(work, work, plan, key)
     if work is not target:
         target.copy_(work)
+
+
+def round_blocks_into(
+    source: torch.Tensor,
+    target: torch.Tensor,
+    plan: RoundingPlan,
+    block: int,
+    key: StochasticKey | None,
+    scale: BlockScale | None,
+    rounder: Rounder,
+) -> bool:
+    """See the function of the package."""
+    known = source.dtype in (torch.float32, torch.bfloat16) and _knows(block)
+    if scale is not None:
+        # Quotients are right only so far, and products are rounded once, to binary32.
+        known &= source.dtype == torch.float32 and key is None
+        known &= plan.fmt.precision <= 2 and plan.fmt.emin >= 0
+        known &= scale.plan.fmt.precision <= 4 and float(np.float32(scale.unit)) == scale.unit
+    if not known or not _is_plain(source) or not isinstance(rounder, BlockRounder):
+        return False
+    return rounder.round_blocks(source, target, plan, block, key, scale)
+
+
+def _knows(block: int) -> bool:
+    """Whether compiled code takes blocks of this size: whole vectors, and whole blocks a group."""
+    return block % 16 == 0 and GROUP % block == 0
 
 
 def is_dense(tensor: torch.Tensor) -> bool:

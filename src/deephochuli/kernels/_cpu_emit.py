@@ -1,4 +1,4 @@
-"""Pieces of vector code that the tiles of the CPU back end are made of.
+"""Pieces of vector code that loops of the CPU back ends are made of.
 
 Sixteen lanes a vector, in LLVM's portable vector instructions; LLVM maps them onto what the
 processor has.
@@ -74,6 +74,15 @@ def choose(builder: ir.IRBuilder, relation: str, x: Any, y: Any) -> Any:
 def bits_of(builder: ir.IRBuilder, x: Any) -> Any:
     """The pattern of floats."""
     return builder.bitcast(x, V64 if x.type.element == F64 else V32)
+
+
+def flushed(builder: ir.IRBuilder, x: Any) -> Any:
+    """Binary32 numbers; zeros, with their signs, for subnormal ones."""
+    bits = bits_of(builder, x)
+    power = builder.and_(bits, filled(V32, EXPONENT32))
+    small = builder.icmp_unsigned("==", power, filled(V32, 0))
+    sign = builder.and_(bits, filled(V32, SIGN32))
+    return builder.bitcast(builder.select(small, sign, bits), VF)
 
 
 def any_lane(builder: ir.IRBuilder, mask: Any) -> Any:

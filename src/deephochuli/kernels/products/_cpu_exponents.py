@@ -1,0 +1,72 @@
+"""The exponents of packed operands, as the tiles of aligned sums read them."""
+
+# Compiled functions get their types from their callers; the type checker cannot follow.
+# pyright: basic
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from deephochuli.kernels._cpu_memory import p16, p32, pi32
+from deephochuli.kernels.products import _cpu_blocks as blocks
+from deephochuli.kernels.products import _cpu_steady as steady
+from deephochuli.kernels.products._cpu_chains import ROWS
+from deephochuli.kernels.products._cpu_scalar import OPTIONS
+
+i64, u32, u16 = np.int64, np.uint32, np.uint16
+# An exponent that is out of any range.
+FAR = 10000
+
+
+@nb.njit(**OPTIONS)
+def word_of(pattern, emin, bias):
+    """The exponent of a number in bits 7 to 14."""
+    magnitude = u32(pattern & u32(0x7FFFFFFF))
+    word = max(i64(magnitude >> u32(23)) - blocks.BIAS, emin) + bias
+    word = word << steady.PLACE if magnitude != u32(0) else i64(steady.OF_ZERO)
+    return u32(word & 0xFFFF)
+
+
+def exponents32(source_at, target_at, n, emin, bias, doubled):
+    """Exponents of binary32 numbers as aligned sums count them, 16 bits each, or twice that."""
+    source, narrow, wide = p32(source_at), p16(target_at), p32(target_at)
+    for i in range(n):
+        magnitude = u32(source[i] & u32(0x7FFFFFFF))
+        field = i64(magnitude >> u32(23)) - 127
+        e = max(field, emin)
+        e = i64(blocks.OF_SPECIAL) if field == 128 else e
+        e = i64(blocks.OF_ZERO) if magnitude == u32(0) else e
+        word = u32((e + bias) & 0xFFFF)
+        if doubled:
+            wide[i] = word | (word << u32(16))
+        else:
+            narrow[i] = u16(word)
+
+
+def words32(source_at, target_at, bounds_at, n_tiles, n, width, emin):
+    """Exponents of packed binary32 numbers as steady blocks read them, and their bounds.
+
+    Of A, 4 wide, each twice in 32 bits, biased; of B the columns of the two vectors alternate.
+    """
+    source, narrow, wide = p32(source_at), p16(target_at), p32(target_at)
+    bounds, half = pi32(bounds_at), width // 2
+    for tile in range(n_tiles):
+        least, most = u32(0x7FFFFFFF), u32(0)
+        for i in range(tile * n * width, (tile + 1) * n * width):
+            size = u32(source[i] & u32(0x7FFFFFFF))
+            most = max(most, size)
+            least = min(least, u32(size - u32(1)) & u32(0x7FFFFFFF))
+        for k in range(tile * n, (tile + 1) * n):
+            if width == ROWS:
+                for i in range(k * ROWS, (k + 1) * ROWS):
+                    word = word_of(source[i], emin, blocks.BIAS)
+                    wide[i] = word | (word << u32(16))
+            else:
+                for j in range(half):
+                    at = k * width + j
+                    narrow[k * width + 2 * j] = u16(word_of(source[at], emin, 0))
+                    narrow[k * width + 2 * j + 1] = u16(word_of(source[at + half], emin, 0))
+        lowest, highest = i64(least) >> 23, i64(most) >> 23
+        bounds[2 * tile] = max(lowest - blocks.BIAS, emin)
+        bounds[2 * tile + 1] = max(highest - blocks.BIAS, emin) if highest < 255 else FAR

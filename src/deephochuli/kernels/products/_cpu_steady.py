@@ -1,0 +1,237 @@
+"""Tiles of aligned sums whose exponents are known to stay where binary32 computes exactly.
+
+The same sums as in `_cpu_blocks`, of operands that were looked at beforehand: no exponent is
+checked, running sums never leave the registers, and a block without products costs no more than
+another. Results that are cut are formed by the processor's conversion, rounding toward zero, which
+the caller sets. All that can still go wrong is a sum that leaves 32 bits: it is noticed in the end,
+and then nothing has been done.
+
+Exponents come as the upper halves of binary32 numbers: biased, in bits 7 to 14 of 16. Those of
+zeros are `OF_ZERO`, and sums of two are saturated, so that they lie below every other.
+"""
+
+# Code generation handles LLVM values, for which llvmlite ships no types.
+# pyright: basic
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from deephochuli.kernels._cpu_emit import (
+    EXPONENT32,
+    F32,
+    I16,
+    I32,
+    LANES,
+    SIGN32,
+    V32,
+    VF,
+    Loop,
+    any_lane,
+    bits_of,
+    choose,
+    filled,
+    fma,
+    index,
+    load,
+    splat,
+    store,
+)
+from deephochuli.kernels.products._cpu_blocks import G_CUT, G_MAGIC, G_MAX, G_POWER, Adder
+from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
+
+# Word of a zero, and where exponents lie in a word.
+OF_ZERO, PLACE = -(1 << 15), 7
+# Exponents, not biased, between which no step leaves binary32.
+LOWEST, HIGHEST = -100, 90
+
+# Parameters, eight bytes each; the first are those of `_cpu_blocks`, patterns instead of exponents.
+T_SCALE, T_LEAST, T_WORD, T_LOWEST, T_SLOTS = range(8, 13)
+_V16 = ir.VectorType(I16, COLUMNS)
+_UPPER = 0xFFFF0000
+
+
+class Tile(Adder):
+    """Emits the code of one block of a tile."""
+
+    def largest(self, n: Any) -> list[Any]:
+        """Patterns of the largest exponents of the products; other bits are zero."""
+        builder = self.builder
+        loop = Loop(builder, n, [self.parameter(T_WORD, I16, COLUMNS)] * ROWS)
+        k = self.place(loop.index)
+        at_a = builder.mul(k, index(4 * ROWS))
+        ys = load(builder, self.at["eb"], _V16, builder.mul(k, index(2 * COLUMNS)))
+        new = []
+        for r, most in enumerate(loop.state):
+            twice = load(builder, self.at["ea"], I32, builder.add(at_a, index(4 * r)))
+            x = builder.bitcast(splat(builder, twice), _V16)
+            new.append(choose(builder, ">", _saturated(builder, ys, x), most))
+        patterns = []
+        for row in loop.close(new):
+            pairs = builder.bitcast(row, V32)
+            patterns.append(builder.shl(pairs, filled(V32, 16)))
+            patterns.append(builder.and_(pairs, filled(V32, _UPPER)))
+        return patterns
+
+    def exponent_of_sum(self, total: Any, *, nearest: bool) -> Any:
+        """Pattern of the exponent of a running sum."""
+        builder = self.builder
+        power = builder.and_(bits_of(builder, total), filled(V32, EXPONENT32))
+        if not nearest:
+            return power
+        least = choose(builder, ">", power, self.parameter(T_LEAST, I32))
+        zero = builder.fcmp_ordered("==", total, filled(VF, 0.0))
+        return builder.select(zero, filled(V32, 0), least)
+
+    def truncated(self, value: Any, unit: Any) -> Any:
+        """An integer times a power of two, cut to 24 bits; +0 for 0."""
+        return self.builder.fmul(self.builder.sitofp(value, VF), unit)
+
+    def shortened(self, value: Any, unit: Any) -> Any:
+        """The same, cut to fewer bits; +0 for what is cut to nothing."""
+        builder = self.builder
+        bits = bits_of(builder, builder.sitofp(value, VF))
+        kept = builder.and_(bits, self.parameter(G_CUT, I32))
+        return builder.fmul(builder.bitcast(kept, VF), unit)
+
+    def nearest(self, value: Any, unit: Any) -> Any:
+        """The same, rounded to nearest in a format of at most 15 bits.
+
+        What does not fit into 24 bits is rounded to odd first, 8 bits above the last.
+        """
+        builder = self.builder
+        low = builder.and_(value, filled(V32, 0xFF))
+        some = builder.icmp_unsigned("!=", low, filled(V32, 0))
+        sticky = builder.select(some, filled(V32, 0x100), filled(V32, 0))
+        short = builder.or_(builder.and_(value, filled(V32, 0xFFFFFF00)), sticky)
+        moved = builder.add(value, filled(V32, 1 << 24))
+        fits = builder.icmp_unsigned("<", moved, filled(V32, 1 << 25))
+        whole = builder.sitofp(builder.select(fits, value, short), VF)
+        exact = builder.fmul(whole, unit)
+        power = builder.bitcast(builder.and_(bits_of(builder, exact), filled(V32, EXPONENT32)), VF)
+        least, magic = self.parameter(G_POWER, F32), self.parameter(G_MAGIC, F32)
+        power = builder.select(builder.fcmp_ordered(">", power, least), power, least)
+        shifted = fma(builder, power, magic, exact)
+        rounded = fma(builder, builder.fneg(power), magic, shifted)
+        size = builder.and_(bits_of(builder, rounded), filled(V32, ~SIGN32 & 0xFFFFFFFF))
+        most = bits_of(builder, self.parameter(G_MAX, F32))
+        beyond = builder.icmp_signed(">", size, most)
+        sign = builder.and_(value, filled(V32, SIGN32))
+        infinite = builder.bitcast(builder.or_(sign, filled(V32, EXPONENT32)), VF)
+        return builder.fadd(builder.select(beyond, infinite, rounded), filled(VF, 0.0))
+
+
+def _saturated(builder: ir.IRBuilder, x: Any, y: Any) -> Any:
+    """Sums of 16 bits that stop at the least and the largest word."""
+    kind = ir.FunctionType(_V16, [_V16, _V16])
+    name = f"llvm.sadd.sat.v{COLUMNS}i16"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [x, y])
+
+
+def _joined(builder: ir.IRBuilder, left: list[Any], right: list[Any], odd: Any) -> Any:
+    """Sums, and a word that is negative where one has ever left 32 bits."""
+    sums = [builder.add(x, y) for x, y in zip(left, right, strict=True)]
+    for x, y, z in zip(left, right, sums, strict=True):
+        odd = builder.or_(odd, builder.and_(builder.xor(x, z), builder.xor(y, z)))
+    return sums, odd
+
+
+def _total(
+    tile: Tile, size: Any, scales: list[Any], starts: list[Any], odd: Any, parts: int
+) -> Any:
+    """The sums of a block; see `_cpu_blocks`."""
+    builder, n = tile.builder, max(parts, 1)
+    if parts == 0:
+        return tile.added(size, index(0), scales, starts), odd
+    zeros = [filled(V32, 0)] * len(starts)
+    own = builder.udiv(size, index(n)) if n > 1 else size
+    total, *others = [tile.added(own, builder.mul(own, index(i)), scales, zeros) for i in range(n)]
+    for other in (*others, starts):
+        total, odd = _joined(builder, total, other, odd)
+    return total, odd
+
+
+def emit(builder: ir.IRBuilder, arguments: Any, *, finish: str, parts: int) -> Any:
+    """All blocks, or none."""
+    *places, n_blocks, size, params = arguments
+    nearest, c_at = finish == "nearest", places[4]
+    of_tile = [load(builder, c_at, VF, 4 * LANES * i) for i in range(ROWS * PANELS)]
+    loop = Loop(builder, n_blocks, [*of_tile, filled(V32, 0)])
+    *totals, odd = loop.state
+    skip = builder.mul(loop.index, size)
+    steps = {"a": 4 * ROWS, "ea": 4 * ROWS, "b": 4 * COLUMNS, "eb": 2 * COLUMNS}
+    at = {
+        name: builder.add(place, builder.mul(skip, index(step)))
+        for (name, step), place in zip(steps.items(), places, strict=False)
+    }
+    tile = Tile(builder, at, params)
+    patterns = [
+        choose(builder, ">", of_products, tile.exponent_of_sum(total, nearest=nearest))
+        for of_products, total in zip(tile.largest(size), totals, strict=True)
+    ]
+    scale, whole = tile.parameter(T_SCALE, I32), filled(V32, 254 << 23)
+    fields = [builder.sub(scale, each) for each in patterns]
+    scales = [builder.bitcast(each, VF) for each in fields]
+    starts = [
+        builder.fptosi(builder.fmul(total, each), V32)
+        for total, each in zip(totals, scales, strict=True)
+    ]
+    values, odd = _total(tile, size, scales, starts, odd, parts)
+    units = [builder.bitcast(builder.sub(whole, each), VF) for each in fields]
+    new = [getattr(tile, finish)(value, unit) for value, unit in zip(values, units, strict=True)]
+    *new, odd = loop.close([*new, odd])
+    wrong = any_lane(builder, builder.icmp_signed("<", odd, filled(V32, 0)))
+    with builder.if_then(builder.not_(wrong), likely=True):
+        for i, value in enumerate(new):
+            store(builder, value, c_at, 4 * LANES * i)
+    return builder.select(wrong, index(0), n_blocks)
+
+
+def _intrinsic(finish: str, parts: int) -> Any:
+    @intrinsic
+    def blocks(
+        typing_context: Any,
+        a: Any,
+        ea: Any,
+        b: Any,
+        eb: Any,
+        c: Any,
+        n_blocks: Any,
+        size: Any,
+        params: Any,
+    ) -> Any:
+        """Join n_blocks >= 1 blocks of some products each to a tile; all others are addresses.
+
+        Returns how many were joined: all or none.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return emit(builder, arguments, finish=finish, parts=parts)
+
+        kinds = [*[types.uint64] * 5, types.int64, types.int64, types.uint64]
+        return types.int64(*kinds), generate
+
+    return blocks
+
+
+truncated0, truncated1, truncated2 = (_intrinsic("truncated", n) for n in (0, 1, 2))
+nearest0, nearest1, nearest2 = (_intrinsic("nearest", n) for n in (0, 1, 2))
+shortened0, shortened1, shortened2 = (_intrinsic("shortened", n) for n in (0, 1, 2))
+
+
+@intrinsic
+def set_rounding(typing_context: Any, mode: Any) -> Any:
+    """Set the direction of this thread: 0 toward zero, 1 to nearest."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.set.rounding")
+        builder.call(function, [builder.trunc(arguments[0], I32)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
