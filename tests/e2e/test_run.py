@@ -95,6 +95,7 @@ def check_workers(run):
     assert run.scalars("1", "z")["n"].tolist() == ([64 * 32] * 28 + [5 * 32]) * 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_several_models_workers_and_a_crash(tmp_path, data):
     ended = both(tmp_path, "medley.py", data)

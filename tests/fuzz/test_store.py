@@ -23,7 +23,7 @@ def test_spoiled_runs_are_refused_or_read_and_nothing_else():
         ("os.abort()", "the process ends (-6)"),
         ("raise ValueError('odd')", "ValueError: odd"),
         ("b'x' * (1 << 30)", "bytes"),
-        ("time.sleep(99)", "hangs"),
+        pytest.param("time.sleep(99)", "hangs", marks=pytest.mark.slow),
         ("subprocess.run(['true'])", "subprocess.Popen"),
     ],
 )

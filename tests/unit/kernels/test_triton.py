@@ -87,6 +87,7 @@ def test_binary64_is_left_to_the_reference(interpreted):
     check(rows.read()[0], x)
 
 
+@pytest.mark.slow
 def test_the_kernels_compile_for_a_gpu():
     """The interpreter takes things that the compiler does not."""
     triton = pytest.importorskip("triton")

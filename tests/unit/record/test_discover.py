@@ -264,6 +264,7 @@ def test_parameters_without_a_module(discovery):
     assert "belong to no module" in discovery.notes[0]
 
 
+@pytest.mark.slow
 def test_a_model_for_each_fold_and_none_kept_alive(discovery):
     gone = []
     for _ in range(3):
