@@ -237,14 +237,10 @@ def expected_zeros(found: Sequence[Net], law: Law) -> Claim:
         because=(
             "The last addend's gap is the lattice on which a sum near zero lies."
             if all(is_right)
-            else "Not every count agrees with the gap of the bias."
+            else "The order of magnitude is that of the gap of the bias; not every count agrees "
+            "within its interval, which takes zeros as independent."
         )
-        + (
-            f" torch's own FP32 kernel gives {told(fused)} of it: it adds the bias in another "
-            "place of the sum."
-            if fused is not None and not _is_one(fused)
-            else ""
-        ),
+        + (f" With torch's own FP32 kernel: {told(fused)} of it." if fused is not None else ""),
     )
 
 
