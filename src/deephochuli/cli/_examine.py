@@ -1,4 +1,4 @@
-"""``deephochuli examine``: ask a model questions, and show the answers as tables and as a page."""
+"""``deephochuli examine``: ask a model, or a run, and show the answers as tables and as a page."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def examine(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL",
+            metavar="MODEL | RUN",
             help="module:callable or file.py:callable that returns (model, batch), with a loss "
-            "and an optimizer after them if there are.",
+            "and an optimizer after them if there are; or the folder of a recorded run.",
         ),
     ],
     question: Annotated[
@@ -75,20 +75,54 @@ def examine(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Ask questions about what floating-point arithmetic does inside a model."""
+    if Path(model).is_dir():
+        sheets, name = sheets_of_run(Path(model), question or []), Path(model).resolve().name
+    else:
+        sheets, name = _of_model(model, question, arithmetic or [], data, option or [], seed)
+    _print(sheets, as_json=as_json, most=None if show_all else MOST_ROWS)
+    _write(sheets, html, title or f"{name}, examined", model, quiet=as_json)
+    if fail_on and is_found([found for sheet in sheets for found in sheet.findings], fail_on):
+        raise typer.Exit(FOUND)
+
+
+def _of_model(
+    model: str,
+    question: list[str] | None,
+    arithmetic: list[str],
+    data: str | None,
+    option: list[str],
+    seed: int,
+) -> tuple[list[Sheet], str]:
+    """Ask a model; its answers, and what it is."""
     names = list(dict.fromkeys(question or DEFAULT))
     for name in names:
         question_of(name)  # a mistyped name is told before the model is built
     asked = _asked(model, data, seed)
-    options = _options(names, option or [])
+    options = _options(names, option)
     sheets: list[Sheet] = []
     for name in names:
         with explained(model):
-            sheets += answered(name, asked, arithmetic or [], options)
-    sheets = distinct(sheets)
-    _print(sheets, as_json=as_json, most=None if show_all else MOST_ROWS)
-    _write(sheets, html, title or f"{type(asked.model).__name__}, examined", model, quiet=as_json)
-    if fail_on and is_found([found for sheet in sheets for found in sheet.findings], fail_on):
-        raise typer.Exit(FOUND)
+            sheets += answered(name, asked, arithmetic, options)
+    return distinct(sheets), type(asked.model).__name__
+
+
+def sheets_of_run(folder: Path, question: list[str]) -> list[Sheet]:
+    """Ask a recorded run what it can answer without the model; everything if nothing is named.
+
+    Raises:
+        CompareError: A question needs the model.
+        StoreError: The folder holds no run.
+    """
+    from deephochuli.analysis.run_sheets import QUESTIONS as OF_RUNS
+    from deephochuli.store import open_run
+
+    for name in question:
+        if name not in OF_RUNS:
+            known = f"A run answers {', '.join(OF_RUNS)}."
+            needs = "needs the model, not a run" if name in QUESTIONS else "is no question"
+            raise CompareError(f"{name!r} {needs}. {known}")
+    run = open_run(folder)
+    return [OF_RUNS[name](run) for name in dict.fromkeys(question or OF_RUNS)]
 
 
 def _asked(model: str, data: str | None, seed: int) -> Asked:
