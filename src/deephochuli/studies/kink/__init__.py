@@ -39,7 +39,7 @@ STUDY = Study(
     title="The kink at zero",
     question="How often are pre-activations exactly zero, why, and what hangs on the derivative "
     "of ReLU there?",
-    version=1,
+    version=2,
     plan=plan,
     measure=measure,
     conclude=conclude,
