@@ -1,6 +1,6 @@
 """Noisy gradient descent: the updates of any optimizer, with random errors of a known law.
 
-Karner, Kazeev and Petersen ("Limitations of gradient descent due to numerical instability of
+Karner, Kazeev and Petersen ("Limitations of neural network training due to numerical instability of
 backpropagation", 2024, Definition 2.3) describe gradient descent in floating-point arithmetic as
 exact gradient descent whose updates carry random relative errors. Here such errors are added to
 what an optimizer step really did to the weights, whatever optimizer it was.
@@ -208,8 +208,8 @@ def noisy(
         True
 
     References:
-        Karner, Kazeev, Petersen, "Limitations of gradient descent due to numerical instability of
-        backpropagation" (2024), Definition 2.3 as the project reads it.
+        Karner, Kazeev, Petersen, "Limitations of neural network training due to numerical
+        instability of backpropagation" (2024), Definition 2.3 as the project reads it.
     """
     if law not in SUP_DENSITY:
         raise ArithmeticSpecError(
