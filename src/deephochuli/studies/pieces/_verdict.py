@@ -19,11 +19,26 @@ def same(row: Row) -> dict[str, Any]:
     return {key: row.params.get(key) for key in keys}
 
 
+WIDEST = 0.5
+"""An interval of an exponent that is wider than this decides nothing."""
+
+
 def graded(found: Estimate, low: float, high: float, slower: str) -> tuple[Verdict, str]:
     """Confirmed within a range, or if the interval holds 1; refined below, as bounds may be."""
+    if found.high - found.low > WIDEST:
+        return "open", f"The interval is {found.high - found.low:.2g} wide: too few networks."
     if found.holds(low, high) or found.low <= 1 <= found.high:
         return "confirmed", "The interval agrees with an exponent of 1."
     return ("refined", slower) if found.high <= high else ("refuted", "It lies above the range.")
+
+
+def at_most(found: Estimate, limit: float, because: str) -> tuple[Verdict, str]:
+    """Whether an exponent is at most a limit: its whole interval must lie on one side."""
+    if found.high <= limit:
+        return "confirmed", because
+    if found.low > limit:
+        return "refuted", f"The whole interval lies above {limit:g}."
+    return "open", f"The interval lies on both sides of {limit:g}."
 
 
 def decided(
