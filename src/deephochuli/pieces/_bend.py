@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.pieces import _crossings as crossings
+from deephochuli.pieces import _loops as loops
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._bends import Elementwise
 from deephochuli.pieces._events import Events
@@ -41,17 +42,26 @@ def bent(state: State, op: Elementwise, step: int, source: int, most_rows: int) 
     after, row = grown
     z = put(after.values[source], row, found.unit, found.target)
     after.values[source] = z
-    jump, jump_error = _jump(after.t, z, op)
+    return after, _rectified(after.t, z, op) if op.is_relu else _bent(after.t, z, op), known
+
+
+def _bent(t: Column, z: Value, op: Elementwise) -> Value:
+    """The output of a step behind which there are rows at all its bends."""
+    jump, jump_error = _jump(t, z, op)
     rounding = np.where(z.error == 0, 0.0, bend_rounding(op, norm(z.rows)))
-    out = Value(
-        op.apply(z.rows),
-        lipschitz(op) * z.error + rounding,
-        None,
-        op.is_relu,
-        jump,
-        jump_error,
-    )
-    return after, out, known
+    error = lipschitz(op) * z.error + rounding
+    return Value(op.apply(z.rows), error, None, op.is_relu, jump, jump_error)
+
+
+def _rectified(t: Column, z: Value, op: Elementwise) -> Value:
+    """The same for a ReLU, which rounds nothing, in one pass over values and jumps."""
+    if z.jump is None or z.jump_error is None:
+        return _bent(t, z, op)
+    rows, jump = np.ascontiguousarray(z.rows), np.ascontiguousarray(z.jump)
+    out, jump, is_on, zero = loops.rectified(rows, jump)
+    jump_error = np.where(is_on, z.jump_error, 0.0)
+    _put_jumps(jump, jump_error, t, z, op, 0, zero)
+    return Value(out, z.error, None, has_exact_zeros=True, jump=jump, jump_error=jump_error)
 
 
 def slopes_at(op: Elementwise, z: Rows) -> Rows:
@@ -83,13 +93,25 @@ def _jump(t: Column, z: Value, op: Elementwise) -> tuple[Rows | None, Column | N
     if not op.is_relu:
         error = error + np.where(error > 0, 4 * U * norm(jump), 0.0)
     for k, knot in enumerate(op.knots):
-        row, unit = np.nonzero(z.rows == knot)
-        inside = (row > 0) & (row < len(t) - 1)
-        row, unit = row[inside], unit[inside]
-        made, bound = _jump_at_knot(t, z, op, k, row, unit)
-        jump[row, unit] = made
-        error += np.bincount(row, bound, minlength=len(t))
+        _put_jumps(jump, error, t, z, op, k, np.array(np.nonzero(z.rows == knot)))
     return jump, error
+
+
+def _put_jumps(
+    jump: Rows,
+    error: Column,
+    t: Column,
+    z: Value,
+    op: Elementwise,
+    k: int,
+    on_knot: NDArray[np.int64],
+) -> None:
+    """Set the jumps of units that are on a knot, and add the errors of these."""
+    inside = (on_knot[0] > 0) & (on_knot[0] < len(t) - 1)
+    row, unit = on_knot[:, inside]
+    made, bound = _jump_at_knot(t, z, op, k, row, unit)
+    jump[row, unit] = made
+    error += np.bincount(row, bound, minlength=len(t))
 
 
 def _jump_at_knot(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deephochuli.pieces import _loops as loops
 from deephochuli.pieces._bends import Elementwise
-from deephochuli.pieces._events import Events, joined
+from deephochuli.pieces._events import Events, joined, none
 from deephochuli.pieces._norms import U
 from deephochuli.pieces._state import Column, State, Value
 
@@ -79,6 +79,8 @@ def snapped(value: Value, sides: list[Sides]) -> Value:
     """
     rows, moved = value.rows, np.zeros(len(value.rows))
     for side in sides:
+        if not side.near.shape[1]:
+            continue
         r, j = side.near
         typical = np.abs(rows[r, j] - side.knot) <= TYPICAL * value.scale_at(r, j)
         r, j = r[typical], j[typical]
@@ -96,6 +98,8 @@ def snapped(value: Value, sides: list[Sides]) -> Value:
 def crossings(value: Value, sides: list[Sides]) -> Crossings:
     """Strict changes of side between neighbouring rows of the model."""
     found = [_crossings(value, side) for side in sides]
+    if len(found) == 1:
+        return Crossings(*found[0])
     cell, lam, unit, target, tolerance = (np.concatenate(each) for each in zip(*found, strict=True))
     return ordered(cell.astype(np.int64), lam, unit.astype(np.int64), target, tolerance)
 
@@ -107,14 +111,13 @@ def ordered(cell: Index, lam: Column, unit: Index, target: Column, tolerance: Co
 
 
 def _crossings(value: Value, side: Sides) -> tuple[Index, Column, Index, Column, Column]:
-    cell, unit = side.cross
-    a, b = (value.rows[r, unit] - side.knot for r in (cell, cell + 1))
-    still = a * np.sign(b) < 0  # unless an end was put on the knot
-    cell, unit, a, b = cell[still], unit[still], a[still], b[still]
+    rows = np.ascontiguousarray(value.rows)
+    # Not all of `cross` still are: an end may have been put on the knot.
+    cell, lam, unit, change = loops.crossed(rows, *side.cross, side.knot)
     scale = value.scale_at(cell, unit) + value.scale_at(cell + 1, unit)
     is_exact = (value.error[cell] == 0) & (value.error[cell + 1] == 0)
-    tolerance = np.where(is_exact, 0.0, TYPICAL * scale / np.abs(b - a))
-    return cell, a / (a - b), unit, np.full(len(cell), side.knot), tolerance
+    tolerance = np.where(is_exact, 0.0, TYPICAL * scale / change)
+    return cell, lam, unit, np.full(len(cell), side.knot), tolerance
 
 
 def events(state: State, value: Value, sides: list[Sides]) -> Events:
@@ -124,7 +127,10 @@ def events(state: State, value: Value, sides: list[Sides]) -> Events:
     sides where the model is within the bound of the knot.
     """
     parts = [
-        part for side in sides for part in (_clear(state, value, side), _near(state, value, side))
+        part
+        for side in sides
+        for part in (_clear(state, value, side), _near(state, value, side))
+        if len(part)
     ]
     return joined(parts)
 
@@ -149,6 +155,8 @@ def _clear(state: State, value: Value, side: Sides) -> Events:
 def _near(state: State, value: Value, side: Sides) -> Events:
     """Rows at which the side is not known, and how far that goes on to both sides."""
     row, unit = side.near
+    if not len(row):
+        return none()
     own = state.is_own[row]
     row, unit = row[own], unit[own]
     ends: list[Column] = []

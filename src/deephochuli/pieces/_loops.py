@@ -84,6 +84,108 @@ def interpolated(x: Any, cell: Any, lam: Any) -> Any:
 
 
 @nb.njit(**OPTIONS)
+def spread(old: Any, new: Any, cell: Any) -> Any:
+    """Numbers of old rows, with those of new ones behind the rows `cell`, ascending."""
+    both = np.empty(len(old) + len(cell), old.dtype)
+    k = 0
+    for r in range(len(old)):
+        both[r + k] = old[r]
+        while k < len(cell) and cell[k] == r:
+            both[r + k + 1] = new[k]
+            k += 1
+    return both
+
+
+@nb.njit(**OPTIONS)
+def spread_zeros(old: Any, cell: Any) -> Any:
+    """Old rows, with rows of zeros behind the rows `cell`, ascending."""
+    both = np.empty((len(old) + len(cell), old.shape[1]))
+    k = 0
+    for r in range(len(old)):
+        both[r + k] = old[r]
+        while k < len(cell) and cell[k] == r:
+            both[r + k + 1] = 0.0
+            k += 1
+    return both
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def crossed(z: Any, cell: Any, unit: Any, knot: Any) -> Any:
+    """Where in their cells units cross a knot, ordered by cell and place.
+
+    `cell` is ascending.
+
+    Returns:
+        (Cell, place in it, unit, change of the value over the cell) of each crossing that is
+        still one.
+    """
+    n = 0
+    which, lam, change = np.empty(len(cell), np.int64), np.empty(len(cell)), np.empty(len(cell))
+    for i in range(len(cell)):
+        a, b = z[cell[i], unit[i]] - knot, z[cell[i] + 1, unit[i]] - knot
+        if a * np.sign(b) < 0:
+            which[n], lam[n], change[n] = i, a / (a - b), abs(b - a)
+            n += 1
+    order = _order(cell[which[:n]], lam[:n])
+    which = which[:n][order]
+    return cell[which], lam[order], unit[which], change[order]
+
+
+@nb.njit(**OPTIONS)
+def _order(cell: Any, lam: Any) -> Any:
+    """A stable order by cell, which is ascending, and place."""
+    order = np.arange(len(cell))
+    begin = 0
+    while begin < len(cell):
+        end = begin + 1
+        while end < len(cell) and cell[end] == cell[begin]:
+            end += 1
+        if end - begin > 32:
+            order[begin:end] = begin + np.argsort(lam[begin:end], kind="mergesort")
+        else:
+            for i in range(begin + 1, end):
+                k = i
+                while k > begin and lam[order[k - 1]] > lam[i]:
+                    order[k] = order[k - 1]
+                    k -= 1
+                order[k] = i
+        begin = end
+    return order
+
+
+@nb.njit(**OPTIONS)
+def rectified(z: Any, jump: Any) -> Any:
+    """max(z, 0), and jumps multiplied by its slope.
+
+    Returns:
+        (Values, jumps, whether any unit of a row is on, row and unit of each zero).
+    """
+    out, passed = np.empty_like(z), np.empty_like(z)
+    is_on = np.zeros(len(z), np.bool_)
+    n = 0
+    for r in range(z.shape[0]):
+        some, zeros = 0, 0
+        for j in range(z.shape[1]):
+            on = z[r, j] > 0.0
+            out[r, j] = z[r, j] if on else 0.0
+            passed[r, j] = jump[r, j] if on else 0.0
+            some += on
+            zeros += z[r, j] == 0.0
+        is_on[r] = some > 0
+        n += zeros
+    zero = np.empty((2, n), np.int64)
+    k = 0
+    for r in range(z.shape[0]):
+        if k == n:
+            break
+        for j in range(z.shape[1]):
+            if z[r, j] == 0.0:
+                zero[0, k], zero[1, k] = r, j
+                k += 1
+    return out, passed, is_on, zero
+
+
+@nb.njit(**OPTIONS)
 def grain(x: Any, bits: Any) -> Any:
     """For each row the largest q such that all are multiples of 2^q, and the largest magnitude.
 

@@ -78,14 +78,19 @@ def _plain(norm: float, rounding: float) -> Norms:
     return Norms(norm, norm, one, zero, 0.0, rounding)
 
 
+def _length(x: NDArray[np.float64]) -> float:
+    """2-norm of all numbers; numpy's own wakes the threads of its BLAS for a large array."""
+    return math.sqrt(float(np.square(x).sum()))
+
+
 def _of_dense(op: Dense) -> Norms:
     unit = np.sqrt((op.weight**2).sum(axis=1)) * SLACK
     return Norms(
         spectral=spectral_bound(op.weight),
-        frobenius=float(np.linalg.norm(op.weight)) * SLACK,
+        frobenius=_length(op.weight) * SLACK,
         unit=np.tile(unit, op.lead),
         offset=np.tile(np.abs(op.bias), op.lead),
-        offset_norm=float(np.linalg.norm(op.bias)) * math.sqrt(op.lead) * SLACK,
+        offset_norm=_length(op.bias) * math.sqrt(op.lead) * SLACK,
         gamma=gamma(op.weight.shape[1] + 2),
     )
 
@@ -97,10 +102,10 @@ def _of_conv(op: Conv) -> Norms:
     overlap = math.prod(-(-k // s) for k, s in zip(op.weight.shape[2:], op.stride, strict=True))
     return Norms(
         spectral=min(math.sqrt(overlap) * spectral_bound(flat), _frequency_bound(op)) * SLACK,
-        frobenius=float(np.linalg.norm(flat)) * math.sqrt(overlap) * SLACK,
+        frobenius=_length(flat) * math.sqrt(overlap) * SLACK,
         unit=np.repeat(unit, n_places),
         offset=np.repeat(np.abs(op.bias), n_places),
-        offset_norm=float(np.linalg.norm(op.bias)) * math.sqrt(n_places) * SLACK,
+        offset_norm=_length(op.bias) * math.sqrt(n_places) * SLACK,
         gamma=gamma(flat.shape[1] + 2),
     )
 
@@ -128,7 +133,7 @@ def _frequency_bound(op: Conv) -> float:
 def _of_scale(op: Scale) -> Norms:
     unit, offset = np.abs(op.factor) / op.divisor, np.abs(op.offset) / op.divisor
     most = float(unit.max(initial=0.0)) * SLACK
-    norm = float(np.linalg.norm(offset)) * SLACK
+    norm = _length(offset) * SLACK
     return Norms(most, most, unit * SLACK, offset * SLACK, norm, gamma(3))
 
 
@@ -180,11 +185,9 @@ def _proved_bound(blocks: torch.Tensor) -> float:
 def _power_iteration(gram: torch.Tensor) -> float:
     """About the largest eigenvalue of several positive semidefinite matrices."""
     x = gram[:, :, :1] + gram.diagonal(dim1=1, dim2=2)[:, :, None]  # no random numbers
-    largest = 0.0
     for _ in range(12):
         x = gram @ (x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1e-300))
-        largest = float(torch.linalg.vector_norm(x, dim=1).max())
-    return largest
+    return float(torch.linalg.vector_norm(x, dim=1).max())
 
 
 def lipschitz(op: Bend) -> float:

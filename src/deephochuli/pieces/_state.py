@@ -104,8 +104,8 @@ class Value:
         error = np.where(exact, 0.0, error + 4 * U * size)
         jump = jump_error = None
         if self.jump is not None and self.jump_error is not None:
-            jump = places.spread(self.jump, np.zeros((1, self.jump.shape[1])))
-            jump_error = places.spread(self.jump_error, np.zeros(1))
+            jump = loops.spread_zeros(np.ascontiguousarray(self.jump), places.cell)
+            jump_error = places.spread(self.jump_error, np.zeros(len(places.cell)))
         return Value(
             rows,
             places.spread(self.error, error),
@@ -134,13 +134,8 @@ class Insertion:
         return self.cell + 1 + np.arange(len(self.cell))
 
     def spread(self, old: NDArray[Kind], new: NDArray[Kind]) -> NDArray[Kind]:
-        """Old rows and new rows in one array; `new` may be one row for all."""
-        both = np.empty((len(old) + len(self.cell), *old.shape[1:]), old.dtype)
-        is_old = np.ones(len(both), dtype=bool)
-        is_old[self.new] = False
-        both[is_old] = old
-        both[self.new] = new
-        return both
+        """Numbers of old rows and of new rows in one array."""
+        return loops.spread(old, new, self.cell)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

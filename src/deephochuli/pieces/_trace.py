@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -222,7 +223,20 @@ def _double(model: nn.Module, prefix: str) -> nn.Module:
             )
     for name, module in model.named_modules(prefix=prefix):
         _check_mode(module, name or "(model)")
-    return copy.deepcopy(model).cpu().double()
+    return copy.deepcopy(model, _empty_copies(model)).cpu().double()
+
+
+def _empty_copies(model: nn.Module) -> dict[int, Any]:
+    """Copies of the empty containers of all modules, by identity, as `deepcopy` remembers them.
+
+    Each module holds a dozen for hooks, and `deepcopy` is slow with them: most of its time.
+    """
+    held = (each for module in model.modules() for each in vars(module).values())
+    return {
+        id(each): type(each)()
+        for each in held
+        if type(each) in (dict, set, list, OrderedDict) and not each
+    }
 
 
 def _check_mode(module: nn.Module, name: str) -> None:
