@@ -10,9 +10,9 @@ import torch
 from scipy import stats
 from torch import nn
 
+from deephochuli.analysis._batches import Batch
 from deephochuli.analysis.compare import Task
 from deephochuli.analysis.death import ARMS, Arm, by_cluster, death, mcnemar
-from deephochuli.analysis.death._batches import Batch
 from deephochuli.analysis.death._low import low_copy, low_of
 from deephochuli.analysis.death._trainer import Trainer
 from deephochuli.arithmetic import round_to, run_as

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from deephochuli.analysis._batches import Loss, batches_of
 from deephochuli.analysis.compare import Task
-from deephochuli.analysis.death._batches import Loss, batches_of
 from deephochuli.analysis.death._findings import find
 from deephochuli.analysis.death._frozen import no_window, windows_of
 from deephochuli.analysis.death._low import Spec, low_copy, low_of

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from deephochuli.analysis._batches import Batch, Loss, gradients_of
 from deephochuli.analysis.compare import Patient, Task, world
-from deephochuli.analysis.death._batches import Batch, Loss, gradients_of
 from deephochuli.analysis.death._low import EXACT, Low, exact_copy
 from deephochuli.analysis.death._wiring import Wiring
 

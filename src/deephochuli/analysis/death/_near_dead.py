@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deephochuli.analysis._batches import Batch, batches_of
 from deephochuli.analysis.compare import Task
-from deephochuli.analysis.death._batches import Batch, batches_of
 from deephochuli.analysis.death._low import EXACT, Low, Spec, exact_copy, low_copy, low_of
 from deephochuli.analysis.death._shadows import highs_of, wirings_of
 from deephochuli.analysis.death._wiring import Wiring

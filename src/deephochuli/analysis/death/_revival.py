@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from deephochuli.analysis._batches import Batch, Loss, batches_of
 from deephochuli.analysis.compare import Task
 from deephochuli.analysis.death._arms import FOUR, Arm, arms_of
-from deephochuli.analysis.death._batches import Batch, Loss, batches_of
 from deephochuli.analysis.death._frozen import load
 from deephochuli.analysis.death._low import EXACT, Spec, exact_copy, low_copy, low_of
 from deephochuli.analysis.death._revived import Revival

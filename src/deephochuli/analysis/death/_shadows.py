@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from deephochuli.analysis._batches import Batch, called
 from deephochuli.analysis.compare import Executor, Task, world
-from deephochuli.analysis.death._batches import Batch, called
 from deephochuli.analysis.death._low import EXACT, Low, exact_copy
 from deephochuli.analysis.death._rectifiers import Rectifiers
 from deephochuli.analysis.death._wiring import Wiring, wiring_of

@@ -11,9 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from deephochuli.analysis._batches import Batch, Loss, gradients_of
 from deephochuli.analysis.compare import Executor, Patient, Task, prepare, world
 from deephochuli.analysis.death._arms import Arm
-from deephochuli.analysis.death._batches import Batch, Loss, gradients_of
 from deephochuli.analysis.death._low import EXACT, Low, exact_copy
 from deephochuli.arithmetic import Arithmetic, Sums, get_arithmetic, round_to, run_as
 from deephochuli.errors import ArithmeticSpecError

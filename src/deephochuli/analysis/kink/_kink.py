@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from deephochuli.analysis._batches import Batch, Loss, batches_of, loss_of
 from deephochuli.analysis._proportion import clopper_pearson
-from deephochuli.analysis.death._batches import Batch, Loss, batches_of, loss_of
 from deephochuli.analysis.kink._at import kink_at
 from deephochuli.analysis.kink._execution import (
     Execution,

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from deephochuli.analysis._batches import Loss, batches_of
 from deephochuli.analysis._proportion import clopper_pearson
-from deephochuli.analysis.death._batches import Loss, batches_of
 from deephochuli.analysis.kink._execution import Spec, execution_of
 from deephochuli.analysis.kink._kink import changes_of, patient_of
 from deephochuli.analysis.kink._tally import Counting

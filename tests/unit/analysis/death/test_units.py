@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deephochuli.analysis._batches import batches_of
 from deephochuli.analysis.death import death, near_dead
-from deephochuli.analysis.death._batches import batches_of
 from deephochuli.errors import ArithmeticSpecError, CompareError
 
 
