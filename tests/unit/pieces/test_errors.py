@@ -207,3 +207,13 @@ def test_jumps_of_a_unit_on_a_knot_are_those_of_both_sides_and_their_bound_holds
         assert out.jump[:, 0].tolist() == [0.0, 1.0 * 6 - 0.25 * 2, 0.0]
         # The largest change: the rows beside move by the error, away from the knot.
         assert out.jump_error[1] >= (1.0 + 0.25) * off / 0.5
+
+
+def test_numbers_put_on_a_knot_err_by_as_much_as_they_moved():
+    tiny = 2.0**-52
+    rows = np.array([[-1.0, 1.0], [3 * tiny, -4 * tiny], [1.0, -1.0]])
+    value = Value(rows, np.full(3, 2.0**-40), Value(np.ones((3, 2)), np.ones(3)).entry_bound())
+    found = crossings.snapped(value, crossings.look(value, RELU, 0))
+    assert found.rows[1].tolist() == [0.0, 0.0]
+    assert found.error[1] == 2.0**-40 + 5 * tiny
+    assert value.rows[1].any()  # the old ones are as they were
