@@ -12,7 +12,7 @@ from deephochuli.formats import get_format
 from deephochuli.studies import get_study
 from deephochuli.studies._study import Result
 from deephochuli.studies.swamping import _expected, _thresholds
-from deephochuli.studies.swamping._read import off_by, sums, updates
+from deephochuli.studies.swamping._read import broken, off_by, sums, updates
 
 torch.set_num_threads(1)
 STUDY = get_study("swamping")
@@ -172,3 +172,12 @@ def test_factors():
     assert off_by(2.0, 1.0) == off_by(1.0, 2.0) == 2
     assert off_by(0.0, 0.0) == 1
     assert off_by(0.0, 1.0) == float("inf")
+
+
+def test_a_training_without_gradients_has_no_share():
+    rows = [{"step": 3, "live": 0, "unmoved": 0}, {"step": 22, "live": 4, "unmoved": 1}]
+    params = {"what": "updates", "optimizer": "Adam 0.001", "format": "fp16", "seed": 0}
+    results = [Result(params, {"rows": rows})]
+    assert list(updates(results)) == [("Adam 0.001", "fp16", 22)]
+    assert updates(results)["Adam 0.001", "fp16", 22].mean == 0.25
+    assert broken(results) == ("Adam 0.001 in fp16",)

@@ -12,6 +12,7 @@ from deephochuli.studies.swamping._pictures import figures, tables
 from deephochuli.studies.swamping._read import (
     Key,
     Spread,
+    broken,
     by_depth,
     growths,
     of_kind,
@@ -426,15 +427,18 @@ def _updates(results: Sequence[Result]) -> Iterator[Claim]:
         if (optimizer, fmt, step) not in near
     ]
     verdict: Verdict = "confirmed" if len(near) >= 0.9 * len(cells) else "refined"
+    lost = broken(results)
     yield Claim(
         text="The shares of absorbed updates of the prototype's table",
         source=PROTOTYPE,
         expected="within 0.05, or within a factor of 1.5; 90 % of the cells",
         measured=f"{len(near)} of {len(cells)} cells"
-        + ("; others: " + "; ".join(far) if far else ""),
+        + ("; others: " + "; ".join(far) if far else "")
+        + (f"; no gradient left to update with: {', '.join(lost)}" if lost else ""),
         verdict=verdict,
         because="Early steps repeat closely; after 220 steps the networks have gone different "
-        "ways.",
+        "ways."
+        + (" Adam's eps of 1e-8 is zero in FP16, and so are small squares." if lost else ""),
     )
     small = [found[key] for key in found if key[:2] == ("SGD 0.01", "bf16")]
     if small:

@@ -68,13 +68,30 @@ def _number(value: Any) -> float:
 
 
 def updates(results: Sequence[Result]) -> dict[tuple[str, str, int], Spread]:
-    """Share of unmoved weights by optimizer, format and step, over the seeds."""
+    """Share of unmoved weights by optimizer, format and step, over the seeds.
+
+    Without a finite gradient that is not zero there is no share: see `broken`.
+    """
     found: dict[tuple[str, str, int], list[float]] = {}
     for result in of_kind(results, "updates"):
         for row in result.values["rows"]:
-            key = (result.params["optimizer"], result.params["format"], row["step"])
-            found.setdefault(key, []).append(row["unmoved"] / max(1, row["live"]))
+            if row["live"]:
+                key = (result.params["optimizer"], result.params["format"], row["step"])
+                found.setdefault(key, []).append(row["unmoved"] / row["live"])
     return {key: spread(values) for key, values in found.items()}
+
+
+def broken(results: Sequence[Result]) -> tuple[str, ...]:
+    """Trainings that have no finite gradient left which is not zero."""
+    return tuple(
+        sorted(
+            {
+                f"{result.params['optimizer']} in {result.params['format']}"
+                for result in of_kind(results, "updates")
+                if any(not row["live"] for row in result.values["rows"])
+            }
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
