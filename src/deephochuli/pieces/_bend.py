@@ -40,7 +40,8 @@ def bent(state: State, op: Elementwise, step: int, source: int, most_rows: int) 
     if grown is None:
         return None
     after, row = grown
-    z = put(after.values[source], row, found.unit, found.target)
+    is_new = after is not before
+    z = put(after.values[source], row, found.unit, found.target, in_place=is_new)
     after.values[source] = z
     return after, _rectified(after.t, z, op) if op.is_relu else _bent(after.t, z, op), known
 
@@ -107,41 +108,14 @@ def _put_jumps(
     on_knot: NDArray[np.int64],
 ) -> None:
     """Set the jumps of units that are on a knot, and add the errors of these."""
-    inside = (on_knot[0] > 0) & (on_knot[0] < len(t) - 1)
-    row, unit = on_knot[:, inside]
-    made, bound = _jump_at_knot(t, z, op, k, row, unit)
-    jump[row, unit] = made
+    if not on_knot.shape[1] or z.jump is None:
+        return
+    known = np.ascontiguousarray(z.rows), z.error, np.ascontiguousarray(z.jump), z.jump_error
+    limits = crossings.T_ERROR, U, lipschitz(op)
+    made, bound = loops.knot_jumps(
+        t, *known, on_knot, op.slopes[k : k + 2], float(op.knots[k]), *limits
+    )
+    row, unit = on_knot
+    inside = (row > 0) & (row < len(t) - 1)
+    jump[row[inside], unit[inside]] = made[inside]
     error += np.bincount(row, bound, minlength=len(t))
-
-
-def _jump_at_knot(
-    t: Column,
-    z: Value,
-    op: Elementwise,
-    k: int,
-    row: NDArray[np.int64],
-    unit: NDArray[np.int64],
-) -> tuple[Column, Column]:
-    """Jumps of units that are on a knot, and their errors."""
-    assert z.jump is not None
-    assert z.jump_error is not None
-    left, right = z.rows[row - 1, unit] - op.knots[k], z.rows[row + 1, unit] - op.knots[k]
-    before, behind = t[row] - t[row - 1], t[row + 1] - t[row]
-    columns = np.zeros_like(unit) if op.slopes.shape[1] == 1 else unit
-    s_left: Column = op.slopes[np.where(left > 0, k + 1, k), columns]
-    s_right: Column = op.slopes[np.where(right > 0, k + 1, k), columns]
-    s_left = np.where(left == 0, s_right, s_left)
-    s_right = np.where(right == 0, s_left, s_right)
-    bends_here = s_left != s_right
-    # A row made by this step alone: z is one line around it, so its slope loses nothing.
-    is_fresh = (z.jump_error[row] == 0) & ~z.jump[row].any(axis=1)
-    slope = (right - left) / (before + behind)
-    fresh: Column = (s_right - s_left) * slope
-    joint: Column = s_right * (right / behind) + s_left * (left / before)
-    passed: Column = s_left * z.jump[row, unit]
-    made = np.where(bends_here, np.where(is_fresh, fresh, joint), passed)
-    size: Column = np.abs(s_right * right / behind) + np.abs(s_left * left / before)
-    shortest = np.minimum(before, behind)
-    unsure = (z.error[row - 1] + z.error[row] + z.error[row + 1]) / shortest
-    bound = size * (crossings.T_ERROR / shortest + 8 * U) + unsure * lipschitz(op)
-    return made, np.where(bends_here & ~is_fresh, bound, 0.0)

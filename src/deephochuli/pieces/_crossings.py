@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from deephochuli.pieces._norms import U
 from deephochuli.pieces._state import Column, State, Value
 
 Index = NDArray[np.int64]
+_Crossed = tuple[Index, Column, Index, Column]
 T_ERROR = 16 * U
 """How far the place of a row can be from where interpolation puts it: a few roundings."""
 TYPICAL = 32 * U
@@ -61,7 +63,7 @@ def look(value: Value, op: Elementwise, step: int) -> list[Sides]:
     it = value.entry_bound()
     n = value.rows.shape[1]
     slack = 1 + 8 * U  # the roundings of the comparison itself
-    unit, floor = (np.array(np.broadcast_to(x, n)) for x in (it.unit, it.floor * slack))
+    unit, floor = _wide(it.unit, n), _wide(it.floor * slack, n)
     found: list[Sides] = []
     for k, knot in enumerate(op.knots.tolist()):
         columns = it.row * slack, unit, floor, value.error == 0
@@ -113,7 +115,8 @@ def ordered(cell: Index, lam: Column, unit: Index, target: Column, tolerance: Co
 def _crossings(value: Value, side: Sides) -> tuple[Index, Column, Index, Column, Column]:
     rows = np.ascontiguousarray(value.rows)
     # Not all of `cross` still are: an end may have been put on the knot.
-    cell, lam, unit, change = loops.crossed(rows, *side.cross, side.knot)
+    found = cast("_Crossed", loops.crossed(rows, side.cross[0], side.cross[1], side.knot))
+    cell, lam, unit, change = found
     scale = value.scale_at(cell, unit) + value.scale_at(cell + 1, unit)
     is_exact = (value.error[cell] == 0) & (value.error[cell + 1] == 0)
     tolerance = np.where(is_exact, 0.0, TYPICAL * scale / change)
@@ -137,19 +140,26 @@ def events(state: State, value: Value, sides: list[Sides]) -> Events:
 
 def _clear(state: State, value: Value, side: Sides) -> Events:
     """Changes of side between two rows at which the side is known."""
-    cell, unit = side.cross
-    own = state.is_own[cell]
-    cell, unit = cell[own], unit[own]
-    a, b = (value.rows[r, unit] - side.knot for r in (cell, cell + 1))
-    errors = value.error_at(cell, unit), value.error_at(cell + 1, unit)
-    known = (np.abs(a) > errors[0]) & (np.abs(b) > errors[1])
-    cell, unit, a, b = cell[known], unit[known], a[known], b[known]
-    bound = np.maximum(errors[0], errors[1])[known]
-    lam, half = a / (a - b), bound / np.abs(b - a)
-    begin, length = state.t[cell], state.t[cell + 1] - state.t[cell]
-    low = begin + np.maximum(lam - half, 0.0) * length - T_ERROR
-    high = begin + np.minimum(lam + half, 1.0) * length + T_ERROR
-    return made(low, high, unit, np.sign(a), np.sign(b), side.number)
+    it, n = value.entry_bound(), value.rows.shape[1]
+    low, high, unit, left, right = loops.clear(
+        np.ascontiguousarray(value.rows),
+        state.t,
+        state.is_own,
+        value.error == 0,
+        it.row,
+        _wide(it.unit, n),
+        _wide(it.floor, n),
+        side.cross,
+        side.knot,
+        1 + 8 * U,
+        T_ERROR,
+    )
+    return made(low, high, unit, left, right, side.number)
+
+
+def _wide(x: Column, n: int) -> Column:
+    """One number for each unit, of an array that may hold one for all."""
+    return x if len(x) == n else np.full(n, x[0])
 
 
 def _near(state: State, value: Value, side: Sides) -> Events:
@@ -179,8 +189,8 @@ def made(
     low: Column,
     high: Column,
     unit: Index,
-    left: Column,
-    right: Column,
+    left: Column | NDArray[np.int8],
+    right: Column | NDArray[np.int8],
     number: tuple[int, int, int],
 ) -> Events:
     """Events of one knot of one step."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from deephochuli.pieces import _loops as loops
 from deephochuli.pieces._crossings import Crossings
 from deephochuli.pieces._state import Insertion, State, Value
 
@@ -25,23 +26,11 @@ def inserted(
     Returns:
         None where there would be more than `most_rows` rows, and cells can still be parted.
     """
-    begin, end = state.t[found.cell], state.t[found.cell + 1]
-    length = end - begin
-    t = np.where(found.lam <= 0.5, begin + found.lam * length, end - (1 - found.lam) * length)
-    is_new = (t > begin) & (t < end)
-    is_first = is_new.copy()
-    is_first[1:] &= _differs(found, t) | ~is_new[:-1]
-    places = Insertion(found.cell[is_first], found.lam[is_first])
-    if len(state) + len(places.cell) > most_rows and length.max(initial=0.0) > _SHORTEST:
+    first, t, row, longest = loops.placed(state.t, found.cell, found.lam, found.tolerance)
+    if len(state) + len(first) > most_rows and longest > _SHORTEST:
         return None
-    shift = np.searchsorted(places.cell, np.arange(len(state)))  # rows put in before an old one
-    old_row = found.cell + (t >= end)
-    row = np.where(
-        is_new,
-        places.new[np.maximum(np.cumsum(is_first) - 1, 0)] if len(places.cell) else 0,
-        old_row + shift[old_row],
-    )
-    return _grown(state, places, t[is_first], found.unit[is_first], step), row
+    places = Insertion(found.cell[first], found.lam[first])
+    return _grown(state, places, t, found.unit[first], step), row
 
 
 def halved(state: State) -> State:
@@ -50,12 +39,6 @@ def halved(state: State) -> State:
     middle = Insertion(np.arange(n), np.full(n, 0.5))
     t = 0.5 * (state.t[1:] + state.t[:-1])
     return _grown(state, middle, t, np.full(n, -1), -1)
-
-
-def _differs(found: Crossings, t: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether a crossing can be told from the one before it."""
-    apart = np.diff(found.lam) > found.tolerance[1:] + found.tolerance[:-1]
-    return (np.diff(found.cell) > 0) | (apart & (np.diff(t) > 0))
 
 
 def _grown(
@@ -81,11 +64,16 @@ def put(
     row: NDArray[np.int64],
     unit: NDArray[np.int64],
     target: NDArray[np.float64],
+    *,
+    in_place: bool = False,
 ) -> Value:
-    """A value with some entries set; by how much they moved is added to the error."""
+    """A value with some entries set; by how much they moved is added to the error.
+
+    `in_place` says that nobody else has these rows.
+    """
     if not len(row):
         return value
-    rows = value.rows.copy()
+    rows = value.rows if in_place else value.rows.copy()
     moved = np.bincount(row, (rows[row, unit] - target) ** 2, minlength=len(rows))
     rows[row, unit] = target
     return replace(value, rows=rows, error=value.error + np.sqrt(moved))

@@ -153,6 +153,90 @@ def _order(cell: Any, lam: Any) -> Any:
     return order
 
 
+@nb.njit(error_model="numpy", **OPTIONS)
+def clear(
+    z: Any,
+    t: Any,
+    is_own: Any,
+    is_exact: Any,
+    row: Any,
+    unit: Any,
+    floor: Any,
+    cross: Any,
+    knot: Any,
+    slack: Any,
+    t_error: Any,
+) -> Any:
+    """Changes of side between two rows at which the side is known, in cells of this chunk.
+
+    Entry (r, j) errs by at most `slack` (row[r] * unit[j] + floor[j]), or not at all in an exact
+    row; places of rows by `t_error`.
+
+    Returns:
+        (Where the change is at least and at most, its unit, its sides before and behind).
+    """
+    n = 0
+    low, high = np.empty(cross.shape[1]), np.empty(cross.shape[1])
+    which = np.empty(cross.shape[1], np.int64)
+    left, right = np.empty(cross.shape[1], np.int8), np.empty(cross.shape[1], np.int8)
+    for i in range(cross.shape[1]):
+        r, j = cross[0, i], cross[1, i]
+        if not is_own[r]:
+            continue
+        a, b = z[r, j] - knot, z[r + 1, j] - knot
+        error_a = 0.0 if is_exact[r] else (row[r] * unit[j] + floor[j]) * slack
+        error_b = 0.0 if is_exact[r + 1] else (row[r + 1] * unit[j] + floor[j]) * slack
+        if abs(a) > error_a and abs(b) > error_b:
+            lam, half = a / (a - b), max(error_a, error_b) / abs(b - a)
+            length = t[r + 1] - t[r]
+            low[n] = t[r] + max(lam - half, 0.0) * length - t_error
+            high[n] = t[r] + min(lam + half, 1.0) * length + t_error
+            which[n], left[n], right[n] = j, np.sign(a), np.sign(b)
+            n += 1
+    return low[:n], high[:n], which[:n], left[:n], right[:n]
+
+
+@nb.njit(**OPTIONS)
+def placed(t: Any, cell: Any, lam: Any, tolerance: Any) -> Any:
+    """Rows for crossings, ordered by cell and place, between rows at `t`.
+
+    Crossings that cannot be told apart share a row; one that falls on a row that is there takes
+    that one.
+
+    Returns:
+        (Number of the first crossing of each new row, its place, the row of each crossing once
+        all are put in, the longest cell that is parted).
+    """
+    n = 0
+    first, place = np.empty(len(cell), np.int64), np.empty(len(cell))
+    row, put_in = np.empty(len(cell), np.int64), np.zeros(len(t) + 1, np.int64)
+    was_new, before, longest = False, 0.0, 0.0
+    for i in range(len(cell)):
+        begin, end = t[cell[i]], t[cell[i] + 1]
+        length = end - begin
+        longest = max(longest, length)
+        at = begin + lam[i] * length if lam[i] <= 0.5 else end - (1 - lam[i]) * length
+        is_new = begin < at and at < end
+        if is_new:
+            differs = i == 0 or not was_new or cell[i] > cell[i - 1]
+            if not differs:
+                apart = lam[i] - lam[i - 1] > tolerance[i] + tolerance[i - 1]
+                differs = apart and at - before > 0
+            if differs:
+                first[n], place[n] = i, at
+                put_in[cell[i] + 1] += 1
+                n += 1
+            row[i] = cell[first[n - 1]] + n  # the new ones before it, and itself
+        else:
+            row[i] = -1 - (cell[i] + (at >= end))
+        was_new, before = is_new, at
+    shift = np.cumsum(put_in)
+    for i in range(len(cell)):
+        if row[i] < 0:
+            row[i] = -1 - row[i] + shift[-1 - row[i]]
+    return first[:n], place[:n], row, longest
+
+
 @nb.njit(**OPTIONS)
 def rectified(z: Any, jump: Any) -> Any:
     """max(z, 0), and jumps multiplied by its slope.
@@ -166,11 +250,11 @@ def rectified(z: Any, jump: Any) -> Any:
     for r in range(z.shape[0]):
         some, zeros = 0, 0
         for j in range(z.shape[1]):
-            on = z[r, j] > 0.0
-            out[r, j] = z[r, j] if on else 0.0
-            passed[r, j] = jump[r, j] if on else 0.0
-            some += on
-            zeros += z[r, j] == 0.0
+            here, there = z[r, j], jump[r, j]  # both are read first, so that nothing branches
+            out[r, j] = here if here > 0.0 else 0.0
+            passed[r, j] = there if here > 0.0 else 0.0
+            some += here > 0.0
+            zeros += here == 0.0
         is_on[r] = some > 0
         n += zeros
     zero = np.empty((2, n), np.int64)
@@ -183,6 +267,45 @@ def rectified(z: Any, jump: Any) -> Any:
                 zero[0, k], zero[1, k] = r, j
                 k += 1
     return out, passed, is_on, zero
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def knot_jumps(
+    t: Any, z: Any, error: Any, jump: Any, jump_error: Any, on_knot: Any, slopes: Any, knot: Any,
+    t_error: Any, u: Any, lipschitz: Any,
+) -> Any:  # fmt: skip
+    """Jumps of units that are on a knot, and what these add to the errors.
+
+    `slopes` are those before and behind the knot, shape (2, units) or (2, 1). On a knot the jump
+    is s+ z'+ - s- z'-, with the slopes of the function and of z on both sides.
+
+    Returns:
+        (Jump of each, nan at the ends of all rows; bound on the error of each).
+    """
+    made, bound = np.empty(on_knot.shape[1]), np.zeros(on_knot.shape[1])
+    for i in range(on_knot.shape[1]):
+        r, j = on_knot[0, i], on_knot[1, i]
+        if r == 0 or r == len(t) - 1:
+            made[i] = np.nan
+            continue
+        column = j if slopes.shape[1] > 1 else 0
+        left, right = z[r - 1, j] - knot, z[r + 1, j] - knot
+        before, behind = t[r] - t[r - 1], t[r + 1] - t[r]
+        s_left, s_right = slopes[int(left > 0), column], slopes[int(right > 0), column]
+        s_left = s_right if left == 0 else s_left
+        s_right = s_left if right == 0 else s_right
+        if s_left == s_right:
+            made[i] = s_left * jump[r, j]
+        elif jump_error[r] == 0 and not jump[r].any():
+            # A row made by this step alone: z is one line around it, so its slope loses nothing.
+            made[i] = (s_right - s_left) * ((right - left) / (before + behind))
+        else:
+            made[i] = s_right * (right / behind) + s_left * (left / before)
+            size = abs(s_right * right / behind) + abs(s_left * left / before)
+            shortest = min(before, behind)
+            unsure = (error[r - 1] + error[r] + error[r + 1]) / shortest
+            bound[i] = size * (t_error / shortest + 8 * u) + unsure * lipschitz
+    return made, bound
 
 
 @nb.njit(**OPTIONS)

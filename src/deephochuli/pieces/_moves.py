@@ -94,7 +94,9 @@ def _jump(
     is_sure = before == 0
     is_exact = is_sure & (size == 0)
     is_exact |= _exact_rows(grain, jumps, is_sure & (size > 0))
-    is_exact |= _meets_nothing(op, jumps, is_sure & ~is_exact & ~out.any(axis=1))
+    is_open = is_sure & ~is_exact
+    is_open[is_open] = ~out[is_open].any(axis=1)
+    is_exact |= _meets_nothing(op, jumps, is_open)
     error = norms.spectral * before + np.where(is_exact, 0.0, norms.gamma * norms.frobenius * size)
     return out, error
 
