@@ -8,7 +8,8 @@ walk  One forward pass of numbers and their slopes for each region: at a place j
       nearest change of side is the next boundary. It stands for the algorithm of public walkers,
       written here as well as we could: products with vectors, no automatic differentiation, no
       fixed step of 1e-6. It counts regions only, and knows nothing of rounding errors.
-exact The same in rational arithmetic (tests/reference/pieces/walker.py), small nets only.
+exact The same in rational arithmetic (tests/reference/pieces/walker.py), small nets only; on the
+      square [-1, 1]^2 cuts of polygons in rational arithmetic (tests/reference/pieces/flat.py).
 
 Usage:
 
@@ -32,13 +33,16 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deephochuli.pieces import count
+from deephochuli.pieces import count, plane
+from tests.reference.pieces import flat
 from tests.reference.pieces.nets import RELU, exact
 from tests.reference.pieces.walker import walk as exact_walk
 from tests.unit.pieces.nets import he, sawtooth, unit_segment
+from tests.unit.pieces.planar import net as planar
 
 SMALL = ((16, 2), (16, 5), (64, 5), (64, 10), (64, 20), (256, 5), (256, 10))
 LARGE = ((1024, 5), (1024, 10))
+PLANES = ((6, 2), (16, 4), (32, 4), (64, 4))
 
 
 def seconds(call: Callable[[], object]) -> tuple[float, object]:
@@ -107,7 +111,7 @@ def compare(width: int, depth: int, rounds: int, seed: int) -> None:
             other / mine for other, mine in zip(times[name], times["ours"], strict=True)
         )
         n = found[name]
-        row += f"   {name}: {n} regions, {ratio:.0f} times slower"
+        row += f"   {name}: {n} regions, {ratio:.1f} times slower"
     print(row, flush=True)
 
 
@@ -120,6 +124,43 @@ def teeth(most: int) -> None:
         sure = "certain" if found.is_certain else "uncertain"
         rate = found.n_pieces / spent
         print(f"2^{n} teeth: {found.n_pieces} pieces, {sure}, {rate:.0f}/s, peak {size:.0f} MiB")
+
+
+def planes(rounds: int) -> None:
+    """Print rates on the square [-1, 1]^2, and the ratio to cuts in rational arithmetic."""
+    corners = [torch.tensor(x, dtype=torch.float64) for x in ([-1, -1], [1, -1], [-1, 1])]
+    for width, depth in PLANES:
+        net = planar(width, depth)
+        ways = {"ours": lambda net=net: plane(net, *corners)}
+        if width < 16:
+            ways["exact"] = lambda net=net: rational_regions(net)
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        found: dict[str, object] = {}
+        ways["ours"]()
+        for _ in range(rounds):
+            for name, way in ways.items():
+                spent, found[name] = seconds(way)
+                times[name].append(spent)
+        n = found["ours"].n_regions
+        row = f"plane {width:2d} x {depth}  {n} regions ({found['ours'].n_close} close)"
+        row += f"  {n / statistics.median(times['ours']):.0f}/s"
+        if "exact" in ways:
+            pairs = zip(times["exact"], times["ours"], strict=True)
+            ratio = statistics.median(other / mine for other, mine in pairs)
+            row += f"   exact: {found['exact']} regions, {ratio:.1f} times slower"
+        print(row, flush=True)
+
+
+def rational_regions(net: nn.Sequential) -> int:
+    """Count regions of the square in rational arithmetic."""
+    numbers = weights(net)
+    layers = [
+        (exact(weight), [Fraction(float(b)) for b in bias], "relu") for weight, bias in numbers
+    ]
+    layers[-1] = (*layers[-1][:2], "linear")
+    zero, one, two = Fraction(0), Fraction(1), Fraction(2)
+    square = [(zero, zero), (one, zero), (one, one), (zero, one)]
+    return len(flat.regions(layers, square, [(-one, two, zero), (-one, zero, two)]))
 
 
 def images() -> None:
@@ -165,6 +206,7 @@ def main() -> None:
     for seed, (width, depth) in enumerate(SMALL + (LARGE if options.large else ())):
         compare(width, depth, options.rounds if width < 1024 else 1, seed)
     teeth(options.teeth)
+    planes(options.rounds)
     images()
 
 
