@@ -104,7 +104,8 @@ def takeovers(numbers: NDArray[np.float64]) -> Takeovers:
         a, b = left[cell, unit], right[cell, unit]
         each = np.arange(len(cell))
         gap_a, gap_b = a[each, now, None] - a, b - b[each, now, None]
-        with np.errstate(invalid="ignore"):  # there are -inf where an output has fewer candidates
+        # There are -inf where an output has fewer candidates, and parallel ones do not grow.
+        with np.errstate(invalid="ignore", divide="ignore"):
             growth = gap_a + gap_b
             lam = np.where(gap_b > 0, gap_a / growth, np.inf)
         first = lam.min(axis=1, keepdims=True)
