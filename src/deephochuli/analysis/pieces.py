@@ -138,7 +138,7 @@ def sheet_of_plane(found: PlaneCount, title: str = "Affine pieces on a plane") -
         >>> from deephochuli.pieces import plane
         >>> corners = [torch.tensor(v) for v in ([-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0])]
         >>> sheet_of_plane(plane(torch.nn.ReLU(), *corners)).answer
-        '4 activation regions and 4 affine pieces; no rounding error can change a cut.'
+        '4 activation regions and 4 affine pieces; no cut is as close as rounding errors may be.'
     """
     return Sheet(
         key="plane",
@@ -159,8 +159,8 @@ def sheet_of_plane(found: PlaneCount, title: str = "Affine pieces on a plane") -
 def _plane_answer(found: PlaneCount) -> str:
     counts = f"{found.n_regions} activation regions and {found.pieces} affine pieces; "
     if found.n_close == 0:
-        return counts + "no rounding error can change a cut."
-    return counts + f"{found.n_close} cuts are closer than the bounds on the rounding errors."
+        return counts + "no cut is as close as rounding errors may be."
+    return counts + f"{found.n_close} decisions on cuts are as close as rounding errors may be."
 
 
 def _sizes(found: PlaneCount) -> Table:

@@ -35,8 +35,9 @@ class PlaneCount:
         n_regions: Number of regions, as float64 sees it.
         pieces: What the number of pieces can be: at least, with maps that differ by no more than
             the error bounds counted as one; at most, with equal bits alone counted as one.
-        n_close: Decisions (does the line of a unit cross a cell?) that the error bounds leave open;
-            0 says that `n_regions` is certain.
+        n_close: Decisions (does the line of a unit cross a cell?) that are as close, on either
+            side, as the errors of the unit's values may be. The bounds leave out the rounding of
+            the corners of cells, so 0 is a strong check of `n_regions`, and no proof.
         vertices: Corners of all regions, one behind the other, counter-clockwise, shape (V, 2).
         start: Where the corners of each region begin, shape (n_regions + 1,).
         areas: Area of each region in places, shape (n_regions,).
@@ -63,10 +64,10 @@ class PlaneCount:
         return self.vertices[self.start[region] : self.start[region + 1]]
 
     def __str__(self) -> str:
-        certain = "" if self.n_close == 0 else f", {self.n_close} decisions within the error bounds"
+        close = "" if self.n_close == 0 else f", {self.n_close} decisions within the error bounds"
         return (
             f"{self.n_regions} regions ({self.pieces} affine pieces) of {self.n_units} units on an "
-            f"area of {self.area * self.area_scale:.6g}{certain}; largest region "
+            f"area of {self.area * self.area_scale:.6g}{close}; largest region "
             f"{self.areas.max() / self.area:.2%}, smallest {self.areas.min() / self.area:.2g} of it"
         )
 

@@ -100,6 +100,12 @@ def _put(out: Any, n: Any, poly: Any, k: Any, owner: Any) -> Any:
 
 
 @nb.njit(**OPTIONS)
+def _is_close(nearest: Any, bound: Any) -> Any:
+    """Whether a line is as near to the border of a polygon, on either side, as errors may be."""
+    return bound > 0.0 and abs(nearest) <= bound
+
+
+@nb.njit(**OPTIONS)
 def _crossing(low: Any, high: Any, tol: Any, bound: Any, found: Any) -> Any:
     """Functions with both signs in a cell, and how many decisions their bounds leave open."""
     m = n_close = 0
@@ -108,23 +114,31 @@ def _crossing(low: Any, high: Any, tol: Any, bound: Any, found: Any) -> Any:
         if nearest > tol:
             found[m] = j
             m += 1
-        n_close += 0.0 < nearest <= bound[j]
+        else:
+            n_close += _is_close(nearest, bound[j])
     return m, n_close
 
 
 @nb.njit(**OPTIONS)
-def _all_cut(poly: Any, k: Any, f: Any, c: Any, lines: Any, tol: Any) -> Any:
-    """The parts into which some lines cut a polygon: (their vertices, their sizes, how many)."""
+def _all_cut(poly: Any, k: Any, f: Any, c: Any, lines: Any, tol: Any, bound: Any) -> Any:
+    """The parts into which some lines cut a polygon.
+
+    Returns:
+        (Their vertices, their sizes, how many, open decisions).
+    """
     room = k + len(lines) + 2
     parts, size = np.empty((4, room, 2)), np.empty(4, np.int64)
     above, below, values = np.empty((room, 2)), np.empty((room, 2)), np.empty(room)
     parts[0, :k] = poly
     size[0] = k
-    n_parts = 1
+    n_parts, n_close = 1, 0
     for j in lines:
         for p in range(n_parts):
+            high = low = _value(f, c, j, parts[p, 0, 0], parts[p, 0, 1])
             for i in range(size[p]):
                 values[i] = _value(f, c, j, parts[p, i, 0], parts[p, i, 1])
+                high, low = max(high, values[i]), min(low, values[i])
+            n_close += _is_close(min(high, -low), bound[j])
             a, b = _cut(parts[p], size[p], values, tol, above, below)
             if a == 0:
                 continue
@@ -133,7 +147,7 @@ def _all_cut(poly: Any, k: Any, f: Any, c: Any, lines: Any, tol: Any) -> Any:
             parts[p, :a], parts[n_parts, :b] = above[:a], below[:b]
             size[p], size[n_parts] = a, b
             n_parts += 1
-    return parts, size, n_parts
+    return parts, size, n_parts, n_close
 
 
 @nb.njit(**OPTIONS)
@@ -165,7 +179,9 @@ def parted(vertices: Any, start: Any, f: Any, tol: Any, bound: Any) -> Any:
             out = _put(out, n_out, poly, end - begin, c)
             n_out += 1
             continue
-        parts, size, n_parts = _all_cut(poly, end - begin, f, c, crossing[:m], tol[c])
+        made = _all_cut(poly, end - begin, f, c, crossing[:m], tol[c], bound[c])
+        parts, size, n_parts, close = made
+        n_close += close
         for p in range(n_parts):
             out = _put(out, n_out, parts[p], size[p], c)
             n_out += 1
@@ -193,7 +209,7 @@ def _won(poly: Any, k: Any, z: Any, o: Any, x: Any, candidates: Any, tol: Any, b
             s, t = poly[i, 0], poly[i, 1]
             values[i] = _value(z, o, candidates[x], s, t) - _value(z, o, other, s, t)
             best, worst = max(best, values[i]), min(worst, values[i])
-        n_close += 0.0 < min(best, -worst) <= bound
+        n_close += _is_close(min(best, -worst), bound)
         if best <= tol and (worst < -tol or y < x):
             return 0, n_close
         a, _ = _cut(poly, k, values, tol, above, below)

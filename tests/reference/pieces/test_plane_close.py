@@ -3,7 +3,6 @@
 from fractions import Fraction
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -57,10 +56,6 @@ def test_a_line_through_a_corner_but_for_a_rounding_is_an_open_decision():
     assert sum(found.n_close > 0 for found, _ in all_found) > 6
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="only a line that float64 puts inside of a cell is counted as open",
-)
 def test_a_line_that_float64_puts_just_outside_of_a_corner_is_open_too():
     for seed in range(24):
         found, truth = at_a_corner(seed)
