@@ -24,12 +24,14 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from deephochuli.errors import PiecesError, near_matches
-from deephochuli.pieces._affine import Affine
+from deephochuli.pieces._affine import Affine, Rows
 from deephochuli.pieces._bends import Bend
 from deephochuli.pieces._program import Program, Step
 
 MOST_MISMATCH = 1e-5
 """Relative difference from the module beyond which a program does not describe it."""
+MOST_ROUNDING = 1e-12
+"""What rounding may make of it, beside the largest number on the way: outputs may cancel."""
 
 
 class Recorder(TorchFunctionMode):
@@ -277,15 +279,25 @@ def _only_tensor(result: Any) -> torch.Tensor:
     return tensors[0]
 
 
+def _evaluated(program: Program, samples: torch.Tensor) -> tuple[Rows, float]:
+    """The outputs, and the largest magnitude of anything on the way to them."""
+    rows = samples.numpy().reshape(len(samples), -1).astype(np.float64)
+    values, largest = {0: rows}, float(np.abs(rows).max(initial=0.0))
+    for _, values in program.run(rows):
+        here = (float(np.abs(each).max(initial=0.0)) for each in values.values())
+        largest = max(largest, *here)
+    return values[program.output], largest
+
+
 def _compare(program: Program, model: nn.Module, samples: torch.Tensor) -> None:
     """Check that the program computes what the module does, also where it did not look."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         theirs = [_only_tensor(model(x[None])).double().numpy().reshape(-1) for x in samples]
-    ours = program.evaluate(samples.numpy().reshape(len(samples), -1).astype(np.float64))
+    ours, largest = _evaluated(program, samples)
     for mine, other in zip(ours, theirs, strict=True):
-        scale = max(float(np.abs(other).max(initial=0.0)), 1e-300)
+        scale = float(np.abs(other).max(initial=0.0))
         worst = float(np.abs(mine - other).max(initial=0.0))
-        if not worst <= MOST_MISMATCH * scale:
+        if not worst <= MOST_MISMATCH * scale + MOST_ROUNDING * largest:
             raise PiecesError(
                 "The model does not compute the same function of every input: its forward pass "
                 f"was followed once, and elsewhere it differs by {worst:.3g} (outputs up to "

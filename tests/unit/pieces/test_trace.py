@@ -230,3 +230,14 @@ def test_a_path_needs_two_points_and_a_layer_its_name():
     model.add_module("fc1", nn.ReLU())
     with pytest.raises(PiecesError, match=r"no layer 'fc'.*Did you mean 'fc1'"):
         count(model, torch.zeros(1), torch.ones(1), layer="fc")
+
+
+def test_outputs_that_cancel_are_no_mismatch():
+    model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)).double()
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0], [1.0 + 2.0**-50]]))
+        model[0].bias.fill_(1 / 3)
+        model[2].weight.copy_(torch.tensor([[1 / 3, -1 / 3]]))
+        model[2].bias.zero_()
+    found = count(model, torch.tensor([0.1]), torch.tensor([0.9]))
+    assert found.n_regions == 1
