@@ -233,11 +233,14 @@ def test_a_path_needs_two_points_and_a_layer_its_name():
 
 
 def test_outputs_that_cancel_are_no_mismatch():
-    model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)).double()
-    with torch.no_grad():
-        model[0].weight.copy_(torch.tensor([[1.0], [1.0 + 2.0**-50]]))
-        model[0].bias.fill_(1 / 3)
-        model[2].weight.copy_(torch.tensor([[1 / 3, -1 / 3]]))
-        model[2].bias.zero_()
-    found = count(model, torch.tensor([0.1]), torch.tensor([0.9]))
-    assert found.n_regions == 1
+    for seed in range(5):
+        rng = torch.Generator().manual_seed(seed)
+        weight = torch.rand(32, 1, generator=rng, dtype=torch.float64) + 0.1
+        bias, last = torch.rand(2, 32, generator=rng, dtype=torch.float64)
+        other = torch.randperm(32, generator=rng)
+        model = nn.Sequential(nn.Linear(1, 64), nn.ReLU(), nn.Linear(64, 1, bias=False)).double()
+        with torch.no_grad():
+            model[0].weight.copy_(torch.cat([weight, weight[other]]))
+            model[0].bias.copy_(torch.cat([bias, bias[other]]))
+            model[2].weight.copy_(torch.cat([last, -last[other]])[None])
+        assert count(model, torch.tensor([0.1]), torch.tensor([0.9])).n_regions == 1
