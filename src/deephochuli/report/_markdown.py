@@ -22,6 +22,8 @@ from deephochuli.report._sheets_data import VERDICTS
 
 SUMMARY: Final = "summary"
 """Name of the place that gets the verdicts of all studies."""
+MOST_ROWS: Final = 12
+"""Longer tables stand on the page only."""
 
 
 _PLACE: Final = re.compile(r"^<!-- study ([a-z0-9-]+) -->\n(.*?)^<!-- end -->$", re.DOTALL | re.M)
@@ -84,7 +86,7 @@ def _answer(answer: Answer) -> str:
         ]
         heads = ("Claim", "Source", "Expected if it holds", "Measured", "Verdict")
         parts.append("\n" + _table(heads, rows))
-    parts += [_titled(table) for table in sheet.tables]
+    parts += [_titled(table) for table in sheet.tables if len(table.rows) <= MOST_ROWS]
     if sheet.notes:
         parts.append("\n" + "".join(f"- {_inline(note)}\n" for note in sheet.notes))
     return "".join(parts) + "\n"

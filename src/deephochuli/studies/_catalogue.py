@@ -9,11 +9,11 @@ from deephochuli.errors import StudyError, near_matches
 from deephochuli.studies._study import Study
 
 _HOMES: Final[dict[str, str]] = {
-    "dead-neurons": "dead_neurons",
-    "barrier": "barrier",
-    "kink": "kink",
     "swamping": "swamping",
+    "barrier": "barrier",
     "tf32": "tf32",
+    "dead-neurons": "dead_neurons",
+    "kink": "kink",
     "backward": "backward",
     "pieces": "pieces",
     "dying-relu": "dying_relu",
