@@ -143,7 +143,7 @@ def _write(answers: list[Answer], page: Path, *, quick: bool) -> Path:
 
     plan = "the quick plan, whose intervals are wide" if quick else "the whole plan"
     n_claims = sum(len(answer.claims) for answer in answers)
-    lede = f"{n_claims} claims of the founding documents, measured again by {plan}."
+    lede = f"{n_claims} claims of founding documents, formulas and literature, measured by {plan}."
     return build_sheets_report(answers, page, title="Studies", lede=lede)
 
 

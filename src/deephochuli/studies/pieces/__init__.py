@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deephochuli.studies._study import Conclusion, Result, Study
+from deephochuli.studies._study import Claim, Conclusion, Result, Study
 from deephochuli.studies.pieces._claims import claims
 from deephochuli.studies.pieces._figures import figures
 from deephochuli.studies.pieces._measure import measure
@@ -19,17 +19,11 @@ def conclude(results: Sequence[Result]) -> Conclusion:
     """Draw claims, tables and figures from the results."""
     rows = rows_of(results)
     found = claims(rows)
-    verdicts = [claim.verdict for claim in found]
-    counted = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
     n_open = sum(row.values["n_open"] for row in rows)
     n_recounted = sum(row.values["n_recounted"] for row in rows)
     n_differing = sum(row.values["n_differing"] for row in rows)
     return Conclusion(
-        answer=(
-            f"{found[0].measured[0].upper()}{found[0].measured[1:]}. Of {len(found)} claims "
-            + ", ".join(f"{n} are {verdict}" for verdict, n in counted.items())
-            + "."
-        ),
+        answer=_answer(found),
         claims=found,
         tables=tables(rows, results),
         figures=figures(rows),
@@ -45,6 +39,20 @@ def conclude(results: Sequence[Result]) -> Conclusion:
             "kept in binary32.",
             "Closed forms for networks that are dead before training: study dying-relu.",
         ),
+    )
+
+
+def _answer(found: Sequence[Claim]) -> str:
+    """The bound, what noise of a given size does, and what noise of rounding's kind does."""
+    bound, depth = found[0], found[1]
+    cause = next(claim for claim in found if claim.text.startswith("It is the noise"))
+    return (
+        f"The bound is kept: {bound.measured}. Noise of a given size on every bias leaves counts "
+        f"that grow slowly with the layers: {depth.measured}. Noise in proportion to the updates, as "
+        f"rounding makes it, adds nothing to what the exact step does: {cause.measured}."
+        if {bound.verdict, depth.verdict} == {"confirmed"} and cause.verdict == "refuted"
+        else f"Bound: {bound.measured}. Growth with the layers: {depth.measured}. Noise against "
+        f"none: {cause.measured}."
     )
 
 
