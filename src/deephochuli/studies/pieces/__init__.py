@@ -48,7 +48,7 @@ def _answer(found: Sequence[Claim]) -> str:
     cause = next(claim for claim in found if claim.text.startswith("It is the noise"))
     return (
         f"The bound is kept: {bound.measured}. Noise of a given size on every bias leaves counts "
-        f"that grow slowly with the layers: {depth.measured}. Noise in proportion to the updates, as "
+        f"that grow slowly with the layers: {depth.measured}. Noise like the updates in size, as "
         f"rounding makes it, adds nothing to what the exact step does: {cause.measured}."
         if {bound.verdict, depth.verdict} == {"confirmed"} and cause.verdict == "refuted"
         else f"Bound: {bound.measured}. Growth with the layers: {depth.measured}. Noise against "
