@@ -14,7 +14,31 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import torch
+
 Entry = Callable[[int], None]
+
+
+def library_of_torch(loaded: set[str], folder: Path) -> str | None:
+    """Which of the OpenMP libraries of a process is torch's.
+
+    Others, scikit-learn's for one, bring their own copy.
+
+    Args:
+        loaded: Paths of all that are loaded.
+        folder: Where torch is installed.
+
+    Returns:
+        The one in torch's folder, or the only one; None where that decides nothing.
+
+    Example:
+        >>> loaded = {"/lib/torch/lib/libgomp.so.1", "/lib/scikit_learn.libs/libgomp.so"}
+        >>> library_of_torch(loaded, Path("/lib/torch"))
+        '/lib/torch/lib/libgomp.so.1'
+    """
+    own = {path for path in loaded if Path(path).is_relative_to(folder)}
+    candidates = own or loaded
+    return next(iter(candidates)) if len(candidates) == 1 else None
 
 
 @functools.cache
@@ -23,10 +47,11 @@ def _gomp_parallel() -> Callable[[int, int, int, int], None] | None:
     maps = Path("/proc/self/maps")
     if not maps.exists():
         return None
-    libraries = {line.split()[-1] for line in maps.read_text().splitlines() if "libgomp" in line}
-    if len(libraries) != 1:  # none, or two pools of which one is not torch's
+    loaded = {line.split()[-1] for line in maps.read_text().splitlines() if "libgomp" in line}
+    library = library_of_torch(loaded, Path(torch.__file__).resolve().parent)
+    if library is None:
         return None
-    entry = ctypes.CDLL(libraries.pop()).GOMP_parallel
+    entry = ctypes.CDLL(library).GOMP_parallel
     entry.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     entry.restype = None
     return entry

@@ -51,6 +51,20 @@ def test_torch_threads_are_found_on_linux():
     assert _pool._gomp_parallel() is not None
 
 
+@pytest.mark.parametrize(
+    ("loaded", "found"),
+    [
+        ({"/p/torch/lib/libgomp.so.1"}, "/p/torch/lib/libgomp.so.1"),
+        ({"/p/torch/lib/libgomp.so.1", "/p/other.libs/libgomp.so"}, "/p/torch/lib/libgomp.so.1"),
+        ({"/usr/lib/libgomp.so.1"}, "/usr/lib/libgomp.so.1"),
+        ({"/usr/lib/libgomp.so.1", "/p/other.libs/libgomp.so"}, None),
+        (set(), None),
+    ],
+)
+def test_torchs_threads_are_told_from_those_of_others(loaded, found):
+    assert _pool.library_of_torch(loaded, Path("/p/torch")) == found
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_counts_on_one_thread(compiled, threads):
