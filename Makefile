@@ -18,11 +18,11 @@ PIP_ARGS ?=
 JOBS ?= 2
 ARGS ?=
 
-FAST := not slow and not exhaustive and not browser
+FAST := not slow and not exhaustive and not browser and not distributed
 REQUIREMENTS := pyproject.toml constraints.txt
 PYTEST := $(PY) -m pytest
 
-.PHONY: help setup demo studies test test-all check fmt bench exhaustive docs constraints clean
+.PHONY: help setup demo studies test test-ranks test-all check fmt bench exhaustive docs constraints clean
 
 help: ## List these targets
 	@echo "DeepHochuli: make TARGET"
@@ -43,6 +43,10 @@ studies: $(VENV)/.installed-studies ## Measure the founding claims again; ARGS=-
 test: $(VENV)/.installed-dev ## Run the fast tests, and the examples in docstrings
 	@echo "==> Fast tests ($(FAST)), $(JOBS) processes"
 	@$(PYTEST) -m "$(FAST)" -n $(JOBS) $(ARGS)
+
+test-ranks: $(VENV)/.installed-dev ## Run the tests that start several processes on this machine
+	@echo "==> Tests of several ranks"
+	@$(PYTEST) -m "distributed and not slow" $(ARGS)
 
 test-all: $(VENV)/.installed-dev ## Run every test but the exhaustive ones
 	@echo "==> All tests, $(JOBS) processes"
