@@ -18,13 +18,12 @@ N_STEPS: Final = 30
 N_LONG: Final = 200
 LOSS_SCALE: Final = 2.0**14
 N_SEEDS: Final = 20
-N_TREATED: Final = 10
-"""Seeds with treatments."""
-N_FOLLOWED: Final = 6
-"""Seeds that are followed for longer, and as many with one ingredient at a time."""
+N_CONTROLLED: Final = 4
+"""Seeds whose nets are also searched for units dead by rounding, in every format."""
 
 _FOUR = ["low", "exact", "exact-update", "low-update"]
 _TREATMENTS = ["loss-scale", "master-fp32", "stochastic", "kahan"]
+_INGREDIENTS = ["exact-forward", "exact-backward"]
 
 
 def plan(quick: bool) -> list[Params]:
@@ -55,19 +54,15 @@ def _trained(seed: int, quick: bool) -> dict[str, Any]:
     if quick:
         settings = [setting("bf16-pure", [*_FOUR, "master-fp32"]), setting("fp64", _FOUR[:2])]
         return {"what": TRAINED, "seed": seed, "controls": ["fp64"], "settings": settings}
-    treated = seed < N_TREATED
     settings = [
         setting("fp64", _FOUR[:2]),
         setting("fp32", _FOUR[:2]),
-        setting("bf16-pure", [*_FOUR, *(_TREATMENTS if treated else [])]),
+        setting("bf16-pure", [*_FOUR, *_TREATMENTS, *_INGREDIENTS]),
+        setting("bf16-pure", _FOUR[:2], steps=[N_STEPS, N_LONG]),
         setting("fp16-pure", _FOUR[:2]),
-        setting("fp16-pure", [*_FOUR, *(_TREATMENTS[:2] if treated else [])], rate=SLOW_RATE),
+        setting("fp16-pure", [*_FOUR, *_TREATMENTS[:2]], rate=SLOW_RATE),
     ]
-    if seed < N_FOLLOWED:
-        settings.append(setting("bf16-pure", _FOUR[:2], steps=[N_STEPS, N_LONG]))
-    elif seed < 2 * N_FOLLOWED:
-        settings.append(setting("bf16-pure", ["exact-forward", "exact-backward"]))
-    controls = list(FORMATS) if seed < 4 else []
+    controls = list(FORMATS) if seed < N_CONTROLLED else []
     return {"what": TRAINED, "seed": seed, "controls": controls, "settings": settings}
 
 
