@@ -42,6 +42,10 @@ QUESTIONS: Final[dict[str, Question]] = {
     "backward": Question("backward", "backward", "what formats do to the gradients"),
     "death": Question("death", "death", "which units are dead, and by what cause"),
     "kink": Question("kink", "kink", "what hangs on the derivative at zero"),
+    "rounding-bias": Question("rounding_bias", "rounding_bias", "which rounding takes one side"),
+    "assumptions": Question(
+        "assumptions", "assumptions_between", "what noise on updates does to affine pieces"
+    ),
 }
 DEFAULT: Final = ("swamping", "significance")
 _OWN: Final = ("model", "batch", "data", "loss", "optimizer", "arithmetic", "arithmetics", "seed")

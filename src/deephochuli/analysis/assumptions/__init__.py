@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deephochuli.analysis.assumptions._asked import assumptions_between
 from deephochuli.analysis.assumptions._assumptions import assumptions
 from deephochuli.analysis.assumptions._bound import most_bends
 from deephochuli.analysis.assumptions._path import Path, paths
@@ -15,6 +16,7 @@ __all__ = [
     "LayerSlopes",
     "Path",
     "assumptions",
+    "assumptions_between",
     "most_bends",
     "paths",
 ]

@@ -15,15 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from deephochuli.analysis._copies import copies_of
 from deephochuli.analysis.assumptions._bends import RECTIFIERS, Bend, bends_of
 from deephochuli.arithmetic import Law, noisy, run_as
-from deephochuli.errors import TapError
 
 Loss = Callable[[nn.Module, Any], Tensor]
 OptimizerOrFactory = Optimizer | Callable[[Iterable[tuple[str, nn.Parameter]]], Optimizer]
-
-_UNCOPIED = frozenset({"param_groups", "state", "defaults", "step"})
-"""Attributes of an optimizer that deepcopy knows of, and the one that a scheduler replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +65,10 @@ class Patient:
 
     def _copies(self) -> tuple[nn.Module, Optimizer]:
         """A copy of the model, and a copy of the optimizer that holds its parameters."""
-        memo: dict[int, Any] = {}
-        model = copy.deepcopy(self.model, memo)
-        if not isinstance(self.optimizer, Optimizer):
-            return model, self.optimizer(list(model.named_parameters()))
-        own = {id(weight) for weight in self.model.parameters()}
-        held = [w for group in self.optimizer.param_groups for w in group["params"]]
-        if not any(id(weight) in own for weight in held):
-            raise TapError(
-                "The optimizer holds no parameter of the model, so its step would not move it. "
-                "Pass the optimizer that trains this model, or a function of named parameters."
-            )
-        copied = copy.deepcopy(self.optimizer, memo)
-        for name, value in vars(self.optimizer).items():
-            if name not in _UNCOPIED and "hook" not in name:
-                setattr(copied, name, copy.deepcopy(value, memo))
-        return model, copied
+        if isinstance(self.optimizer, Optimizer):
+            return copies_of(self.model, self.optimizer)
+        model = copy.deepcopy(self.model)
+        return model, self.optimizer(list(model.named_parameters()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deephochuli.analysis.rounding_bias._asked import rounding_bias
 from deephochuli.analysis.rounding_bias._evidence import (
     Evidence,
     self_normalised_evidence,
@@ -19,6 +20,7 @@ __all__ = [
     "Direction",
     "Evidence",
     "RoundingBias",
+    "rounding_bias",
     "self_normalised_evidence",
     "student_p",
     "student_reach",
