@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deephochuli.record._discover import Discovery as Discovery
+from deephochuli.record._follow import Follower as Follower
 from deephochuli.record._provenance import arithmetic_flags as arithmetic_flags
 from deephochuli.record._recorder import Recorder as Recorder
 from deephochuli.record._recording import Recording as Recording
@@ -12,10 +13,12 @@ from deephochuli.record._runs import Run as Run
 from deephochuli.record._triggers import TRIGGERS as TRIGGERS
 from deephochuli.record._triggers import Trigger as Trigger
 from deephochuli.record._triggers import Watch as Watch
+from deephochuli.record._triggers import trigger_of as trigger_of
 
 __all__ = [
     "TRIGGERS",
     "Discovery",
+    "Follower",
     "Options",
     "Recorder",
     "Recording",
@@ -24,4 +27,5 @@ __all__ = [
     "Watch",
     "arithmetic_flags",
     "record",
+    "trigger_of",
 ]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deephochuli.kernels import TensorJob, UpdateJob, cpu_backend, is_supported
+from deephochuli.record._follow import Followed, Follower
 from deephochuli.record._provenance import describe_run
 from deephochuli.record._recorder import Recorder
 from deephochuli.record._triggers import Ring, Trigger, Watch
@@ -28,6 +29,8 @@ class Recording:
 
     Attributes:
         path: The run folder.
+        should_stop: A rule of the follower asks the training to end; the loop decides. Never set
+            without a follower.
     """
 
     def __init__(
@@ -36,13 +39,16 @@ class Recording:
         attachment: Attachment,
         writer: RunWriter,
         ring: Ring | None = None,
+        followed: Followed | None = None,
     ) -> None:
         """Bind the parts together; use :func:`record`."""
         self._recorder = recorder
         self._attachment = attachment
         self._writer = writer
         self._ring = ring
+        self._followed = followed
         self.path = writer.path
+        self.should_stop = False
 
     @property
     def n_steps(self) -> int:
@@ -60,8 +66,15 @@ class Recording:
         except Exception as error:  # as everywhere: training goes on
             self._attachment.faults.report("the loss", error)
 
+    def flush(self) -> None:
+        """Write now what waits to be written, as beside a checkpoint of the training."""
+        self._writer.flush()
+        if self._followed is not None:
+            self._followed.look()
+
     def close(self) -> None:
         """Cease to look, and complete the run folder. Calling it again does nothing."""
+        followed, self._followed = self._followed, None
         self._attachment.detach()
         try:
             self._recorder.finish()
@@ -70,6 +83,8 @@ class Recording:
         if self._ring is not None:
             self._ring.close()
         self._writer.close()
+        if followed is not None:
+            followed.end()
 
     def forsake(self) -> None:
         """Cease to look, and write nothing: for a process forked from the one that records."""
@@ -98,6 +113,7 @@ def record(
     watch: Watch | str | Trigger | Sequence[str | Trigger] | None = None,
     resume: bool | int = False,
     extra: Mapping[str, JsonValue] | None = None,
+    follow: Follower | None = None,
 ) -> Recording:
     """Record what floating-point arithmetic does in a model while it trains.
 
@@ -125,6 +141,8 @@ def record(
             after loading a checkpoint (what was recorded from there on no longer counts), or, with
             True, from where it left off.
         extra: Further facts to keep in the manifest of the run.
+        follow: Somebody to tell of steps and chunks while they come, such as
+            :class:`deephochuli.integrations.Follow`, which feeds trackers and applies rules.
 
     Returns:
         The recording, to be used in a ``with`` statement.
@@ -171,8 +189,13 @@ def record(
         late.schedule = ring.is_counted
         ring.connect(writer.append, writer.remark)
     recorder.start_at(writer.next_step)
-    recorder.connect(attachment, writer.append if ring is None else ring.take)
-    return Recording(recorder, attachment, writer, ring)
+    take = writer.append if ring is None else ring.take
+    followed = None if follow is None else Followed(follow, take, writer, attachment.faults)
+    recorder.connect(attachment, take if followed is None else followed.take)
+    recording = Recording(recorder, attachment, writer, ring, followed)
+    if followed is not None:
+        followed.begin(recording)
+    return recording
 
 
 class _Late:

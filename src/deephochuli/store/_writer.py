@@ -166,6 +166,11 @@ class RunWriter:
             return self._resume_step
         return self._last_step + 1 if self._past is None else self._past.last_step + 1
 
+    @property
+    def n_chunks(self) -> int:
+        """Number that the next chunk gets; it grows when readers can see more."""
+        return self._n_chunks
+
     def remark(self, step: int, what: str) -> None:
         """Note in the manifest that something happened in a step. Never raises an Exception."""
         if not self.is_open:
