@@ -30,9 +30,12 @@ def listed(optimizers: Any) -> list[Any]:
 
 
 def plain_optimizer(given: Any) -> Optimizer:
-    """Unwrap what libraries put around an optimizer."""
+    """Unwrap what libraries put around an optimizer.
+
+    That of accelerate is an optimizer by name, but was never initialised as one: it has no hooks.
+    """
     inner = given
-    while not isinstance(inner, Optimizer) and hasattr(inner, "optimizer"):
+    while hasattr(inner, "optimizer") and not hasattr(inner, "_optimizer_step_post_hooks"):
         inner = inner.optimizer
     if not isinstance(inner, Optimizer):
         raise TapError(
