@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -149,6 +150,18 @@ class RunReader:
     def next_number(self) -> int:
         """Number that no chunk has yet."""
         return max([-1, *self._opened, *self._left_out]) + 1
+
+    def part(self, keep: Callable[[ChunkReader], bool]) -> RunReader:
+        """The same run, read as if it had only some of the chunks that count now.
+
+        Files that are open stay open, so this costs nothing by itself. The part stays as it is.
+        """
+        part = copy.copy(self)
+        part.damaged, part.superseded, part._cache = [], [], {}
+        part._chunks = [chunk for chunk in self._chunks if keep(chunk)]
+        part._opened = {chunk.number: chunk for chunk in part._chunks}
+        part._left_out = set(self._left_out)
+        return part
 
     @property
     def steps(self) -> dict[str, Array]:
