@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from deephochuli.arithmetic._arithmetic import (
-    Arithmetic,
-    Confidence,
-    get_arithmetic,
-    list_arithmetics,
-)
+from deephochuli.arithmetic._arithmetic import Arithmetic, Confidence
 from deephochuli.arithmetic._attention import attention
 from deephochuli.arithmetic._block_formats import (
     BlockFormat,
@@ -18,6 +13,7 @@ from deephochuli.arithmetic._blocks import round_blocks
 from deephochuli.arithmetic._convolution import convolution
 from deephochuli.arithmetic._descent import SUP_DENSITY, Law, NoisyDescent, is_bias, noisy
 from deephochuli.arithmetic._gradient_noise import GradientNoise, measured_noise
+from deephochuli.arithmetic._names import get_arithmetic, list_arithmetics
 from deephochuli.arithmetic._noise import NoiseSource, perturbed
 from deephochuli.arithmetic._products import linear, matmul, sum_as
 from deephochuli.arithmetic._random import StochasticKey

@@ -79,37 +79,6 @@ class Arithmetic:
         return BINARY64 if self.sums.format == BINARY64 else BINARY32
 
 
-def get_arithmetic(name: str | Arithmetic) -> Arithmetic:
-    """Find an arithmetic of the catalogue by name; one that is given comes back as it is.
-
-    Raises:
-        ArithmeticSpecError: The name is unknown; the message names those that resemble it.
-
-    Example:
-        >>> get_arithmetic("a100-fp16").sums.block
-        8
-    """
-    from deephochuli.arithmetic._catalogue import by_name
-
-    if isinstance(name, Arithmetic):
-        return name
-    known = by_name()
-    found = known.get(str(name).strip().lower().replace("_", "-"))
-    if found is None:
-        raise ArithmeticSpecError(
-            f"Unknown arithmetic {name!r}. {near_matches(str(name).lower(), known)} "
-            "list_arithmetics() gives them all; deephochuli.arithmetic.Arithmetic makes new ones."
-        )
-    return found
-
-
-def list_arithmetics() -> tuple[Arithmetic, ...]:
-    """All arithmetics of the catalogue."""
-    from deephochuli.arithmetic._catalogue import CATALOGUE
-
-    return CATALOGUE
-
-
 def _check(it: Arithmetic) -> None:
     if not it.name:
         raise ArithmeticSpecError("An arithmetic needs a name that is not empty.")

@@ -8,7 +8,6 @@ description says what is not explained.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from typing import Any
 
@@ -448,8 +447,8 @@ CATALOGUE: tuple[Arithmetic, ...] = (
     *_cpu(),
 )
 
-_SAME_UNIT = {"rtx30": "a100", "a2": "a100", "a30": "a100", "l40s": "ada", "rtx40": "ada"}
-_ALIASES = {
+SAME_UNIT = {"rtx30": "a100", "a2": "a100", "a30": "a100", "l40s": "ada", "rtx40": "ada"}
+ALIASES = {
     "fp16-accumulate-fp16": "fp16-sequential",
     "bf16-accumulate-bf16": "bf16-sequential",
     "float64": "fp64",
@@ -458,14 +457,3 @@ _ALIASES = {
     "float16": "fp16",
     "deepgemm": "h100-fp8-promoted",
 }
-
-
-@functools.cache
-def by_name() -> dict[str, Arithmetic]:
-    """The catalogue by all names; units that are built alike answer to the names of each."""
-    named = {it.name: it for it in CATALOGUE}
-    same = {"h200": "h100", **_SAME_UNIT}
-    for other, known in same.items():
-        for name in [name for name in named if name.startswith(f"{known}-")]:
-            named[other + name.removeprefix(known)] = named[name]
-    return named | {alias: named[name] for alias, name in _ALIASES.items()}

@@ -18,8 +18,9 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from deephochuli.arithmetic._arithmetic import Arithmetic, get_arithmetic
+from deephochuli.arithmetic._arithmetic import Arithmetic
 from deephochuli.arithmetic._emulation import Emulation
+from deephochuli.arithmetic._names import get_arithmetic
 from deephochuli.arithmetic._storage import Storage
 from deephochuli.errors import ArithmeticSpecError, near_matches
 

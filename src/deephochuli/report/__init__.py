@@ -5,6 +5,8 @@ Everything here is made of the same findings and the same recorded numbers; noth
 
 from __future__ import annotations
 
+from deephochuli.report._answer import Answer as Answer
+from deephochuli.report._answer import answer_of as answer_of
 from deephochuli.report._build import build_report as build_report
 from deephochuli.report._build import open_sources as open_sources
 from deephochuli.report._comparison import build_comparison_report as build_comparison_report
@@ -24,16 +26,21 @@ from deephochuli.report._json import to_json as to_json
 from deephochuli.report._markdown import write_markdown as write_markdown
 from deephochuli.report._print import print_findings as print_findings
 from deephochuli.report._read import read_ahead as read_ahead
-from deephochuli.report._sheets import Answer as Answer
-from deephochuli.report._sheets import answer_of as answer_of
 from deephochuli.report._sheets import build_sheets_report as build_sheets_report
 from deephochuli.report._sheets import sheet_to_json as sheet_to_json
 from deephochuli.report._sheets import sheets_to_json as sheets_to_json
 from deephochuli.report._sheets_terminal import claims_table as claims_table
 from deephochuli.report._sheets_terminal import sheet_tables as sheet_tables
+from deephochuli.report._terminal import MARKS as MARKS
+from deephochuli.report._terminal import STYLES as STYLES
 from deephochuli.report._terminal import findings_table as findings_table
+from deephochuli.report._text import plain as plain
+from deephochuli.report._text import shortened as shortened
+from deephochuli.report._text import sparkline as sparkline
 
 __all__ = [
+    "MARKS",
+    "STYLES",
     "Answer",
     "answer_of",
     "build_comparison_report",
@@ -51,11 +58,14 @@ __all__ = [
     "open_sources",
     "pairs_tables",
     "pairs_to_json",
+    "plain",
     "print_findings",
     "read_ahead",
     "sheet_tables",
     "sheet_to_json",
     "sheets_to_json",
+    "shortened",
+    "sparkline",
     "to_json",
     "verdict_tables",
     "verdict_to_json",

@@ -16,8 +16,8 @@ from typing import Final
 
 from deephochuli.analysis import Table
 from deephochuli.errors import SheetError, StoreError
+from deephochuli.report._answer import Answer
 from deephochuli.report._build import write_text
-from deephochuli.report._sheets import Answer
 from deephochuli.report._sheets_data import VERDICTS
 
 SUMMARY: Final = "summary"

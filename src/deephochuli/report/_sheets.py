@@ -4,49 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from deephochuli.analysis import Sheet
 from deephochuli.errors import SheetError
+from deephochuli.report._answer import Answer
 from deephochuli.report._build import write_text
 from deephochuli.report._html import render_page
 from deephochuli.report._provenance import generator
 from deephochuli.report._sheets_data import answer_record
 
-if TYPE_CHECKING:
-    from deephochuli.studies import Claim, Conclusion, Study
-
 SHEETS_SCHEMA: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A sheet, and the claims that it judges.
-
-    Attributes:
-        sheet: The answer to one question.
-        claims: Statements with their verdicts; none for a question about a user's model.
-    """
-
-    sheet: Sheet
-    claims: tuple[Claim, ...] = ()
-
-
-def answer_of(study: Study, conclusion: Conclusion) -> Answer:
-    """What a study found, as an answer."""
-    sheet = Sheet(
-        key=study.name,
-        title=study.title,
-        question=study.question,
-        answer=conclusion.answer,
-        tables=conclusion.tables,
-        figures=conclusion.figures,
-        notes=conclusion.notes,
-    )
-    return Answer(sheet, conclusion.claims)
 
 
 def build_sheets_report(

@@ -30,7 +30,7 @@ from deephochuli.errors import SheetError
 from deephochuli.report._json import finding_record
 
 if TYPE_CHECKING:
-    from deephochuli.report._sheets import Answer
+    from deephochuli.report._answer import Answer
 
 Plain = str | float | int | bool | None
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from deephochuli.analysis import Sheet
-from deephochuli.report._sheets import Answer
+from deephochuli.report._answer import Answer
 from deephochuli.report._terminal import table_of
 from deephochuli.report._text import plain, shortened
 

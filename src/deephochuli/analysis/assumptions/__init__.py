@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deephochuli.analysis.assumptions import _sheet as _sheet  # which registers itself
 from deephochuli.analysis.assumptions._asked import assumptions_between
 from deephochuli.analysis.assumptions._assumptions import assumptions
 from deephochuli.analysis.assumptions._bound import most_bends

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.analysis._finding import percent
-
-if TYPE_CHECKING:
-    from deephochuli.analysis._sheet import Sheet
+from deephochuli.analysis._sheet import Sheet
+from deephochuli.analysis._shown import sheet_for
 
 Floats = NDArray[np.float64]
 
@@ -146,9 +144,7 @@ class Assumptions:
 
     def sheet(self) -> Sheet:
         """The answer as tables and figures."""
-        from deephochuli.analysis.assumptions._sheet import sheet_of
-
-        return sheet_of(self)
+        return sheet_for(self)
 
     def __str__(self) -> str:
         """The answer for a terminal."""

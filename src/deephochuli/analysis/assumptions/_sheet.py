@@ -9,6 +9,7 @@ import numpy as np
 
 from deephochuli.analysis._finding import percent
 from deephochuli.analysis._sheet import Axis, Figure, Series, Sheet, Table
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.assumptions._result import Assumptions, Floats
 
 _QUESTION = "Do the assumptions of the theorem on affine pieces hold, and what does it bound?"
@@ -20,6 +21,7 @@ _METHOD = (
 )
 
 
+@sheet_for.register(Assumptions)
 def sheet_of(result: Assumptions) -> Sheet:
     """One measurement."""
     return Sheet(

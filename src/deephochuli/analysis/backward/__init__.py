@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deephochuli.analysis.backward import _sheet as _sheet  # which registers itself
 from deephochuli.analysis.backward._backward import backward
 from deephochuli.analysis.backward._fate import Fate
 from deephochuli.analysis.backward._likeness import (

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from deephochuli.analysis._finding import Finding, percent
 from deephochuli.analysis._sheet import Sheet
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.backward._fate import Fate
 from deephochuli.analysis.backward._likeness import Likeness
 from deephochuli.analysis.backward._scale import LossScale
@@ -138,9 +139,7 @@ class Backward:
 
     def sheet(self) -> Sheet:
         """The answer as data: tables and figures."""
-        from deephochuli.analysis.backward._sheet import sheet_of
-
-        return sheet_of(self)
+        return sheet_for(self)
 
     def __str__(self) -> str:
         """The rows as text."""

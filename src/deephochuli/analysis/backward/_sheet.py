@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from deephochuli.analysis._finding import percent
 from deephochuli.analysis._sheet import Axis, Figure, Series, Sheet, Table
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.backward._result import Backward, GradientRow
 from deephochuli.analysis.swamping import Estimate
 from deephochuli.formats import get_format
 
 
+@sheet_for.register(Backward)
 def sheet_of(result: Backward) -> Sheet:
     """Tables, figures and an answer in words."""
     return Sheet(

@@ -8,6 +8,7 @@ from typing import Any
 
 from deephochuli.analysis._finding import Finding
 from deephochuli.analysis._sheet import Sheet
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.barrier._judge import Judgement, Limit
 from deephochuli.analysis.barrier._lattice import Lattice
 from deephochuli.analysis.barrier._scaling import Law
@@ -104,9 +105,7 @@ class Barrier:
 
     def sheet(self) -> Sheet:
         """Tables and figures of the whole answer."""
-        from deephochuli.analysis.barrier._sheets import sheet_of
-
-        return sheet_of(self)
+        return sheet_for(self)
 
     def __str__(self) -> str:
         """The rows as text."""

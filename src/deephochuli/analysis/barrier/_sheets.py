@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from deephochuli.analysis._sheet import Axis, Cell, Figure, Series, Sheet, Table
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.barrier._judge import Judgement
 from deephochuli.analysis.barrier._laws import Interval
 from deephochuli.analysis.barrier._result import Barrier, LayerBarrier
@@ -46,6 +47,7 @@ METHOD = (
 )
 
 
+@sheet_for.register(Barrier)
 def sheet_of(result: Barrier) -> Sheet:
     """The whole answer for a model."""
     return Sheet(

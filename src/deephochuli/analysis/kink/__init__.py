@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deephochuli.analysis.kink import _sheet as _sheet  # which registers itself
 from deephochuli.analysis.kink._at import kink_at
 from deephochuli.analysis.kink._causes import CAUSES, Cause
 from deephochuli.analysis.kink._execution import Execution

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deephochuli.analysis._finding import Finding
+from deephochuli.analysis._finding import Finding, percent
 from deephochuli.analysis._sheet import Sheet
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.kink._causes import Cause
 from deephochuli.analysis.swamping import Estimate
 
@@ -132,6 +133,16 @@ class KinkRun:
         """The largest r of any batch and alpha."""
         return max(size for batch in self.batches for _, size in batch.sizes)
 
+    def told(self, alphas: tuple[float, ...]) -> str:
+        """What became of this execution, in one sentence."""
+        changed = self.changed
+        sizes = ", ".join(f"r({alpha:g}) = {self.size(alpha):.2g}" for alpha in alphas)
+        return (
+            f"{self.execution}: {percent(changed.value)} "
+            f"[{percent(changed.low)}, {percent(changed.high)}] of {self.n_batches} batches "
+            f"change, {sizes} in the median"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Kink:
@@ -157,15 +168,21 @@ class Kink:
 
     def sheet(self) -> Sheet:
         """The answer as tables and figures."""
-        from deephochuli.analysis.kink._sheet import sheet_of
-
-        return sheet_of(self)
+        return sheet_for(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data."""
         return asdict(self)
 
     def __str__(self) -> str:
-        from deephochuli.analysis.kink._text import text_of
-
-        return text_of(self)
+        lines = [f"ReLU'(0) in {self.model}: alpha = {', '.join(map(str, self.alphas))} against 0"]
+        for run in self.runs:
+            lines.append(f"  {run.told(self.alphas)}")
+            lines += [
+                f"    {row.layer or '(model)'}: {row.n_zero} of {row.n} at the kink, "
+                f"{row.n_numerical} of them not by structure"
+                for row in self.zeros
+                if row.execution == run.execution and row.n_zero
+            ]
+        lines += [f"{finding.level}: {finding.title}" for finding in self.findings]
+        return "\n".join(lines)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from deephochuli.analysis._sheet import Axis, Cell, Figure, Series, Sheet, Table
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.kink._causes import CAUSES
 from deephochuli.analysis.kink._result import Kink
-from deephochuli.analysis.kink._text import answer_of
 
 
+@sheet_for.register(Kink)
 def sheet_of(kink: Kink) -> Sheet:
     """Tables of executions, of layers and of poolings, and two figures."""
     tables = [_runs(kink), _zeros(kink)]
@@ -17,7 +18,7 @@ def sheet_of(kink: Kink) -> Sheet:
         key="kink",
         title=f"The kink at zero: {kink.model}",
         question="How often are pre-activations exactly zero, and what hangs on ReLU'(0)?",
-        answer=". ".join(answer_of(run, kink.alphas) for run in kink.runs) + ".",
+        answer=". ".join(run.told(kink.alphas) for run in kink.runs) + ".",
         findings=kink.findings,
         tables=tuple(tables),
         figures=(_changed(kink), _causes(kink)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deephochuli.analysis.rounding_bias import _sheet as _sheet  # which registers itself
 from deephochuli.analysis.rounding_bias._asked import rounding_bias
 from deephochuli.analysis.rounding_bias._evidence import (
     Evidence,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from deephochuli.analysis._finding import Finding
 from deephochuli.analysis._sheet import Sheet
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.swamping import Estimate
 
 Direction = Literal["up", "outward", "drift"]
@@ -79,9 +80,7 @@ class Bias:
 
     def sheet(self) -> Sheet:
         """The answer as tables and figures."""
-        from deephochuli.analysis.rounding_bias._sheet import sheet_of
-
-        return sheet_of(self)
+        return sheet_for(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from deephochuli.analysis._sheet import Axis, Figure, Series, Sheet, Table
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.rounding_bias._result import Bias, Direction
 
 _DIRECTIONS: tuple[Direction, ...] = ("up", "outward", "drift")
 
 
+@sheet_for.register(Bias)
 def sheet_of(bias: Bias) -> Sheet:
     """One table of tensors and directions, one figure of mean errors."""
     n = len(bias.alarms)

@@ -36,6 +36,10 @@ def find(
     return tuple(ranked([*found, *_unstable(branches, n_samples)]))
 
 
+def _layers(n: int) -> str:
+    return "1 layer have" if n == 1 else f"{n} layers have"
+
+
 def _few_bits(layers: Sequence[LayerBits], quantity: str, n_samples: int) -> Iterator[Finding]:
     rows = [row for row in layers if row.quantity == quantity and row.guaranteed < FEW_BITS]
     if not rows:
@@ -47,7 +51,7 @@ def _few_bits(layers: Sequence[LayerBits], quantity: str, n_samples: int) -> Ite
         kind="few-significant-bits",
         level=level,
         score=1 - min(1.0, worst.median / worst.precision),
-        title=f"{_NAMES[quantity]} of {len(rows)} layers have less than "
+        title=f"{_NAMES[quantity]} of {_layers(len(rows))} less than "
         f"{FEW_BITS:.0f} guaranteed significant bits",
         layer=worst.layer,
         quantity=quantity,

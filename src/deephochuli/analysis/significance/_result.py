@@ -7,6 +7,7 @@ from typing import Any
 
 from deephochuli.analysis._finding import Finding
 from deephochuli.analysis._sheet import Sheet
+from deephochuli.analysis._shown import sheet_for
 
 THRESHOLDS = (1, 2, 4, 8, 16)
 """Shares of elements with fewer guaranteed significant bits than these are told."""
@@ -131,9 +132,7 @@ class Significance:
 
     def sheet(self) -> Sheet:
         """The answer as tables and figures, for the page and the terminal."""
-        from deephochuli.analysis.significance._sheet import sheet_of
-
-        return sheet_of(self)
+        return sheet_for(self)
 
     def __str__(self) -> str:
         """Both tables as text."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from deephochuli.analysis._finding import percent
 from deephochuli.analysis._sheet import Axis, Figure, Series, Sheet, Table
-from deephochuli.analysis.significance._result import BranchStability, LayerBits
-
-if TYPE_CHECKING:
-    from deephochuli.analysis.significance._drift import Drift
-    from deephochuli.analysis.significance._result import Significance
+from deephochuli.analysis._shown import sheet_for
+from deephochuli.analysis.significance._drift import Drift
+from deephochuli.analysis.significance._result import BranchStability, LayerBits, Significance
 
 MOST_PLACES: Final = 40
 """Places that a figure shows; the table has all of them."""
@@ -29,6 +27,7 @@ _WAYS: Final = (
 )
 
 
+@sheet_for.register(Significance)
 def sheet_of(result: Significance) -> Sheet:
     """Lay a result out; a pure function of it.
 

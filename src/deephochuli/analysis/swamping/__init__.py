@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deephochuli.analysis.swamping import _sheet as _sheet  # which registers itself
 from deephochuli.analysis.swamping._growth import predicted_shares
 from deephochuli.analysis.swamping._interval import Estimate, ratio
 from deephochuli.analysis.swamping._result import SumRow, Swamping

@@ -7,6 +7,7 @@ from typing import Any
 
 from deephochuli.analysis._finding import Finding
 from deephochuli.analysis._sheet import Sheet
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.swamping._interval import Estimate
 
 
@@ -101,9 +102,7 @@ class Swamping:
 
     def sheet(self) -> Sheet:
         """The answer as tables and figures, for the page and the terminal."""
-        from deephochuli.analysis.swamping._sheet import sheet_of
-
-        return sheet_of(self)
+        return sheet_for(self)
 
     def __str__(self) -> str:
         """The rows as text."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from deephochuli.analysis._finding import percent
 from deephochuli.analysis._sheet import Axis, Figure, Series, Sheet, Table
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.swamping._interval import Estimate
-from deephochuli.analysis.swamping._result import SumRow
-
-if TYPE_CHECKING:
-    from deephochuli.analysis.swamping._result import Swamping
+from deephochuli.analysis.swamping._result import SumRow, Swamping
 
 MOST_PLACES: Final = 40
 """Places that a figure shows; the table has all of them."""
@@ -32,6 +30,7 @@ _ADDENDS: Final = (
 )
 
 
+@sheet_for.register(Swamping)
 def sheet_of(result: Swamping) -> Sheet:
     """Lay a result out; a pure function of it.
 
