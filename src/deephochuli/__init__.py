@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from deephochuli.analysis.death import Death, Lifelines, Revival, death, revival
     from deephochuli.analysis.doctor import Diagnosis, doctor
     from deephochuli.analysis.kink import Kink, kink, kink_at
+    from deephochuli.analysis.parting import Parting, diff
     from deephochuli.analysis.rounding_bias import RoundingBias
     from deephochuli.analysis.significance import Significance, significance
     from deephochuli.analysis.swamping import Swamping, swamping
@@ -91,6 +92,7 @@ __all__ = [
     "Lifelines",
     "MissingExtraError",
     "NotRepresentableError",
+    "Parting",
     "PiecesError",
     "Recording",
     "Revival",
@@ -117,6 +119,7 @@ __all__ = [
     "barrier_of_run",
     "compare",
     "death",
+    "diff",
     "doctor",
     "findings",
     "fit",
@@ -153,6 +156,7 @@ _HOME: Final = {
     "Kink": "analysis.kink",
     "Format": "formats",
     "Lifelines": "analysis.death",
+    "Parting": "analysis.parting",
     "Recording": "record",
     "Revival": "analysis.death",
     "Rounding": "formats",
@@ -171,6 +175,7 @@ _HOME: Final = {
     "barrier_of_run": "analysis.barrier",
     "compare": "analysis.compare",
     "death": "analysis.death",
+    "diff": "analysis.parting",
     "doctor": "analysis.doctor",
     "findings": "analysis",
     "fit": "analysis",

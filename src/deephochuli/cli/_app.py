@@ -8,6 +8,7 @@ import typer
 
 from deephochuli import __version__
 from deephochuli.cli._compare import compare
+from deephochuli.cli._diff import diff
 from deephochuli.cli._doctor import doctor
 from deephochuli.cli._examine import examine
 from deephochuli.cli._fit import fit
@@ -17,10 +18,13 @@ from deephochuli.cli._report import report
 from deephochuli.cli._run import SETTINGS as RUN_SETTINGS
 from deephochuli.cli._run import run
 from deephochuli.cli._study import study
+from deephochuli.cli._watch import watch
 
 COMMANDS: Final = {
     "run": run,
     "report": report,
+    "watch": watch,
+    "diff": diff,
     "compare": compare,
     "examine": examine,
     "fit": fit,
