@@ -55,6 +55,11 @@ class Recording:
         """Steps of the training so far, recorded or not."""
         return self._recorder.n_steps
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the step that is going on is counted, so that its loss is wanted."""
+        return self._recorder.is_recording()
+
     def log(self, *, loss: float | Tensor) -> None:
         """Note the loss of the step that is going on, to be drawn beside what was recorded.
 
