@@ -80,11 +80,12 @@ exhaustive: $(VENV)/.installed-dev ## Walk all 2^32 binary32 patterns through th
 	@echo "==> Exhaustive rounding tests; this takes a while"
 	@$(PYTEST) -m exhaustive -s tests/reference $(ARGS)
 
-docs: $(VENV)/.installed-dev ## Run the doctests; check links and commands in the documentation
-	@echo "==> Doctests"
-	@$(PYTEST) -q src
-	@echo "==> Links and commands in the documentation"
-	@$(PYTEST) -q tests/architecture/test_documentation.py
+docs: $(VENV)/.installed-dev ## Check links, commands and code of the documentation; build the site
+	@echo "==> Links, commands and pages"
+	@$(PYTEST) -q tests/architecture/test_documentation.py $(ARGS)
+	@echo "==> The site (Sphinx; a warning is an error)"
+	@$(BIN)/sphinx-build -E -W -q --keep-going docs docs/_build/html
+	@echo "==> docs/_build/html/index.html"
 
 # triton has no pin: each torch for GPUs needs one version of it, another than the next torch.
 constraints: $(VENV)/.installed-dev $(VENV)/.installed-bench ## Write constraints.txt from .venv
