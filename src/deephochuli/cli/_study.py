@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from deephochuli.cli._study_cost import duration, in_words, print_estimate
 from deephochuli.cli._terminal import console, print_json, shown
 from deephochuli.errors import StudyError
 
@@ -17,17 +18,36 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from deephochuli.report import Answer
-    from deephochuli.studies import Outcome, Progress, Study
+    from deephochuli.studies import Engine, Estimate, Outcome, Progress, Study
 
+EngineName = Literal["local", "ray"]
 ALL: Final = "all"
 FAILED: Final = 3
+PROGRAM: Final = "deephochuli study"
 STYLES: Final = {"confirmed": "green", "refined": "cyan", "refuted": "red", "open": "yellow"}
+
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", "--jobs", "-j", min=1, help="Workers; one a core if not given."),
+]
+EngineOption = Annotated[
+    EngineName, typer.Option(help="What measures: processes of this machine, or Ray.")
+]
+Address = Annotated[
+    str | None, typer.Option(help="Of a Ray cluster: auto, HOST:PORT, ray://HOST:PORT.")
+]
+Price = Annotated[
+    bool, typer.Option("--estimate", help="Tell what is left to measure and its cost; stop.")
+]
 
 
 def study(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...|all", help="Which studies; --list shows them."),
+        typer.Argument(
+            metavar="NAME...|all",
+            help="Which studies; --list shows them. MODULE:STUDY names one of your own.",
+        ),
     ] = None,
     list_them: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
     quick: Annotated[
@@ -36,9 +56,10 @@ def study(
     to: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where results are kept, and found again.")
     ] = Path("runs/studies"),
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Processes; one a core if not given.")
-    ] = None,
+    workers: Workers = None,
+    engine: EngineOption = "local",
+    address: Address = None,
+    price: Price = False,
     html: Annotated[
         Path | None, typer.Option(help="Where to write the page; in FOLDER when not given.")
     ] = None,
@@ -58,9 +79,16 @@ def study(
         _print_list(console())
         return
     chosen = _chosen(names or [])
-    outcomes = _run(chosen, to, quick=quick, n_processes=jobs, quiet=as_json)
+    measuring = _engine(engine, workers, address)
+    left = _estimate(chosen, to, quick=quick)
+    if price:
+        print_estimate(left, measuring.n_workers, as_json=as_json)
+        return
+    if left.n_left and not as_json:
+        typer.echo(in_words(left, measuring.n_workers), err=True)
+    outcomes = _run(chosen, to, measuring, quick=quick, quiet=as_json)
     answers = _answers(outcomes)
-    page = _write(answers, html or to / f"{_word(names or [])}.html", quick=quick)
+    page = _write(answers, html or to / f"{_word(names or [], chosen)}.html", quick=quick)
     if markdown is not None:
         _write_markdown(answers, markdown, names or [], quick=quick)
     if as_json:
@@ -80,25 +108,51 @@ def _chosen(names: list[str]) -> list[Study]:
     if not names:
         raise StudyError(f"Name a study, or {ALL!r}. There are: {', '.join(list_studies())}.")
     if ALL in names:
-        names = list_studies()
-    return [get_study(name) for name in dict.fromkeys(names)]
+        names = [*list_studies(), *(name for name in names if name != ALL)]
+    if any(":" in name for name in names) and "" not in sys.path:
+        # As `python -m` does; a console script looks only where packages are installed.
+        sys.path.insert(0, str(Path.cwd()))
+    studies = [get_study(name) for name in dict.fromkeys(names)]
+    if len({study.name for study in studies}) < len(studies):
+        raise StudyError(f"Two of the studies {', '.join(names)} have the same name.")
+    return studies
 
 
-def _word(names: list[str]) -> str:
+def _word(names: list[str], chosen: list[Study]) -> str:
     """Name of the page."""
-    return ALL if ALL in names else "-".join(dict.fromkeys(names))
+    return ALL if ALL in names else "-".join(study.name for study in chosen)
+
+
+def _engine(name: EngineName, workers: int | None, address: str | None) -> Engine:
+    from deephochuli.studies import Local, Ray
+
+    if name == "ray":
+        return Ray(workers, address)
+    if address is not None:
+        raise StudyError(f"--address {address} is that of a Ray cluster; add --engine ray.")
+    return Local(workers)
+
+
+def _ledger(to: Path) -> Path:
+    return to / "seconds.jsonl"
+
+
+def _estimate(chosen: list[Study], to: Path, *, quick: bool) -> Estimate:
+    from deephochuli.studies import Ledger, PointCache, estimate
+
+    return estimate(chosen, PointCache(to / "points"), Ledger(_ledger(to)), quick=quick)
 
 
 def _run(
-    chosen: list[Study], to: Path, *, quick: bool, n_processes: int | None, quiet: bool
+    chosen: list[Study], to: Path, engine: Engine, *, quick: bool, quiet: bool
 ) -> list[Outcome]:
     """Run the studies; where points fail, say which, and end with an exit code of its own."""
-    from deephochuli.studies import PointCache, run_studies
+    from deephochuli.studies import Ledger, PointCache, run_studies
 
-    cache = PointCache(to / "points")
+    cache, ledger = PointCache(to / "points"), Ledger(_ledger(to))
     with _progress(quiet=quiet) as tell:
         try:
-            return run_studies(chosen, cache, quick=quick, n_processes=n_processes, tell=tell)
+            return run_studies(chosen, cache, quick=quick, engine=engine, ledger=ledger, tell=tell)
         except StudyError as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(FAILED) from error
@@ -119,17 +173,11 @@ def _progress(*, quiet: bool) -> Generator[Callable[[Progress], None]]:
 
     def tell(now: Progress) -> None:
         done = now.n_known + now.n_measured + now.n_failed
-        left = "" if now.seconds_left is None else _duration(now.seconds_left)
+        left = "" if now.seconds_left is None else f"{duration(now.seconds_left)} left"
         bar.update(task, total=now.n_points, completed=done, left=left, description=now.last)
 
     with bar:
         yield tell
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"about {math.ceil(seconds)} s left"
-    return f"about {math.ceil(seconds / 60)} min left"
 
 
 def _answers(outcomes: list[Outcome]) -> list[Answer]:
@@ -152,7 +200,7 @@ def _write_markdown(
 ) -> None:
     from deephochuli.report import write_markdown
 
-    command = " ".join(["deephochuli study", *names, *(["--quick"] if quick else [])])
+    command = " ".join([PROGRAM, *names, *(["--quick"] if quick else [])])
     write_markdown(answers, document, command)
 
 

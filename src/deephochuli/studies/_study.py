@@ -108,8 +108,8 @@ class Study:
             nothing behind, and takes from a fraction of a second to about two minutes, so that
             work is spread and an interruption costs little.
         conclude: Draws the conclusion from results, in the order of the plan; pure.
-        weight: Rough cost of a point, in any unit that is the same for all points of the study;
-            the time left is told by it, and heavy points begin first.
+        weight: Rough cost of a point in CPU-seconds; a plan is priced by it, corrected by what
+            points have cost on this machine, and heavy points begin first.
     """
 
     name: str

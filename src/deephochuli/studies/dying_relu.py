@@ -275,5 +275,5 @@ STUDY = Study(
     plan=plan,
     measure=measure,
     conclude=conclude,
-    weight=lambda params: float(params.get("width", 1) ** 2 * params.get("depth", 1) + 10),
+    weight=lambda params: 3e-4 * (params.get("width", 1) ** 2 * params.get("depth", 1) + 10),
 )

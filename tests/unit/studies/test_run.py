@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deephochuli.errors import StudyError
-from deephochuli.studies import Point, PointCache, get_study, run_studies
+from deephochuli.studies import Local, Point, PointCache, get_study, run_studies
 from tests.unit.studies.toy import STUDY
 
 
@@ -45,7 +45,7 @@ def test_a_point_is_named_by_its_content_alone():
 
 
 def test_results_come_in_the_order_of_the_plan_and_heavy_points_begin(tmp_path, log):
-    (answer,) = run_studies([STUDY], PointCache(tmp_path / "points"), n_processes=1)
+    (answer,) = run_studies([STUDY], PointCache(tmp_path / "points"), engine=Local(1))
     assert [result.params["n"] for result in answer.results] == list(range(12))
     assert answer.conclusion.answer == "The sum is 506."
     assert measured(log) == list(range(12))[::-1]
@@ -53,10 +53,10 @@ def test_results_come_in_the_order_of_the_plan_and_heavy_points_begin(tmp_path, 
 
 def test_known_points_are_not_measured_again(tmp_path, log):
     cache = PointCache(tmp_path / "points")
-    run_studies([STUDY], cache, quick=True, n_processes=1)
+    run_studies([STUDY], cache, quick=True, engine=Local(1))
     before = contents(cache.folder)
     told = []
-    run_studies([STUDY], cache, n_processes=1, tell=told.append)
+    run_studies([STUDY], cache, engine=Local(1), tell=told.append)
     assert sorted(measured(log)) == list(range(12))
     assert (told[0].n_points, told[0].n_known, told[0].seconds_left) == (12, 3, None)
     assert (told[-1].n_measured, told[-1].seconds_left, told[-1].last) == (9, 0.0, "toy")
@@ -65,16 +65,17 @@ def test_known_points_are_not_measured_again(tmp_path, log):
 
 def test_a_new_version_measures_anew(tmp_path, log):
     cache = PointCache(tmp_path / "points")
-    run_studies([STUDY], cache, quick=True, n_processes=1)
-    run_studies([replace(STUDY, version=2)], cache, quick=True, n_processes=1)
+    run_studies([STUDY], cache, quick=True, engine=Local(1))
+    run_studies([replace(STUDY, version=2)], cache, quick=True, engine=Local(1))
     assert len(measured(log)) == 6
 
 
+@pytest.mark.distributed
 def test_a_pool_gives_the_same_bytes_as_one_process(tmp_path, log):
     alone, pool = PointCache(tmp_path / "alone"), PointCache(tmp_path / "pool")
-    first = run_studies([STUDY], alone, quick=True, n_processes=1)
+    first = run_studies([STUDY], alone, quick=True, engine=Local(1))
     log.write_text("")
-    second = run_studies([STUDY], pool, quick=True, n_processes=2)
+    second = run_studies([STUDY], pool, quick=True, engine=Local(2))
     assert contents(alone.folder) == contents(pool.folder)
     assert first[0].conclusion == second[0].conclusion
     pids = {line.split()[1] for line in log.read_text().splitlines()}
@@ -85,11 +86,11 @@ def test_a_point_that_fails_is_named_and_costs_no_other(tmp_path, log, monkeypat
     monkeypatch.setenv("TOY_FAILS_AT", "7")
     cache = PointCache(tmp_path / "points")
     with pytest.raises(StudyError, match=r"1 of 12 points.*kept(?s:.*)'n': 7(?s:.*)unlucky"):
-        run_studies([STUDY], cache, n_processes=1)
+        run_studies([STUDY], cache, engine=Local(1))
     assert len(list(cache)) == 11
     monkeypatch.delenv("TOY_FAILS_AT")
     log.write_text("")
-    run_studies([STUDY], cache, n_processes=1)
+    run_studies([STUDY], cache, engine=Local(1))
     assert measured(log) == [7]
 
 
@@ -97,7 +98,7 @@ def test_a_point_that_fails_is_named_and_costs_no_other(tmp_path, log, monkeypat
 def test_values_that_cannot_be_kept_are_refused(tmp_path, values):
     study = replace(STUDY, measure=lambda params: values)
     with pytest.raises(StudyError, match="finite numbers"):
-        run_studies([study], PointCache(tmp_path), quick=True, n_processes=1)
+        run_studies([study], PointCache(tmp_path), quick=True, engine=Local(1))
     assert contents(tmp_path) == {}
 
 
@@ -138,11 +139,11 @@ def test_an_unknown_study_is_refused_with_near_matches():
 RUNNER = """
 from pathlib import Path
 import sys
-from deephochuli.studies import PointCache, run_studies
+from deephochuli.studies import Local, PointCache, run_studies
 from tests.unit.studies.toy import STUDY
 
 if __name__ == "__main__":
-    run_studies([STUDY], PointCache(Path(sys.argv[1])), n_processes=int(sys.argv[2]))
+    run_studies([STUDY], PointCache(Path(sys.argv[1])), engine=Local(int(sys.argv[2])))
 """
 
 
@@ -165,7 +166,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(
     tmp_path, log, monkeypatch, how, n_processes
 ):
     whole = PointCache(tmp_path / "whole")
-    run_studies([STUDY], whole, n_processes=1)
+    run_studies([STUDY], whole, engine=Local(1))
     log.write_text("")
     monkeypatch.setenv("TOY_SECONDS", "0.3")
     with start(tmp_path, n_processes) as process:
@@ -186,11 +187,25 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(
     assert contents(tmp_path / "points") == contents(whole.folder)
 
 
-@pytest.mark.slow
-def test_a_process_of_the_pool_that_dies_is_told(tmp_path, log, monkeypatch):
+@pytest.mark.distributed
+def test_a_worker_that_is_killed_costs_its_open_point_another_attempt(tmp_path, log, monkeypatch):
+    whole = PointCache(tmp_path / "whole")
+    run_studies([STUDY], whole, engine=Local(1))
+    log.write_text("")
+    monkeypatch.setenv("TOY_KILLED_AT", "3,11")
+    killed = PointCache(tmp_path / "killed")
+    run_studies([STUDY], killed, engine=Local(2))
+    assert sorted(measured(log)) == sorted([*range(12), 3, 11])
+    assert contents(killed.folder) == contents(whole.folder)
+
+
+@pytest.mark.distributed
+def test_a_point_over_which_every_worker_dies_is_named_and_costs_no_other(
+    tmp_path, log, monkeypatch
+):
     monkeypatch.setenv("TOY_DIES_AT", "5")
-    with start(tmp_path, 2) as process:
-        _, text = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "ended from outside" in text
-    assert len(list(PointCache(tmp_path / "points"))) > 0
+    cache = PointCache(tmp_path / "points")
+    with pytest.raises(StudyError, match=r"1 of 12(?s:.*)'n': 5(?s:.*)from outside 3 times"):
+        run_studies([STUDY], cache, engine=Local(2))
+    assert len(list(cache)) == 11
+    assert measured(log).count(5) == 3

@@ -1,6 +1,7 @@
 """A study of which everything is known beforehand."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -23,8 +24,17 @@ def measure(params):
         raise ValueError("seven is unlucky")
     if str(params["n"]) == os.environ.get("TOY_DIES_AT"):
         os._exit(9)
+    _die_the_first_time(params["n"])
     time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
     return {"square": params["n"] ** 2, "third": params["n"] / 3}
+
+
+def _die_the_first_time(n):
+    """At the points of TOY_KILLED_AT, a list such as "3,5", the first attempt ends in a kill."""
+    mark = Path(f"{os.environ.get('TOY_LOG')}.{n}")
+    if str(n) in os.environ.get("TOY_KILLED_AT", "").split(",") and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def conclude(results):
