@@ -21,7 +21,9 @@ from deephochuli.report._comparison_terminal import verdict_tables as verdict_ta
 from deephochuli.report._diagnosis import diagnosis_tables as diagnosis_tables
 from deephochuli.report._diagnosis import diagnosis_to_json as diagnosis_to_json
 from deephochuli.report._figures import write_figures as write_figures
+from deephochuli.report._folders import MANIFEST as MANIFEST
 from deephochuli.report._folders import open_runs as open_runs
+from deephochuli.report._folders import run_folders as run_folders
 from deephochuli.report._json import to_json as to_json
 from deephochuli.report._markdown import write_markdown as write_markdown
 from deephochuli.report._print import print_findings as print_findings
@@ -39,6 +41,7 @@ from deephochuli.report._text import shortened as shortened
 from deephochuli.report._text import sparkline as sparkline
 
 __all__ = [
+    "MANIFEST",
     "MARKS",
     "STYLES",
     "Answer",
@@ -61,6 +64,7 @@ __all__ = [
     "plain",
     "print_findings",
     "read_ahead",
+    "run_folders",
     "sheet_tables",
     "sheet_to_json",
     "sheets_to_json",

@@ -36,6 +36,7 @@ Reading::
     run.channels(layer, quantity)   -> Channels, per chunk
     run.prepare(columns=..., lists=...)  reads ahead what all_scalars and rollups will be asked for
     run.refresh()                   -> whether a writer has added anything; answers follow
+    run.has_writer                  -> whether a process that may still live writes the run now
     run.superseded                  -> chunks whose steps a resumed training recorded again
 
 The folder holds manifest.json and chunk-000000/{taps,sketches,rollup,steps}.parquet, which pandas,
@@ -46,9 +47,18 @@ chunk.json has the checksums of a chunk. Folders of older versions are read as w
 from __future__ import annotations
 
 from deephochuli.store._answers import Channels, Damage, MergedTap, Rollups, TapInfo
-from deephochuli.store._manifest import Manifest, ModelSummary, OptimizerSummary, Session
+from deephochuli.store._manifest import (
+    Manifest,
+    ModelSummary,
+    OptimizerSummary,
+    RankOf,
+    RanksOf,
+    Session,
+)
+from deephochuli.store._open import open_run
 from deephochuli.store._ragged import Ragged
-from deephochuli.store._reader import RunReader, open_run
+from deephochuli.store._ranks import RanksReader, rank_folder, rank_folders
+from deephochuli.store._reader import RunReader
 from deephochuli.store._rows import StepRow, TapRow
 from deephochuli.store._schema import SCHEMA_VERSION, STEP_COLUMNS, TAP_COLUMNS, Column
 from deephochuli.store._writer import RunWriter
@@ -65,6 +75,9 @@ __all__ = [
     "ModelSummary",
     "OptimizerSummary",
     "Ragged",
+    "RankOf",
+    "RanksOf",
+    "RanksReader",
     "Rollups",
     "RunReader",
     "RunWriter",
@@ -73,4 +86,6 @@ __all__ = [
     "TapInfo",
     "TapRow",
     "open_run",
+    "rank_folder",
+    "rank_folders",
 ]

@@ -88,6 +88,19 @@ def drop_lock(folder: Path) -> None:
             (folder / LOCK_NAME).unlink()
 
 
+def has_writer(folder: Path) -> bool:
+    """Whether a process that may still live says that it writes a folder; changes nothing."""
+    try:
+        handle = os.open(folder / LOCK_NAME, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except OSError:
+        return False
+    try:
+        owner = _read(handle)
+    finally:
+        os.close(handle)
+    return owner is None or owner.lives()  # a file that says nothing is just being written
+
+
 @contextmanager
 def _opened(folder: Path) -> Generator[int]:
     """The lock file, with no other process in the same place at the same time."""

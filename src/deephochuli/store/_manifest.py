@@ -63,6 +63,38 @@ class Session(_Data):
     changed: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
 
 
+class RankOf(_Data):
+    """Which rank of a training recorded a run, and what it holds of what all ranks hold.
+
+    Attributes:
+        rank: Its number.
+        n_ranks: Ranks of the training.
+        same_data: Ranks that compute on the same data as this one, itself included: those of a
+            tensor-parallel group.
+        shards: Of parameters that are split: first index along each dimension, then the shape of
+            the part that this rank holds. All other parameters are whole on every rank.
+    """
+
+    rank: int = Field(ge=0)
+    n_ranks: int = Field(ge=1)
+    same_data: list[int] = Field(default_factory=list[int])
+    shards: dict[str, list[int]] = Field(default_factory=dict[str, list[int]])
+
+
+class RanksOf(_Data):
+    """What a run that is merged from those of several ranks was made of.
+
+    Attributes:
+        n_ranks: Ranks of the training.
+        merged: Ranks that are in it.
+        sources: ``run_id`` and number of sessions of each of them.
+    """
+
+    n_ranks: int = Field(ge=1)
+    merged: list[int] = Field(default_factory=list[int])
+    sources: list[tuple[str, int]] = Field(default_factory=list[tuple[str, int]])
+
+
 class Manifest(_Data):
     """Provenance of a run. The store fills in the fields up to ``faults``, the recorder the rest.
 
@@ -89,6 +121,8 @@ class Manifest(_Data):
         optimizer: The optimizer, if there was one.
         schedule: Which steps were recorded.
         selection: Which taps were recorded.
+        rank: Which rank of several recorded the run, or None.
+        ranks: Which ranks the run was merged from, or None.
         extra: Whatever else a recorder knows.
     """
 
@@ -116,6 +150,8 @@ class Manifest(_Data):
     optimizer: OptimizerSummary | None = None
     schedule: str = ""
     selection: str = ""
+    rank: RankOf | None = None
+    ranks: RanksOf | None = None
     extra: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
 
 

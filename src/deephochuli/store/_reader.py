@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,8 @@ from deephochuli.store._arrow import Values
 from deephochuli.store._chunks import ChunkReader, pick, read_each
 from deephochuli.store._cover import chunk_name, chunk_numbers, cover, gaps
 from deephochuli.store._listing import LISTED, list_taps
-from deephochuli.store._manifest import MANIFEST_NAME, Manifest, read_manifest
+from deephochuli.store._lock import has_writer
+from deephochuli.store._manifest import Manifest, read_manifest
 from deephochuli.store._merge import merge_by_tap
 from deephochuli.store._parquet import most_memory
 from deephochuli.store._ragged import LIST_TYPES, Array, Frame, Ragged
@@ -40,37 +40,7 @@ _TYPES = {
 }
 
 
-def open_run(path: str | os.PathLike[str]) -> RunReader:
-    """Open a run folder for reading, also while it is still being written.
-
-    Args:
-        path: The folder that a recording was written to.
-
-    Returns:
-        A reader of the chunks that are there now.
-
-    Raises:
-        StoreError: There is no such folder, it is no run folder, or its manifest is damaged.
-        SchemaVersionError: It was written by a newer DeepHochuli.
-    """
-    folder = Path(path)
-    if not folder.exists():
-        raise StoreError(
-            f"There is no run folder {folder}. Give the folder that a recording was written to."
-        )
-    if not folder.is_dir():
-        raise StoreError(f"{folder} is a file, not a run folder. Give the folder of the run.")
-    if not (folder / MANIFEST_NAME).exists():
-        if chunk_numbers(_entries(folder)):
-            raise StoreError(f"{folder} is a damaged run folder: {MANIFEST_NAME} is missing.")
-        raise StoreError(
-            f"{folder} is not a run folder: it has no {MANIFEST_NAME}. Give the folder that a "
-            "recording was written to."
-        )
-    return RunReader(folder, read_manifest(folder))
-
-
-def _entries(folder: Path) -> list[str]:
+def entries(folder: Path) -> list[str]:
     """Names of what is in a folder."""
     try:
         return [path.name for path in folder.iterdir()]
@@ -94,13 +64,24 @@ class RunReader:
         manifest: Provenance.
         damaged: Chunks that were left out until now.
         superseded: Chunks whose steps were recorded again after the run was resumed.
+        ranks: The run of each rank, where this one is of several together.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    ranks: Sequence[RunReader] = ()
+
+    def __init__(self, path: Path, manifest: Manifest, folder: Path | None = None) -> None:
+        """Read the run in a folder; `path` names it to people, if that is another one."""
         self.path = path
-        self.manifest = manifest
+        self._folder = folder or path
         self.damaged: list[Damage] = []
         self.superseded: list[str] = []
+        self._begin_anew(manifest)
+
+    def _begin_anew(self, manifest: Manifest) -> None:
+        """Forget what was read, and open the run that is in the folder now."""
+        self.manifest = manifest
+        self.damaged = []
+        self.superseded = []
         self._cache: dict[str, Any] = {}
         self._opened: dict[int, ChunkReader] = {}
         self._left_out: set[int] = set()
@@ -120,7 +101,7 @@ class RunReader:
         Raises:
             StoreError: The folder is gone, or holds another run now.
         """
-        manifest = read_manifest(self.path)
+        manifest = read_manifest(self._folder)
         if manifest.run_id != self.manifest.run_id:
             raise StoreError(f"{self.path} holds another run than before. Open it again.")
         known = self.manifest, list(self._opened), len(self.damaged)
@@ -135,6 +116,11 @@ class RunReader:
     def finished(self) -> bool:
         """The recording ended in order; otherwise it goes on, or was killed."""
         return self.manifest.finished
+
+    @property
+    def has_writer(self) -> bool:
+        """Whether a process that may still live writes the run now; asks anew each time."""
+        return has_writer(self.path)
 
     @property
     def n_chunks(self) -> int:
@@ -279,7 +265,7 @@ class RunReader:
 
     def _open_chunks(self) -> None:
         """Open the chunks that are new; note those that are missing or damaged."""
-        numbers = chunk_numbers(_entries(self.path))
+        numbers = chunk_numbers(entries(self._folder))
         for number in sorted(numbers - self._opened.keys() - self._left_out):
             self._open(number)
         known = numbers | self._opened.keys() | self._left_out
@@ -288,7 +274,7 @@ class RunReader:
         self._choose()
 
     def _open(self, number: int) -> None:
-        folder = self.path / chunk_name(number)
+        folder = self._folder / chunk_name(number)
         version = self.manifest.schema_version
         try:
             self._opened[number] = ChunkReader(folder, number, self.manifest.run_id, version)
@@ -298,7 +284,7 @@ class RunReader:
     def _miss(self, first: int, last: int) -> None:
         """Note missing chunks; one that came while the folder was being listed is none."""
         if first == last:
-            folder = self.path / chunk_name(first)
+            folder = self._folder / chunk_name(first)
             if folder.exists():
                 self._open(first)
             else:
@@ -306,7 +292,7 @@ class RunReader:
             return
         names = f"{chunk_name(first)} to {chunk_name(last)}"
         if names not in [damage.chunk for damage in self.damaged]:
-            self._report(names, StoreError(f"{self.path / names} are missing."))
+            self._report(names, StoreError(f"{self._folder / names} are missing."))
 
     def _choose(self) -> None:
         """Find the chunks that count: not damaged, and not superseded by a later session."""
@@ -314,6 +300,12 @@ class RunReader:
         self._chunks = cover(chunks)
         counted = {chunk.number for chunk in self._chunks}
         self.superseded = [chunk.name for chunk in chunks if chunk.number not in counted]
+
+    def leave_out(self, number: int, error: StoreError) -> None:
+        """Take a chunk for damaged, as whoever read it found it to be."""
+        self._leave_out(number, error)
+        self._choose()
+        self._cache.clear()
 
     def _leave_out(self, number: int, error: StoreError) -> None:
         self._opened.pop(number, None)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -89,7 +90,7 @@ class RunWriter:
         self._buffer_bytes = buffer_bytes
         self._resume_step = resume_step
         self._pid = os.getpid()
-        self._taps = Taps()
+        self.taps = Taps()
         self._steps: list[StepRow] = []
         self._frames: list[Frame] = []
         self._buffered = 0
@@ -140,6 +141,27 @@ class RunWriter:
                 self._write_block()
         except Exception as error:  # as above
             self._fail(error)
+
+    def extend(self, steps: Sequence[StepRow], frame: Frame) -> None:
+        """Take rows of several steps as columns, their taps numbered by `taps`.
+
+        For rows that have been in a run before: they are not checked again.
+
+        Raises:
+            StoreError: The steps do not increase, or the rows cannot be written.
+        """
+        if not steps or not self.is_open:
+            return
+        if any(b.step <= a.step for a, b in pairwise(steps)) or steps[0].step <= self._last_step:
+            raise StoreError(f"Rows cannot be added to {self.path}: their steps do not increase.")
+        if self._resumed_at is None:
+            self._join_past(steps[0].step)
+        self._last_step = steps[-1].step
+        self._add(steps, frame)
+        if self._is_chunk_due():
+            self._write_chunk()
+        elif self._buffered >= self._buffer_bytes:
+            self._write_block()
 
     def flush(self) -> None:
         """Write the open chunk now, however short it is."""
@@ -223,10 +245,10 @@ class RunWriter:
         if step.step <= self._last_step:
             raise StoreError(f"it came after step {self._last_step}, and steps must increase")
         try:
-            frame = step_frame(step.step, taps, self._taps)
+            frame = step_frame(step.step, taps, self.taps)
         except (StoreError, TypeError, ValueError) as error:
-            sound = sound_rows(step.step, taps, self._taps)
-            frame = step_frame(step.step, sound, self._taps)
+            sound = sound_rows(step.step, taps, self.taps)
+            frame = step_frame(step.step, sound, self.taps)
             self._tell("row", f"{len(taps) - len(sound)} rows left out: {_describe(error)}.")
         if not self._steps and self._draft is None:
             self._opened = time.monotonic()
@@ -257,7 +279,7 @@ class RunWriter:
         if divided is not None and divided.seal is not None:
             self._resumed_at = divided.seal.step_first
             try:
-                self._add(*rows_before(divided, first, self._taps))
+                self._add(*rows_before(divided, first, self.taps))
             except Exception as error:  # the chunk is damaged, and so are the steps before
                 self._tell("past", f"Steps before {first} are lost: {_describe(error)}.")
         self._n_steps = self._past.n_steps_before(self._resumed_at)
@@ -286,9 +308,7 @@ class RunWriter:
         self._steps, self._frames, self._buffered = [], [], 0
         try:
             if self._draft is None:
-                self._draft = ChunkDraft(
-                    self.path, self._n_chunks, self.manifest.run_id, self._taps
-                )
+                self._draft = ChunkDraft(self.path, self._n_chunks, self.manifest.run_id, self.taps)
             self._draft.add(steps, frames)
         except BaseException:  # also Ctrl-C: half a block is none
             self._discard()
