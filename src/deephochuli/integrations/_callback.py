@@ -1,0 +1,149 @@
+"""What the callbacks of all trainers have in common: one recording for each training."""
+
+# torch types its collectives partly.
+# pyright: reportUnknownMemberType=false
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from deephochuli.integrations._follow import Follow
+from deephochuli.integrations._rules import Given
+from deephochuli.integrations._tracker import Tracker
+from deephochuli.record import Recording, record
+
+AGREE_EVERY: Final = 32
+"""Steps between two times at which several ranks agree on what rules ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a trainer should do at the end of a step.
+
+    Attributes:
+        snapshots: Why the weights should be saved, in words fit for file names; often empty.
+        stops: The training should end.
+    """
+
+    snapshots: tuple[str, ...] = ()
+    stops: bool = False
+
+
+class Training:
+    """Records the trainings that a callback sees, one after the other.
+
+    Args:
+        to: Folder of the run; a training that goes on from a checkpoint goes on with it.
+        every: Which steps to record, as for :func:`deephochuli.record`.
+        trackers: Told of numbers and findings while the training goes on.
+        on_finding: What follows from findings and events, as for :class:`Follow`.
+        options: Further arguments of :func:`deephochuli.record`.
+    """
+
+    def __init__(
+        self,
+        to: str | os.PathLike[str],
+        every: Any,
+        trackers: Sequence[Tracker],
+        on_finding: Given,
+        options: Mapping[str, Any],
+    ) -> None:
+        self._to = to
+        self._every = every
+        self._options = dict(options)
+        self._follow = Follow(*trackers, on_finding=on_finding)
+        self._recording: Recording | None = None
+        self._n_steps = 0
+        self._agreed_at = -1
+        self._device = torch.device("cpu")
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the training that goes on, or of the last one."""
+        return self._n_steps if self._recording is None else self._recording.n_steps
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the step that is going on is counted, so that its loss is wanted."""
+        return self._recording is not None and self._recording.is_on
+
+    def begin(
+        self, model: nn.Module, optimizers: Optimizer | Iterable[Optimizer], first_step: int
+    ) -> None:
+        """Record a training from a step on; one after step 0 goes on with the run in the folder.
+
+        Raises:
+            TapError: The model, the schedule or the selection does not fit.
+            StoreError: The folder cannot be written, or holds another run.
+        """
+        self.end()
+        self._recording = record(
+            model,
+            optimizers,
+            to=self._to,
+            every=self._every,
+            resume=first_step or False,
+            follow=self._follow,
+            **self._options,
+        )
+        self._device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        atexit.register(self.end)  # not every trainer tells of exceptions
+
+    def log(self, loss: float | Tensor) -> None:
+        """Note the loss of the step that is going on."""
+        if self._recording is not None:
+            self._recording.log(loss=loss)
+
+    def flush(self) -> None:
+        """Write what waits, beside a checkpoint: what comes after it may never come."""
+        if self._recording is not None:
+            self._recording.flush()
+
+    def decide(self) -> Decision:
+        """What rules ask for at the end of a step; of all ranks, if there are several.
+
+        What a trainer does then, all ranks must do together, but each finds what it finds at its
+        own time. So with several ranks they agree, at every 32nd step, if there are any rules.
+        """
+        if not self._follow.has_rules or self._recording is None:
+            return Decision()
+        if not is_one_of_several():
+            return Decision(tuple(self._follow.take_snapshots()), self._recording.should_stop)
+        if self.n_steps % AGREE_EVERY or self.n_steps == self._agreed_at:
+            return Decision()
+        self._agreed_at = self.n_steps
+        why = self._follow.take_snapshots()
+        asked = torch.tensor([bool(why), self._recording.should_stop], dtype=torch.uint8)
+        asked = asked.to(self._device)
+        dist.all_reduce(asked, dist.ReduceOp.MAX)
+        saves, stops = (bool(flag) for flag in asked)
+        return Decision(("rules",) if saves else (), stops)
+
+    def end(self) -> None:
+        """Complete the run. Calling it again does nothing."""
+        atexit.unregister(self.end)
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            self._n_steps = recording.n_steps
+            recording.close()
+
+
+def is_one_of_several() -> bool:
+    """Whether this process trains together with others."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether torch.compile has been applied to a model or to a part of it."""
+    return any(
+        hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+        for module in model.modules()
+    )
