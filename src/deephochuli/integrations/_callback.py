@@ -116,15 +116,15 @@ class Training:
         if not self._follow.has_rules or self._recording is None:
             return Decision()
         if not is_one_of_several():
-            return Decision(tuple(self._follow.take_snapshots()), self._recording.should_stop)
+            stops = self._recording.should_stop  # first: what is saved before a stop is due by then
+            return Decision(tuple(self._follow.take_snapshots()), stops)
         if self.n_steps % AGREE_EVERY or self.n_steps == self._agreed_at:
             return Decision()
         self._agreed_at = self.n_steps
-        why = self._follow.take_snapshots()
-        asked = torch.tensor([bool(why), self._recording.should_stop], dtype=torch.uint8)
-        asked = asked.to(self._device)
-        dist.all_reduce(asked, dist.ReduceOp.MAX)
-        saves, stops = (bool(flag) for flag in asked)
+        asked = [self._recording.should_stop, bool(self._follow.take_snapshots())]
+        flags = torch.tensor(asked, dtype=torch.uint8, device=self._device)
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        stops, saves = (bool(flag) for flag in flags)
         return Decision(("rules",) if saves else (), stops)
 
     def end(self) -> None:

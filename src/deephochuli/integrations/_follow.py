@@ -91,9 +91,7 @@ class Follow:
             self._alerts.put(Alert(event.name, "warning", title, event.text, step.step))
             self._act(event.name, event.actions)
             self._wake.set()
-        if self._snapshot is not None:
-            for why in self.take_snapshots():
-                self._save(self._snapshot, why)
+        self._save_what_is_due()
 
     def chunk(self) -> None:
         """Have the new chunk looked at."""
@@ -112,6 +110,7 @@ class Follow:
                 f"Trackers have not taken everything after {PATIENCE_S:.0f} s; the recording is "
                 "complete and ends without them."
             )
+        self._save_what_is_due()
 
     # --- what a loop asks ------------------------------------------------------------------------
 
@@ -151,8 +150,11 @@ class Follow:
         if "stop" in actions and self._recording is not None:
             self._recording.should_stop = True
 
-    def _save(self, snapshot: Snapshot, why: str) -> None:
-        try:
-            snapshot(why)
-        except Exception as error:  # the training goes on, and may be saved otherwise
-            say(f"The snapshot for {why} failed; training goes on. Cause: {describe(error)}")
+    def _save_what_is_due(self) -> None:
+        if self._snapshot is None:
+            return
+        for why in self.take_snapshots():
+            try:
+                self._snapshot(why)
+            except Exception as error:  # the training goes on, and may be saved otherwise
+                say(f"The snapshot for {why} failed; training goes on. Cause: {describe(error)}")

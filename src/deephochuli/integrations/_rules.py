@@ -58,7 +58,9 @@ class Rules:
         Raises:
             TapError: A name or an action is unknown.
         """
-        rules = given if isinstance(given, Mapping) else {"critical": given or ()}
+        rules: Mapping[str, Action | Sequence[Action]] = {}
+        if given is not None:
+            rules = given if isinstance(given, Mapping) else {"critical": given}
         self._rules = {name: _actions(name, said) for name, said in rules.items()}
         self._triggers = {name: trigger_of(name) for name in rules if name in TRIGGERS}
         self._n_events = 0
