@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from deephochuli.errors import SketchError
 from deephochuli.kernels._contract import UpdateJob
@@ -25,6 +26,7 @@ SUPPORTED_TYPES: tuple[torch.dtype, ...] = (
     torch.bfloat16,
     *FLOAT8_TYPES,
 )
+_PLAIN: Final = frozenset({torch.Tensor, torch.nn.Parameter})
 
 
 class ChannelMap(NamedTuple):
@@ -35,12 +37,16 @@ class ChannelMap(NamedTuple):
 
 
 def is_supported(tensor: torch.Tensor) -> bool:
-    """Whether a tensor has a type and a layout whose elements can be counted."""
+    """Whether a tensor has a type and a layout whose elements can be counted.
+
+    One that merely wraps others, such as a DTensor, has no elements in memory of its own.
+    """
     return (
         tensor.dtype in SUPPORTED_TYPES
         and tensor.layout is torch.strided
         and not tensor.is_meta
         and not tensor.is_quantized
+        and (type(tensor) in _PLAIN or not is_traceable_wrapper_subclass(tensor))
     )
 
 

@@ -23,7 +23,7 @@ from deephochuli.kernels import (
 )
 from deephochuli.record._gathered import GATHERING, GatheredRows
 from deephochuli.store import StepRow, TapRow
-from deephochuli.taps import Attachment, Faults, ParameterTap, Place
+from deephochuli.taps import Attachment, Faults, ParameterTap, Place, local_part
 
 StepTaken = Callable[[StepRow, Sequence[TapRow]], None]
 Parameters = Callable[[Optimizer], Iterable[ParameterTap]]
@@ -120,25 +120,28 @@ class Recorder:
         """Take no notice: gradients of this forward are still to come."""
 
     def see(self, place: Place, tensor: Tensor) -> None:
-        """Count one tensor."""
-        if not self._on or not is_supported(tensor):
+        """Count one tensor: what this rank holds of it."""
+        if not self._on:
+            return
+        part = local_part(tensor)
+        if part is None or not is_supported(part):
             return
         # Several threads may look at once: `setdefault` and `next` let one of them come first.
         index = self._indices.get(place)
         if index is None:
             index = self._indices.setdefault(place, next(self._numbers))
-        step, dtype = self._step, _name(tensor.dtype)
+        step, dtype = self._step, _name(part.dtype)
         seen = step.seen.get(index)
         if seen is None:
             seen = step.seen.setdefault(index, _Seen(place, dtype))
         if seen.dtype != dtype:
             seen.dtype = "mixed"
         seen.calls += 1
-        rows = step.rows.get(tensor.device)
+        rows = step.rows.get(part.device)
         if rows is None:
-            rows = step.rows.setdefault(tensor.device, self._rows(step, tensor.device))
+            rows = step.rows.setdefault(part.device, self._rows(step, part.device))
         channel_dim = place.channel_dim if place.quantity == "z" else None
-        rows.add(index, TensorJob(tensor, channel_dim))
+        rows.add(index, TensorJob(part, channel_dim))
 
     def _rows(self, step: _Step, device: torch.device) -> Rows:
         """Rows for the tensors of one device in one step; a GPU counts later in any case."""
@@ -242,17 +245,17 @@ class Recorder:
 
     def _keep(self, parameters: list[Tensor]) -> None:
         """Copy parameters into buffers that live as long as the recording, all in one call."""
-        kept = [parameter for parameter in parameters if is_supported(parameter)]
-        copies = [self._buffer(parameter) for parameter in kept]
+        kept = {id(each): part for each in parameters if (part := _dense(each)) is not None}
+        copies = {key: self._buffer(key, part) for key, part in kept.items()}
         if kept:
-            _copy_all(copies, [parameter.detach() for parameter in kept])
-        self._before = dict(zip(map(id, kept), copies, strict=True))
+            _copy_all(list(copies.values()), list(kept.values()))
+        self._before = copies
 
-    def _buffer(self, parameter: Tensor) -> Tensor:
+    def _buffer(self, key: int, part: Tensor) -> Tensor:
         """A buffer like a parameter, made anew only when the parameter changes its form."""
-        copy = self._copies.get(id(parameter))
-        if copy is None or not _same_form(copy, parameter):
-            copy = self._copies[id(parameter)] = torch.empty_like(parameter.detach())
+        copy = self._copies.get(key)
+        if copy is None or not _same_form(copy, part):
+            copy = self._copies[key] = torch.empty_like(part)
         return copy
 
     def _read_update(self, optimizer: Optimizer) -> None:
@@ -263,13 +266,13 @@ class Recorder:
         tensors: list[tuple[Place, Tensor]] = []
         for tap in self._parameters(optimizer):
             tensors.extend(tap.state)
-            before = self._before.get(id(tap.parameter))
+            before, after = self._before.get(id(tap.parameter)), _dense(tap.parameter)
             gradient = _dense(tap.parameter.grad)
-            if before is None or gradient is None:
+            if before is None or after is None or gradient is None:
                 if tap.w is not None:
                     tensors.append((tap.w, tap.parameter))
             else:
-                updates.append((tap, UpdateJob(before, tap.parameter.detach(), gradient)))
+                updates.append((tap, UpdateJob(before, after, gradient)))
         self._before = {}
         for taps, summaries in _by_device(updates):
             for tap, summary in zip(taps, summaries, strict=True):
@@ -289,8 +292,9 @@ class Recorder:
     def _summarise(self, tensors: list[tuple[Place, Tensor]]) -> None:
         """Summarise tensors in one call for each device."""
         groups: dict[torch.device, list[tuple[Place, Tensor]]] = {}
-        for place, tensor in tensors:
-            if is_supported(tensor):
+        for place, given in tensors:
+            tensor = _dense(given)
+            if tensor is not None:
                 groups.setdefault(tensor.device, []).append((place, tensor))
         for device, group in groups.items():
             summaries = backend_for(device).summarise([TensorJob(tensor) for _, tensor in group])
@@ -320,9 +324,10 @@ def _by_device(
         yield [tap for tap, _ in group], summaries
 
 
-def _dense(gradient: Tensor | None) -> Tensor | None:
-    """A gradient that can be read element by element, or None."""
-    return gradient.detach() if gradient is not None and is_supported(gradient) else None
+def _dense(given: Tensor | None) -> Tensor | None:
+    """What this rank holds of a tensor, if it can be read element by element, or None."""
+    part = None if given is None else local_part(given)
+    return part.detach() if part is not None and is_supported(part) else None
 
 
 def _learning_rates(optimizer: Optimizer) -> dict[int, float]:

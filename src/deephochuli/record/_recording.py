@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
@@ -12,12 +13,14 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from deephochuli.errors import TapError
 from deephochuli.kernels import TensorJob, UpdateJob, cpu_backend, is_supported
 from deephochuli.record._follow import Followed, Follower
 from deephochuli.record._provenance import describe_run
+from deephochuli.record._ranks import describe_rank, rank_here
 from deephochuli.record._recorder import Recorder
 from deephochuli.record._triggers import Ring, Trigger, Watch
-from deephochuli.store import RunWriter
+from deephochuli.store import RunWriter, rank_folder
 from deephochuli.taps import Attachment, Pattern, Selection, attach, parse_schedule
 
 Patterns = Pattern | list[Pattern] | tuple[Pattern, ...]
@@ -117,6 +120,7 @@ def record(
     max_bytes: int | None = None,
     watch: Watch | str | Trigger | Sequence[str | Trigger] | None = None,
     resume: bool | int = False,
+    ranks: bool | None = None,
     extra: Mapping[str, JsonValue] | None = None,
     follow: Follower | None = None,
 ) -> Recording:
@@ -145,6 +149,9 @@ def record(
         resume: Go on with the run in the folder, if there is one: from the step of this number, as
             after loading a checkpoint (what was recorded from there on no longer counts), or, with
             True, from where it left off.
+        ranks: Whether this process is one of several ranks, each of which records into a folder of
+            its own below ``to``; :func:`~deephochuli.open_run` of ``to`` then merges them. None:
+            if ``torch.distributed``, or ``torchrun``, says so. No rank ever waits for another one.
         extra: Further facts to keep in the manifest of the run.
         follow: Somebody to tell of steps and chunks while they come, such as
             :class:`deephochuli.integrations.Follow`, which feeds trackers and applies rules.
@@ -180,8 +187,12 @@ def record(
         manifest = manifest.model_copy(update={"extra": {**manifest.extra, **(extra or {})}})
         _warm_up(model)
         ring = _ring_of(watching, schedule)
+        path, rank = _place_of(to, ranks)
+        if rank is not None:
+            described = describe_rank(attachment.model, *rank)
+            manifest = manifest.model_copy(update={"rank": described})
         writer = RunWriter(
-            to,
+            path,
             manifest,
             max_bytes=max_bytes,
             resume=resume is not False,
@@ -201,6 +212,21 @@ def record(
     if followed is not None:
         followed.begin(recording)
     return recording
+
+
+def _place_of(
+    to: str | os.PathLike[str], ranks: bool | None
+) -> tuple[Path, tuple[int, int] | None]:
+    """Where this process records, and its rank and how many there are, if it is one of several."""
+    rank = None if ranks is False else rank_here()
+    if rank is None:
+        if ranks:
+            raise TapError(
+                "This process is not one of several ranks: torch.distributed is not initialised, "
+                "and RANK and WORLD_SIZE are not set. Start it with torchrun, or leave ranks out."
+            )
+        return Path(to), None
+    return rank_folder(Path(to), rank[0]), rank
 
 
 class _Late:

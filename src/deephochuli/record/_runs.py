@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import weakref
 from collections import Counter
@@ -139,16 +138,14 @@ class Runs:
         in_container = len(roots) > 1
         own = [references(r) - n + in_container for r, n in zip(roots, before, strict=True)]
         optimizers = frozenset(map(id, trained.optimizers))
-        return Run(name, path, counted, recording, optimizers, roots, tuple(own))
+        return Run(name, recording.path, counted, recording, optimizers, roots, tuple(own))
 
     def _new_name(self, model: nn.Module) -> str:
-        """Name of the class, numbered from the second one on, and the rank if there are several."""
+        """Name of the class, numbered from the second one on."""
         plain: Any = getattr(model, "_orig_mod", model)
         name = type(plain).__name__
         self._names[name] += 1
-        name += f"-{self._names[name]}" if self._names[name] > 1 else ""
-        rank, n_ranks = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "1")
-        return f"{name}.rank{rank}" if rank.isdigit() and n_ranks != "1" else name
+        return name + (f"-{self._names[name]}" if self._names[name] > 1 else "")
 
     def close(self, run: Run) -> None:
         """End a recording and let go of its model."""

@@ -193,7 +193,7 @@ class _Judge:
         step = frame.numbers["step_first"]
         counts = np.ones(len(frame), np.bool_)
         of_parameter = self._is_parameter[frame.tap]
-        self._drop_copies(counts, np.flatnonzero(of_parameter), rank, step, frame.tap)
+        self._drop_copies(counts, np.flatnonzero(of_parameter), rank, frame)
         if any(self._group):
             for rows in self._layers(np.flatnonzero(~of_parameter), rank, step, frame.tap):
                 self._judge_layer(counts, rows, frame)
@@ -204,10 +204,10 @@ class _Judge:
         counts: NDArray[np.bool_],
         rows: NDArray[np.int64],
         rank: NDArray[np.int64],
-        step: NDArray[np.int64],
-        tap: NDArray[np.int64],
+        frame: Frame,
     ) -> None:
         """Of parts of parameters that several ranks hold, only that of the lowest counts."""
+        tap, step = frame.tap, frame.numbers["step_first"]
         parts: dict[Any, int] = {}
         number = np.array(
             [
@@ -220,6 +220,10 @@ class _Judge:
         _, first = np.unique(np.stack([tap[rows], step[rows], part]), axis=1, return_index=True)
         counts[rows] = False
         counts[rows[first]] = True
+        # Parts of one tensor were passed together.
+        kept = rows[np.sort(first)]
+        _, whole = np.unique(np.stack([tap[kept], step[kept]]), axis=1, return_index=True)
+        frame.numbers["calls"][np.delete(kept, whole)] = 0
 
     def _layers(
         self,
@@ -246,8 +250,10 @@ class _Judge:
             if seen.setdefault(look, rows) is not rows:
                 counts[rows] = False
         if len(seen) > 1:
-            for rows in seen.values():
+            for number, rows in enumerate(seen.values()):
                 _forget_channels(frame, rows)
+                if number:  # parts of one tensor were passed together
+                    frame.numbers["calls"][rows] = 0
 
 
 def is_of_a_parameter(quantity: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from deephochuli.taps._activations import CLAMP, FUNCTION_KINDS, is_rectifying_clamp
 from deephochuli.taps._attachment import Attachment, attach
 from deephochuli.taps._faults import Faults
+from deephochuli.taps._local import local_part
 from deephochuli.taps._parameters import ParameterTap
 from deephochuli.taps._place import DEFAULT_QUANTITIES, QUANTITIES, Place
 from deephochuli.taps._schedule import Schedule, parse_schedule
@@ -26,5 +27,6 @@ __all__ = [
     "Sink",
     "attach",
     "is_rectifying_clamp",
+    "local_part",
     "parse_schedule",
 ]

@@ -430,7 +430,8 @@ def test_ranks_write_beside_each_other(discovery, monkeypatch):
     model = Net()
     optimizer = sgd(model)
     step(model(X), optimizer)
-    assert list(ended(discovery)) == ["Net.rank3"]
+    assert list(ended(discovery)) == ["Net"]
+    assert discovery.runs[0].path.parts[-2:] == ("Net", "rank-3")
 
 
 # ---- the schedule of a script of which nothing is known

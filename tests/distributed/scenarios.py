@@ -1,0 +1,205 @@
+"""What ranks do in the tests, and the same training in one process.
+
+All numbers are small multiples of powers of two, kept so by rounding weights after each step, and
+all models are in binary64, so that no sum is rounded in any order: what differs from one process is
+a mistake, not arithmetic.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    RowwiseParallel,
+    parallelize_module,
+)
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+import deephochuli as dh
+from deephochuli import record, store  # noqa: F401 - imported before the ranks are forked
+from deephochuli.kernels import TensorJob, UpdateJob, cpu_backend
+
+torch.set_num_threads(1)  # no thread may have been started when ranks are forked
+_ONES = torch.ones(2, 2, dtype=torch.float64)
+cpu_backend().summarise([TensorJob(_ONES, 1)])
+cpu_backend().summarise_updates([UpdateJob(_ONES, _ONES, _ONES)])
+
+N_STEPS = 4
+BATCH = 8
+
+
+class Net(nn.Module):
+    """Two activations; the widths do not divide by the number of ranks where they need not."""
+
+    def __init__(self, hidden: int = 8, outputs: int = 5) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, hidden)
+        self.relu = nn.ReLU()
+        self.second = nn.Linear(hidden, 7)
+        self.tail = nn.ReLU()
+        self.head = nn.Linear(7, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.tail(self.second(self.relu(self.first(x)))))
+
+
+def net() -> Net:
+    """The model in its first state, the same wherever it is made."""
+    generator = torch.Generator().manual_seed(5)
+    model = Net().double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            values = torch.randint(-4, 5, parameter.shape, generator=generator)
+            parameter.copy_(values.double() / 4)
+    return model
+
+
+def batch(step: int, shard: int) -> tuple[Tensor, Tensor]:
+    """Inputs, and what the outputs are weighted with, of one rank in one step."""
+    generator = torch.Generator().manual_seed(1000 * step + shard)
+    x = torch.randint(-3, 4, (BATCH, 6), generator=generator).double()
+    return x, torch.randint(-2, 3, (BATCH, 5), generator=generator).double()
+
+
+def loss_of(model: nn.Module, step: int, shard: int) -> Tensor:
+    """A loss whose gradients are exact."""
+    x, weights = batch(step, shard)
+    return (model(x) * weights).sum() / 8
+
+
+def momentum(model: nn.Module) -> Optimizer:
+    """An optimizer with a state."""
+    return torch.optim.SGD(model.parameters(), lr=2.0**-6, momentum=0.5)
+
+
+def train(model: nn.Module, optimizer: Optimizer, shard: int) -> Iterator[float]:
+    """Train on the data of one shard, and yield the loss of each step before its update."""
+    for step in range(N_STEPS):
+        loss = loss_of(model, step, shard)
+        loss.backward()
+        yield loss.item()
+        finish_step(model, optimizer)
+
+
+def finish_step(model: nn.Module, optimizer: Optimizer) -> None:
+    """Update, and keep few bits of each weight."""
+    optimizer.step()
+    optimizer.zero_grad()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            part = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+            part.copy_((part * 16).round() / 16)
+
+
+def train_alone(n_shards: int, to: Path | None = None) -> nn.Module:
+    """The same training in one process: a micro-batch for each shard, gradients averaged."""
+    model = net()
+    optimizer = momentum(model)
+    recording = dh.record(model, optimizer, to=to, ranks=False) if to else None
+    for step in range(N_STEPS):
+        for shard in range(n_shards):
+            loss_of(model, step, shard).backward()
+        for parameter in model.parameters():
+            assert parameter.grad is not None
+            parameter.grad /= n_shards
+        finish_step(model, optimizer)
+    if recording is not None:
+        recording.close()
+    return model
+
+
+# ---- ways of spreading a model over ranks
+
+
+def as_ddp() -> nn.Module:
+    """Whole on every rank."""
+    return DistributedDataParallel(net())
+
+
+def as_fsdp() -> nn.Module:
+    """Parameters divided; with four ranks some parts are empty, for 5 and 7 do not divide."""
+    model = net()
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for layer in (model.first, model.second, model.head):
+        fully_shard(layer, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def as_tensor_parallel() -> nn.Module:
+    """The first layer divided by outputs, the second by inputs, the head whole."""
+    model = net()
+    return _in_tensor_parallel(model, init_device_mesh("cpu", (dist.get_world_size(),)))
+
+
+def as_both() -> nn.Module:
+    """Tensor-parallel in pairs, and parameters and data divided between the pairs."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size() // 2, 2), mesh_dim_names=("dp", "tp"))
+    model = _in_tensor_parallel(net(), mesh["tp"])
+    return fully_shard(model, mesh=mesh["dp"])
+
+
+def _in_tensor_parallel(model: Net, mesh: dist.DeviceMesh) -> nn.Module:
+    plan = {"first": ColwiseParallel(), "second": RowwiseParallel()}
+    return parallelize_module(model, mesh, plan)
+
+
+WAYS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], int]]] = {
+    "ddp": (as_ddp, lambda rank: rank),
+    "fsdp": (as_fsdp, lambda rank: rank),
+    "tp": (as_tensor_parallel, lambda rank: 0),
+    "fsdp-tp": (as_both, lambda rank: rank // 2),
+}
+"""How a model is spread, and which shard of the data a rank works on."""
+
+
+def whole_weights(model: nn.Module) -> list[np.ndarray]:
+    """All parameters as they are together."""
+    return [
+        (p.full_tensor() if hasattr(p, "full_tensor") else p).detach().numpy().copy()
+        for p in model.parameters()
+    ]
+
+
+# ---- scenarios
+
+
+def trains_with_and_without(folder: Path, *ways: str) -> None:
+    """Train in several ways, each with a recording and without; leave weights and losses."""
+    rank = dist.get_rank()
+    for way in ways:
+        spread, shard_of = WAYS[way]
+        for is_recorded in (True, False):
+            model = spread()
+            optimizer = momentum(model)
+            recording = dh.record(model, optimizer, to=folder / way) if is_recorded else None
+            losses: list[float] = []
+            for loss in train(model, optimizer, shard_of(rank)):
+                losses.append(loss)
+                if recording is not None:
+                    recording.log(loss=loss)
+            if recording is not None:
+                recording.close()
+            name = f"{way}-{'recorded' if is_recorded else 'plain'}-{rank}.npz"
+            np.savez(folder / name, np.array(losses), *whole_weights(model))
+
+
+def dies(folder: Path, victim: int, at_step: int) -> None:
+    """One rank is gone in the middle of a step, without a word."""
+    model = as_ddp()
+    optimizer = momentum(model)
+    with dh.record(model, optimizer, to=folder / "run", every=1) as recording:
+        for step, _ in enumerate(train(model, optimizer, dist.get_rank())):
+            recording.flush()
+            if dist.get_rank() == victim and step == at_step:
+                os._exit(9)
