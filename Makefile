@@ -18,16 +18,16 @@ PIP_ARGS ?=
 JOBS ?= 2
 ARGS ?=
 
-FAST := not slow and not exhaustive and not browser and not distributed
+FAST := not slow and not exhaustive and not browser and not distributed and not integration
 REQUIREMENTS := pyproject.toml constraints.txt
 PYTEST := $(PY) -m pytest
 
-.PHONY: help setup demo studies test test-ranks test-all check fmt bench exhaustive docs constraints clean
+.PHONY: help setup demo studies test test-ranks test-integrations test-all check fmt bench exhaustive docs constraints clean
 
 help: ## List these targets
 	@echo "DeepHochuli: make TARGET"
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort \
-	  | awk -F ':.*## ' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	  | awk -F ':.*## ' '{ printf "  %-18s %s\n", $$1, $$2 }'
 	@echo "Variables: PYTHON=python3.12  VENV=.venv  PIP_ARGS='...'  JOBS=2  ARGS='extra arguments'"
 
 setup: $(VENV)/.installed-dev ## Make .venv and install the package with all development tools
@@ -47,6 +47,10 @@ test: $(VENV)/.installed-dev ## Run the fast tests, and the examples in docstrin
 test-ranks: $(VENV)/.installed-dev ## Run the tests that start several processes on this machine
 	@echo "==> Tests of several ranks"
 	@$(PYTEST) -m "distributed and not slow" $(ARGS)
+
+test-integrations: $(VENV)/.installed-dev ## Run the tests with real trainers and trackers
+	@echo "==> Trainers and trackers"
+	@$(PYTEST) -m "integration and not slow" $(ARGS)
 
 test-all: $(VENV)/.installed-dev ## Run every test but the exhaustive ones
 	@echo "==> All tests, $(JOBS) processes"

@@ -82,7 +82,7 @@ class Tracker:
     def alert(self, alert: Alert) -> None:
         """Send what was found as an alert, and keep it in the summary of the run."""
         run = self._run
-        run.alert(alert.title[:MOST_TITLE], alert.text, _LEVELS[alert.level], wait_duration=0)
+        run.alert(alert.title[:MOST_TITLE], alert.text, _LEVELS[alert.level])
         run.summary[f"{PREFIX}/found/{alert.name}"] = alert.title
 
     def finish(self, run: RunReader, found: Sequence[Finding]) -> None:
