@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deephochuli.analysis.parting import _sheet as _sheet  # which registers itself
 from deephochuli.analysis.parting._align import Alignment as Alignment
 from deephochuli.analysis.parting._align import Unaligned as Unaligned
 from deephochuli.analysis.parting._align import align as align

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.kernels import INFINITY, MAGNITUDE, SIGN
+from deephochuli.kernels import MAGNITUDE, SIGN
 from deephochuli.store import Ragged
 
 Floats = NDArray[np.float64]
@@ -16,14 +16,13 @@ Ints = NDArray[np.int64]
 
 CHANCE: Final = 1e-6
 """How often chance alone may exceed what is called ordinary, in one comparison."""
-_BEYOND: Final = 0x7FFF
 _CELLS_AT_ONCE: Final = 1 << 22
 
 
 def ranks_of(keys: NDArray[np.uint16]) -> Ints:
     """Leading-bit keys in the order of the numbers that they stand for.
 
-    Both zeros have rank 0; nan comes last, whatever its sign.
+    Both zeros have rank 0; nan, of which there is one key, comes last.
 
     Example:
         >>> from deephochuli.kernels import key_of
@@ -33,8 +32,7 @@ def ranks_of(keys: NDArray[np.uint16]) -> Ints:
         (True, 0, 0)
     """
     magnitude = (keys & MAGNITUDE).astype(np.int64)
-    signed = np.where((keys & SIGN) != 0, -magnitude, magnitude)
-    return np.where(magnitude > INFINITY, _BEYOND, signed)
+    return np.where((keys & SIGN) != 0, -magnitude, magnitude)
 
 
 def distances(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from deephochuli.analysis._finding import LEVELS, Finding, Level, Number, PlaceEvidence, ranked
 from deephochuli.analysis.parting._judge import TapParting
-from deephochuli.analysis.parting._result import Parting, RunPair
 from deephochuli.analysis.parting._text import listed, place, sentences
 from deephochuli.analysis.parting._training import FindingChange
+
+if TYPE_CHECKING:
+    from deephochuli.analysis.parting._result import Parting, RunPair
 
 CLEAR_SPREADS: Final = 3.0
 """Standard deviations of the reference's last losses by which a loss must be worse."""
@@ -73,7 +75,7 @@ def _parted(pair: RunPair) -> list[Finding]:
         advice = (
             f"Look at {listed(pair.between)} and at what was made differently."
             if pair.between
-            else f"Look at {first.layer}, and at what was made differently."
+            else f"Look at {listed(_layers(pair))}, and at what was made differently."
         )
     return [
         _finding(
@@ -95,6 +97,11 @@ def _parted(pair: RunPair) -> list[Finding]:
             step=first.first_step,
         )
     ]
+
+
+def _layers(pair: RunPair) -> list[str]:
+    """Layers that part first."""
+    return list(dict.fromkeys(tap.layer for tap in pair.first_places))
 
 
 def _loss(pair: RunPair) -> list[Finding]:

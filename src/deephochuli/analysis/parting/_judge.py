@@ -21,8 +21,8 @@ WINDOW: Final = 8
 """Common steps on either side of a step that say what is ordinary there."""
 SUSTAINED: Final = 3
 """Common steps in a row that must be beyond the ordinary."""
-MARGIN: Final = 2.0
-"""What is ordinary among replicates is this many times their largest distance."""
+MARGIN: Final = 1.5
+"""What is ordinary among replicates is this many times their largest distance, or more."""
 
 Direction = Literal["forward", "backward", "parameters"]
 _RANK: Final = {"z": 0, "a": 1, "da": 0, "dz": 1, "g": 2, "state": 0, "dw": 1, "w": 2}
@@ -109,9 +109,9 @@ def judge(
         Whether anything differs is decided by 64-bit digests of exact counts, extremes and sums:
         a difference is one, equality is that of what was recorded, not of every bit of a tensor.
         Ordinary is, without replicates, the largest distance of the reference from one common step
-        to the next within `WINDOW` common steps, and where the two places never were equal, what
-        sampling moves (`chance_of_sampling`) is added. With replicates it is `MARGIN` times the
-        largest distance of two of them in the same window.
+        to the next within `WINDOW` common steps; with replicates it is `MARGIN` times the largest
+        distance of the reference from one of them in the same window. Where the two places never
+        were equal, what sampling moves (`chance_of_sampling`) is added.
     """
     steps, rows, others = np.intersect1d(reference.steps, other.steps, return_indices=True)
     if not len(steps):
@@ -120,7 +120,7 @@ def judge(
     apart = np.zeros(len(steps))
     apart[differs] = _apart(reference, other, rows[differs], others[differs])
     ordinary, is_replicated = _ordinary(reference, steps, rows, replicates)
-    if differs[0] and not is_replicated:
+    if differs[0]:
         n, m = _elements(reference)[rows], _elements(other)[others]
         ordinary = ordinary + chance_of_sampling(n, m)
     first = int(np.argmax(differs)) if differs.any() else None

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from deephochuli.analysis._finding import Finding
+from deephochuli.analysis._sheet import Sheet
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.parting._align import Unaligned
 from deephochuli.analysis.parting._environment import Change
+from deephochuli.analysis.parting._findings import findings_of
 from deephochuli.analysis.parting._judge import TapParting
+from deephochuli.analysis.parting._text import sentences
 from deephochuli.analysis.parting._training import FindingChange, Losses, SettingChange
-
-if TYPE_CHECKING:
-    from deephochuli.analysis import Finding, Sheet
 
 Verdict = Literal["equal", "bits", "beyond"]
 
@@ -74,6 +76,19 @@ class RunPair:
         return min(parted, key=lambda tap: (tap.first_step or 0, tap.place_in_step), default=None)
 
     @property
+    def first_places(self) -> tuple[TapParting, ...]:
+        """The first place, and those that part in the same pass of the same step, in its order.
+
+        In an optimizer step that is computed differently, they are all of its parameters; in a
+        forward or a backward pass, what follows the first place.
+        """
+        first = self.first
+        if first is None:
+            return ()
+        when = first.first_step, first.direction
+        return tuple(tap for tap in self.taps if (tap.first_step, tap.direction) == when)
+
+    @property
     def beyond(self) -> TapParting | None:
         """The place that is computed first in the first step that is beyond the ordinary."""
         parted = [tap for tap in self.taps if tap.beyond_step is not None]
@@ -129,19 +144,13 @@ class Parting:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What should be known, worst first."""
-        from deephochuli.analysis.parting._findings import findings_of
-
         return findings_of(self)
 
     def sheet(self) -> Sheet:
         """The answer as tables and figures."""
-        from deephochuli.analysis.parting._sheet import sheet_of
-
-        return sheet_of(self)
+        return sheet_for(self)
 
     def __str__(self) -> str:
-        from deephochuli.analysis.parting._text import sentences
-
         return "\n".join(sentence for pair in self.pairs for sentence in sentences(pair))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from deephochuli.analysis._sheet import Axis, Cell, Figure, Series, Sheet, Table
+from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.parting._distance import CHANCE
 from deephochuli.analysis.parting._judge import MARGIN, SUSTAINED, WINDOW, TapParting
 from deephochuli.analysis.parting._result import Parting, RunPair
@@ -13,6 +14,7 @@ from deephochuli.analysis.parting._text import WHERE, place, sentences
 MOST_CURVES: Final = 6
 
 
+@sheet_for.register(Parting)
 def sheet_of(parting: Parting) -> Sheet:
     """The answer as a sheet: one for all runs, with tables for each pair."""
     tables: list[Table] = [_overview(parting)]
@@ -26,7 +28,7 @@ def sheet_of(parting: Parting) -> Sheet:
     return Sheet(
         key="parting",
         title="Where and when runs part",
-        question=f"Where and when do {_and(parting.runs[1:])} part from {parting.runs[0]}?",
+        question=f"Where and when do the runs part from {parting.runs[0]}?",
         answer=" ".join(" ".join(sentences(pair)[:2]) for pair in parting.pairs),
         findings=parting.findings,
         tables=tuple(tables),
@@ -225,9 +227,9 @@ def _notes(parting: Parting) -> tuple[str, ...]:
         "each channel look equal.",
         f"Beyond the ordinary: for {SUSTAINED} common steps in a row the distance is above what is "
         f"ordinary. That is the largest distance of the reference from one common step to the next "
-        f"within {WINDOW} steps, and, for places that never were equal, what sampling exceeds with "
-        f"chance {CHANCE:g} (independent elements); with replicates it is {MARGIN:g} times the "
-        "largest distance between two of them.",
+        f"within {WINDOW} steps, or, with replicates, {MARGIN:g} times its largest distance from "
+        "one of them there; for places that never were equal, what sampling exceeds with chance "
+        f"{CHANCE:g} (independent elements) is added.",
     ]
     for pair in parting.pairs:
         alone = sum(pair.n_alone)

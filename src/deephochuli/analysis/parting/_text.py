@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from deephochuli.analysis.parting._judge import TapParting
-from deephochuli.analysis.parting._result import RunPair
+
+if TYPE_CHECKING:
+    from deephochuli.analysis.parting._result import RunPair
 
 MOST_NAMES: Final = 4
 WHERE: Final = {
@@ -64,8 +66,17 @@ def parting_sentence(pair: RunPair) -> str:
     )
     return (
         f"{pair.other} parts from {pair.reference} at step {first.first_step}, "
-        f"{WHERE[first.direction]}, first at {place(first)}; {since}."
+        f"{WHERE[first.direction]}, first at {_places(pair)}; {since}."
     )
+
+
+def _places(pair: RunPair) -> str:
+    """Where two runs part first, with how many places part at the same step in the same pass."""
+    first = pair.first
+    if first is None:
+        return ""
+    n_more = len(pair.first_places) - 1
+    return f"{place(first)} (and {n_more} more in that step)" if n_more else place(first)
 
 
 def beyond_sentence(pair: RunPair) -> str:
@@ -99,4 +110,8 @@ def _causes(pair: RunPair) -> list[str]:
     ]
     if pair.changes:
         said.append(f"Made differently: {listed([change.name for change in pair.changes])}.")
+    if not pair.replicates and any(change.name == "seed" for change in pair.changes):
+        said.append(
+            "How much a seed does would be told by a third run that differs in nothing else."
+        )
     return said
