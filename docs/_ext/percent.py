@@ -1,8 +1,8 @@
 """Scripts in cells, as editors know them: ``# %%`` begins code, ``# %% [markdown]`` begins text.
 
-A third kind, ``# %% [check]``, is run and not shown: it asserts what the text says in words, so that
-the build fails when a sentence is no longer true. Numbers in the text are not typed at all; the text
-holds ``{{expression:format}}``, and the run fills it in.
+A third kind, ``# %% [check]``, is run and not shown: it asserts what the text says in words, so
+that the build fails when a sentence is no longer true. Numbers in the text are not typed at all;
+the text holds ``{{expression:format}}``, and the run fills it in.
 """
 
 from __future__ import annotations
