@@ -92,8 +92,8 @@ class Browser:
         message, self._rest = self._rest.split(b"\0", 1)
         return json.loads(message)
 
-    def open(self, page: Path, *, hash: str = "", **view: Any) -> Page:
-        """Open a report from disk."""
+    def open(self, page: Path | str, *, hash: str = "", **view: Any) -> Page:
+        """Open a report from disk, or an address."""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
         self._targets.append(target)
@@ -114,7 +114,7 @@ class Page:
         self,
         browser: Browser,
         session: str,
-        file: Path,
+        file: Path | str,
         hash: str,
         *,
         width: int = 1440,
@@ -132,7 +132,8 @@ class Page:
         )
         scheme = [{"name": "prefers-color-scheme", "value": theme}]
         self.send("Emulation.setEmulatedMedia", features=scheme)
-        self.send("Page.navigate", url=file.resolve().as_uri() + hash)
+        address = file if isinstance(file, str) else file.resolve().as_uri()
+        self.send("Page.navigate", url=address + hash)
         self.wait_for(f"document.querySelector({json.dumps(ready)}) !== null")
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:

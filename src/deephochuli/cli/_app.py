@@ -17,6 +17,7 @@ from deephochuli.cli._pieces import pieces
 from deephochuli.cli._report import report
 from deephochuli.cli._run import SETTINGS as RUN_SETTINGS
 from deephochuli.cli._run import run
+from deephochuli.cli._serve import serve
 from deephochuli.cli._study import study
 from deephochuli.cli._watch import watch
 
@@ -24,6 +25,7 @@ COMMANDS: Final = {
     "run": run,
     "report": report,
     "watch": watch,
+    "serve": serve,
     "diff": diff,
     "compare": compare,
     "examine": examine,

@@ -22,9 +22,12 @@ from deephochuli.report._diagnosis import diagnosis_tables as diagnosis_tables
 from deephochuli.report._diagnosis import diagnosis_to_json as diagnosis_to_json
 from deephochuli.report._figures import write_figures as write_figures
 from deephochuli.report._folders import MANIFEST as MANIFEST
+from deephochuli.report._folders import names_of as names_of
 from deephochuli.report._folders import open_runs as open_runs
 from deephochuli.report._folders import run_folders as run_folders
 from deephochuli.report._json import to_json as to_json
+from deephochuli.report._live import live_page as live_page
+from deephochuli.report._live import live_part as live_part
 from deephochuli.report._markdown import write_markdown as write_markdown
 from deephochuli.report._print import print_findings as print_findings
 from deephochuli.report._read import read_ahead as read_ahead
@@ -36,6 +39,7 @@ from deephochuli.report._sheets_terminal import sheet_tables as sheet_tables
 from deephochuli.report._terminal import MARKS as MARKS
 from deephochuli.report._terminal import STYLES as STYLES
 from deephochuli.report._terminal import findings_table as findings_table
+from deephochuli.report._text import finite_or_none as finite_or_none
 from deephochuli.report._text import plain as plain
 from deephochuli.report._text import shortened as shortened
 from deephochuli.report._text import sparkline as sparkline
@@ -55,8 +59,12 @@ __all__ = [
     "diagnosis_tables",
     "diagnosis_to_json",
     "findings_table",
+    "finite_or_none",
     "kept_tables",
     "kept_to_json",
+    "live_page",
+    "live_part",
+    "names_of",
     "open_runs",
     "open_sources",
     "pairs_tables",

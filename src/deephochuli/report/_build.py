@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deephochuli.analysis import Finding
 from deephochuli.errors import StoreError
-from deephochuli.report._folders import open_runs
+from deephochuli.report._folders import names_of, open_runs
 from deephochuli.report._html import render_page
 from deephochuli.report._payload import build_payload
 from deephochuli.report._provenance import generator
@@ -32,16 +32,7 @@ def open_sources(runs: Source | Sequence[Source]) -> tuple[list[RunReader], list
         raise StoreError("A report needs at least one run folder; none was given.")
     opened = [[each] if isinstance(each, RunReader) else open_runs(each) for each in sources]
     readers = [reader for several in opened for reader in several]
-    return readers, _names([reader.path for reader in readers])
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Names of run folders: the last part, with as many parents as it takes to tell them apart."""
-    for depth in range(1, 5):
-        names = ["/".join(path.resolve().parts[-depth:]) for path in paths]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{path.name} ({number})" for number, path in enumerate(paths, start=1)]
+    return readers, names_of([reader.path for reader in readers])
 
 
 def build_report(

@@ -17,6 +17,7 @@ from typing import Final
 STYLES: Final = {
     "main": ("base.css", "controls.css", "panels.css", "print.css"),
     "comparison": ("base.css", "controls.css", "panels.css", "comparison.css", "print.css"),
+    "live": ("base.css", "controls.css", "panels.css", "live.css"),
     "sheets": ("base.css", "controls.css", "panels.css", "print.css", "sheets.css"),
 }
 """Style sheets of each page, by the module with which it begins."""

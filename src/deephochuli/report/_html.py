@@ -24,7 +24,7 @@ def render_page(
     pieces = {
         "POLICY": html.escape(policy([theme, script], [style]), quote=False),
         "GENERATOR": html.escape(generator),
-        "TITLE": html.escape(_one_line(title)),
+        "TITLE": html.escape(one_line(title)),
         "THEME": theme,
         "STYLE": style,
         "PAYLOAD": json_for_script(payload),
@@ -35,6 +35,6 @@ def render_page(
     return re.sub("@([A-Z]+)@", lambda match: pieces[match[1]], frame)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A title without line breaks and control characters, at most 200 characters."""
     return "".join(sign if sign.isprintable() else " " for sign in text)[:200]

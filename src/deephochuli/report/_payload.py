@@ -70,10 +70,12 @@ def build_payload(
     names: Sequence[str],
     title: str,
     known: Sequence[Sequence[Finding]] | None = None,
+    *,
+    most_cells: int = MOST_CELLS,
 ) -> tuple[dict[str, Any], str]:
     """The JSON object of a page and its blob; findings of the runs are asked for or known."""
     blob = Blob()
-    most_cells = MOST_CELLS // len(runs)
+    most_cells //= len(runs)
     run_parts = [
         _run_part(blob, number, run, name, most_cells)
         for number, (run, name) in enumerate(zip(runs, names, strict=True))

@@ -123,13 +123,23 @@ def test_the_page_asks_no_network():
     source = "".join(path.read_text("utf-8") for path in PAGE.iterdir())
     known = {"http://www.w3.org/2000/svg"}
     assert set(re.findall(r"https?://[^\s\"'`)]+", source)) == known
-    for word in ("fetch(", "XMLHttpRequest", "WebSocket", "importScripts", "@import", "sendBeacon"):
+    for word in (
+        "XMLHttpRequest",
+        "WebSocket",
+        "EventSource",
+        "importScripts",
+        "@import",
+        "Beacon",
+    ):
         assert word not in source
+    asking = [path.name for path in PAGE.iterdir() if "fetch(" in path.read_text("utf-8")]
+    assert asking == ["live_link.mjs"]
+    assert [page for page in STYLES if "$live_link" in joined_script(page)] == ["live"]
 
 
 @pytest.mark.parametrize("page", STYLES)
 def test_the_code_is_small(page):
-    assert len(joined_script(page)) + len(joined_style(page)) < 150_000
+    assert len(joined_script(page)) + len(joined_style(page)) < 170_000
 
 
 def test_the_policy_allows_exactly_the_scripts_and_styles_of_the_page(page):

@@ -19,8 +19,11 @@ const MOST_RANKED = 8;
  */
 export function createCompare(context) {
   const panel = createPanel("compare", "Runs against each other");
-  panel.root.hidden = context.runs.length < 2;
-  return { root: panel.root, update: (view) => !panel.root.hidden && draw(context, panel, view) };
+  const update = (view) => {
+    panel.root.hidden = context.runs.length < 2;
+    if (!panel.root.hidden) draw(context, panel, view);
+  };
+  return { root: panel.root, update };
 }
 
 /** Draw the panel for a view. */
@@ -33,7 +36,9 @@ function draw(context, panel, view) {
   replace(panel.controls, dropDown("baseline", context.runs.map((run) => [String(run.index), visible(run.name)]), String(base.index), (index) => context.store.set({ base: Number(index) })));
   const width = Math.max(340, panel.body.clientWidth || 1100);
   const layers = layersWith(context, view.quantity, view.filter);
-  const all = matricesOf(context, { ...view, shown: [base.index, ...others.map((run) => run.index)] }, layers);
+  const { quantity, format, from, to } = view;
+  const shown = [base.index, ...others.map((run) => run.index)];
+  const all = matricesOf(context, { metric: metric.id, quantity, format, from, to, shown }, layers);
   const baseMatrix = all.find(({ run }) => run === base);
   const differences = all.filter(({ run }) => run !== base).map((matrix) => differenceOf(matrix, baseMatrix, metric));
   const reach = reachOf(differences, metric);

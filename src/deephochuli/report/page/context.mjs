@@ -14,6 +14,7 @@ const MEANINGS = {
  * @property {any[]} findings
  * @property {string} title
  * @property {any} made
+ * @property {number} version grows when the data change
  * @property {import("./state.mjs").Store} store
  */
 

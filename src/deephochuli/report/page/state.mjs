@@ -90,6 +90,17 @@ export class Store {
     this.tell();
   }
 
+  /**
+   * Make the view possible again after the data have changed; no entry for the back button.
+   * @param {Partial<View>} [patch]
+   */
+  renew(patch = {}) {
+    this.view = this.repair({ ...this.view, ...patch });
+    const address = toHash(this.view, this.home);
+    if (address !== (location.hash || "#")) location.replace(address);
+    this.tell();
+  }
+
   /** Tell every listener. */
   tell() {
     for (const listener of this.listeners) listener(this.view);

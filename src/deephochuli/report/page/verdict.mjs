@@ -20,7 +20,7 @@ export function createVerdict(context) {
   const folded = { open: false };
   let drawnFor = "";
   const update = (view) => {
-    const key = `${view.shown}/${document.documentElement.dataset.theme}`;
+    const key = `${view.shown}/${document.documentElement.dataset.theme}/${context.version}`;
     if (key !== drawnFor) draw(context, view, counts, list, folded);
     drawnFor = key;
   };
@@ -35,12 +35,14 @@ function draw(context, view, counts, list, folded) {
     draw(context, view, counts, list, folded);
   };
   const most = folded.open ? findings.length : OPEN_AT_FIRST;
+  const opened = new Set([...list.querySelectorAll("details[open]")].map((details) => details.dataset.about));
   replace(counts, ...Object.keys(LEVELS).map((level) => tally(findings, level)));
   replace(list,
     ...findings.slice(0, most).map((finding) => html("li", {}, card(context, finding))),
     findings.length > most && html("li", { class: "more" }, html("button", { type: "button", class: "quiet", on: { click: redraw } }, `Show ${findings.length - most} more findings`)),
     html("li", {}, quietLayers(context, findings, view)),
   );
+  for (const details of list.querySelectorAll("details")) details.open = opened.has(details.dataset.about);
 }
 
 /** @param {any[]} findings @param {string} level */
@@ -59,7 +61,7 @@ function card(context, finding) {
     html("h3", {}, visible(finding.title)),
     html("p", { class: "summary" }, visible(finding.summary)),
     html("dl", { class: "numbers" }, finding.numbers.map(numberElement)),
-    html("details", {}, html("summary", {}, "Why it matters, and what to change"),
+    html("details", { data: { about: `${finding.run}/${finding.kind}/${finding.layer}/${finding.quantity}` } }, html("summary", {}, "Why it matters, and what to change"),
       html("p", {}, visible(finding.why)), html("p", {}, visible(finding.advice)), finding.code && snippet(finding.code), placesOf(context, finding)),
     finding.layer && html("button", { type: "button", class: "evidence", on: { click: () => showEvidence(context, finding) } }, "Show evidence", html("span", { "aria-hidden": "true" }, " →")),
   );
@@ -95,7 +97,7 @@ function quietLayers(context, findings, view) {
   const quiet = [...layers].filter((layer) => !named.has(layer));
   if (!quiet.length) return null;
   const open = (layer) => context.store.set({ layer });
-  return html("details", { class: "quiet-layers" },
+  return html("details", { class: "quiet-layers", data: { about: "quiet" } },
     html("summary", {}, `${quiet.length} of ${layers.size} layers without findings`),
     html("ul", {}, quiet.map((layer) => html("li", {}, html("button", { type: "button", class: "link", on: { click: () => open(layer) } }, nameElement(layer, 60))))));
 }
