@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Follower(Protocol):
-    """Goes along with a recording; what it raises is said once, and it is told nothing more.
+    """Goes along with a recording; what it raises is said once, and it is told only the end then.
 
     All of this is called in the thread that trains, which waits meanwhile.
     """
@@ -69,12 +69,14 @@ class Followed:
             self._tell(self._follower.chunk)
 
     def end(self) -> None:
-        """Tell that the run is complete."""
-        self._tell(self._follower.end)
+        """Tell that the run is complete, also one that has failed: it may have to tidy up."""
+        self._attempt(self._follower.end)
 
     def _tell(self, say: Callable[[], None]) -> None:
-        if "the follower" in self._faults:
-            return
+        if "the follower" not in self._faults:
+            self._attempt(say)
+
+    def _attempt(self, say: Callable[[], None]) -> None:
         try:
             say()
         except Exception as error:  # an instrument never stops the training
