@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 
 import pytest
@@ -79,3 +80,13 @@ def test_workers_of_a_cluster_are_not_known_before_it_is_asked():
     assert Ray(3, "auto").n_workers == 3
     assert Ray(None, "auto").n_workers is None
     assert Ray(2).n_workers == 2
+
+
+@pytest.mark.parametrize("address", ["{}", "ray://{}"])
+def test_an_address_where_nobody_listens_is_told_at_once(tmp_path, address):
+    pytest.importorskip("ray")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    where = address.format(f"127.0.0.1:{port}")
+    with pytest.raises(StudyError, match=f"Ray at {where} does not answer.*refused"):
+        run_studies([STUDY], PointCache(tmp_path), engine=Ray(2, where))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from deephochuli.studies._engines._engine import (
 
 _MOST_OPEN: Final = 1000
 """Points handed to a cluster at a time: enough to let it grow, few enough to look through."""
+_PATIENCE: Final = 10.0
+"""Seconds in which the head of a cluster must take a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ def _connected(ray: Any, engine: Ray) -> Generator[None]:
 
 def _start(ray: Any, engine: Ray, folder: str) -> None:
     if engine.address is not None:
+        _knock(engine.address)
         ray.init(address=engine.address, log_to_driver=False, logging_level="WARNING")
         return
     with _without_usage_statistics():
@@ -124,6 +128,13 @@ def _start(ray: Any, engine: Ray, folder: str) -> None:
             logging_level="WARNING",
             _temp_dir=folder,
         )
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens; Ray itself goes on trying for more than ten minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 
 @contextmanager
