@@ -26,6 +26,7 @@ from deephochuli._version import VERSION
 from deephochuli.errors import (
     ArithmeticSpecError,
     CompareError,
+    ConfigError,
     DeepHochuliError,
     DeepHochuliWarning,
     FormatError,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         round_to,
         run_as,
     )
+    from deephochuli.config import Config, read_config
     from deephochuli.formats import Format, Rounding, get_format, list_formats, round_scalar
     from deephochuli.record import Recording, Watch, record
     from deephochuli.report import build_report as report
@@ -81,6 +83,8 @@ __all__ = [
     "Barrier",
     "CompareError",
     "Comparison",
+    "Config",
+    "ConfigError",
     "Death",
     "DeepHochuliError",
     "DeepHochuliWarning",
@@ -133,6 +137,7 @@ __all__ = [
     "open_run",
     "pieces",
     "print_findings",
+    "read_config",
     "record",
     "report",
     "revival",
@@ -150,6 +155,7 @@ _HOME: Final = {
     "Backward": "analysis.backward",
     "Barrier": "analysis.barrier",
     "Comparison": "analysis.compare",
+    "Config": "config",
     "Death": "analysis.death",
     "Diagnosis": "analysis.doctor",
     "Finding": "analysis",
@@ -188,6 +194,7 @@ _HOME: Final = {
     "list_formats": "formats",
     "open_run": "store",
     "print_findings": "report",
+    "read_config": "config",
     "revival": "analysis.death",
     "round_blocks": "arithmetic",
     "round_scalar": "formats",

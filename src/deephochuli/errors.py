@@ -8,6 +8,7 @@
     ├── CompareError (ValueError)             two executions of a model cannot be laid side by side
     ├── PiecesError (ValueError)              affine pieces of a model cannot be counted as asked
     ├── StudyError (ValueError)               a study is unknown, or cannot be run as asked
+    ├── ConfigError (ValueError)              a configuration file says what cannot be
     ├── SheetError (ValueError)               an answer that is to be shown contradicts itself
     ├── TapError (ValueError)                 a model or an optimizer cannot be looked at as asked
     ├── StoreError (OSError)                  a run folder is missing, foreign or damaged
@@ -57,6 +58,10 @@ class PiecesError(DeepHochuliError, ValueError):
 
 class StudyError(DeepHochuliError, ValueError):
     """A study is unknown, or cannot be run as asked."""
+
+
+class ConfigError(DeepHochuliError, ValueError):
+    """A configuration file is missing, is no TOML, or says what cannot be; names every fault."""
 
 
 class SheetError(DeepHochuliError, ValueError):

@@ -8,11 +8,13 @@ import typer
 
 from deephochuli import __version__
 from deephochuli.cli._compare import compare
+from deephochuli.cli._configured import configured
 from deephochuli.cli._diff import diff
 from deephochuli.cli._doctor import doctor
 from deephochuli.cli._examine import examine
 from deephochuli.cli._fit import fit
 from deephochuli.cli._formats import formats
+from deephochuli.cli._init import init
 from deephochuli.cli._pieces import pieces
 from deephochuli.cli._report import report
 from deephochuli.cli._run import SETTINGS as RUN_SETTINGS
@@ -34,6 +36,7 @@ COMMANDS: Final = {
     "study": study,
     "formats": formats,
     "doctor": doctor,
+    "init": init,
 }
 _SETTINGS: Final = {"run": RUN_SETTINGS}
 
@@ -72,4 +75,5 @@ def options(
 
 
 for _name, _command in COMMANDS.items():
-    app.command(_name, context_settings=_SETTINGS.get(_name))(_command)
+    _called = _command if _command is init else configured(_command)
+    app.command(_name, context_settings=_SETTINGS.get(_name))(_called)

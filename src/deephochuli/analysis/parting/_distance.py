@@ -91,7 +91,7 @@ def chance_of_sampling(n: Ints, m: Ints) -> Floats:
 
     Example:
         >>> float(chance_of_sampling(np.array([1000]), np.array([1000]))[0]).__round__(4)
-        0.1204
+        0.1205
     """
     spread = (n + m) / np.maximum(n * m.astype(np.float64), 1.0)
     return np.minimum(1.0, np.sqrt(math.log(2 / CHANCE) / 2 * spread))
