@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from deephochuli.analysis import dead_units, headroom, nonfinite, subnormals, underflow, updates
+from deephochuli.analysis import (
+    dead_units,
+    headroom,
+    nonfinite,
+    ranks,
+    subnormals,
+    underflow,
+    updates,
+)
 from deephochuli.analysis._finding import LEVELS as LEVELS
 from deephochuli.analysis._finding import Finding as Finding
 from deephochuli.analysis._finding import Level as Level
@@ -39,7 +47,7 @@ __all__ = [
     "ranked",
 ]
 
-_QUESTIONS = (nonfinite, updates, underflow, headroom, subnormals, dead_units)
+_QUESTIONS = (nonfinite, updates, underflow, headroom, subnormals, dead_units, ranks)
 
 
 def findings(run: RunReader) -> list[Finding]:

@@ -71,6 +71,11 @@ class RanksReader(RunReader):
         """Every rank's recording ended in order."""
         return all(rank.finished for rank in self.ranks)
 
+    @property
+    def has_writer(self) -> bool:
+        """A process that may still live writes the run of a rank now."""
+        return any(rank.has_writer for rank in self.ranks)
+
     def refresh(self) -> bool:
         """See what the ranks have written since; see `RunReader.refresh`."""
         if [rank.path for rank in self.ranks] == rank_folders(self.path):
