@@ -11,10 +11,10 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deephochuli.cli._arrival import Arrival
 from deephochuli.cli._closing import print_closing, say
@@ -36,20 +36,14 @@ class Plan:
     Attributes:
         script: The script.
         folder: Where the runs go, as the user wrote it.
-        every: Schedule, as text.
-        select: Layers to look at; all if empty.
-        max_bytes: Cap for the files of each run.
-        watch: Names of triggers around which more is recorded.
+        options: How to record: fields of `deephochuli.record.Options`, which would load torch.
         fail_on: From which severity on findings make the command fail, or None.
         quiet: Whether to print nothing but faults.
     """
 
     script: Script
     folder: Path
-    every: str
-    select: tuple[str, ...] = ()
-    max_bytes: int | None = None
-    watch: tuple[str, ...] = ()
+    options: Mapping[str, Any]
     fail_on: str | None = None
     quiet: bool = False
 
@@ -126,9 +120,7 @@ class _Session:
             from deephochuli.record import Discovery, Options
 
             plan = self._plan
-            options = Options(
-                self._folder, plan.every, plan.select, plan.max_bytes, plan.watch, self._origin
-            )
+            options = Options(self._folder, extra=self._origin, **plan.options)
             discovery = Discovery(options, complain=self._complain, on_update=self._tick)
             discovery.begin()
             self._discovery = discovery

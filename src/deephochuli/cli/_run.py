@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from deephochuli.cli._launch import Launch, Plan
 from deephochuli.cli._report import Severity
 from deephochuli.cli._script import Script
-
-AUTO: Final = "auto"
+from deephochuli.config import AUTO, is_quantity, is_schedule, pattern_fault
 
 # Everything after the script belongs to the script, whatever it looks like.
 SETTINGS: Final = {"allow_interspersed_args": False}
@@ -61,6 +60,18 @@ def run(
         list[str] | None,
         typer.Option(metavar="LAYER", help="Only these layers: a glob or 're:...'; repeatable."),
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="Not these layers; repeatable."),
+    ] = None,
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option(help="Only z, a, dz, da, w, g, dw, state or state:NAME; repeatable."),
+    ] = None,
+    outputs: Annotated[
+        bool,
+        typer.Option("--outputs", help="Also outputs of layers with parameters, and of the model."),
+    ] = False,
     max_bytes: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Cap for the files of each run, in bytes."),
@@ -69,6 +80,13 @@ def run(
         list[Event] | None,
         typer.Option(help="Record more around this; repeatable. Every step is counted then."),
     ] = None,
+    watch_steps: Annotated[
+        str, typer.Option(metavar="STEPS", help="Which steps to watch, as in --every.")
+    ] = "1",
+    watch_before: Annotated[
+        int, typer.Option(min=0, help="Watched steps to record before an event.")
+    ] = 8,
+    watch_after: Annotated[int, typer.Option(min=0, help="Steps to record after an event.")] = 8,
     fail_on: Annotated[
         Severity | None,
         typer.Option(
@@ -86,13 +104,26 @@ def run(
     """
     target = Script(script, tuple(arguments or ()), is_module)
     _check_script(target)
-    _check_schedule(every)
-    _check_patterns(select or [])
+    _check_schedule(every, "--every")
+    _check_schedule(watch_steps, "--watch-steps")
+    _check_patterns(select or (), "--select")
+    _check_patterns(exclude or (), "--exclude")
+    _check_quantities(quantity or ())
+    options: dict[str, Any] = {
+        "every": every,
+        "select": tuple(select or ()),
+        "exclude": tuple(exclude or ()),
+        "quantities": tuple(quantity or ()),
+        "outputs": outputs,
+        "max_bytes": max_bytes,
+        "watch": tuple(event.value for event in watch or ()),
+        "watch_steps": watch_steps,
+        "watch_before": watch_before,
+        "watch_after": watch_after,
+    }
     folder = _prepared(to or _default_folder(target.name))
     severity = None if fail_on is None else fail_on.value
-    events = tuple(event.value for event in watch or ())
-    plan = Plan(target, folder, every, tuple(select or ()), max_bytes, events, severity, quiet)
-    raise Launch(plan)
+    raise Launch(Plan(target, folder, options, severity, quiet))
 
 
 # ---- what can be refused before the script starts, without torch
@@ -107,42 +138,29 @@ def _check_script(script: Script) -> None:
         )
 
 
-def _check_schedule(text: str) -> None:
+def _check_schedule(text: str, option: str) -> None:
     """Refuse a schedule that would be refused later, when the training has begun."""
     if not is_schedule(text):
         raise typer.BadParameter(
             f"{text!r} chooses no steps. Give a number n for every n-th step, 'log', 'auto', or "
             "ranges such as '0:100,1000:2000:10'.",
-            param_hint="--every",
+            param_hint=option,
         )
 
 
-def is_schedule(text: str) -> bool:
-    """Say whether a text is a schedule; `deephochuli.taps.parse_schedule` would load torch."""
-    text = text.strip()
-    if text in (AUTO, "log"):
-        return True
-    if re.fullmatch(r"[0-9]+", text):
-        return int(text) > 0
-    return all(_is_range(part.strip()) for part in text.split(","))
-
-
-def _is_range(part: str) -> bool:
-    fields = re.fullmatch(r"([0-9]*):([0-9]*)(?::([0-9]*))?", part)
-    if fields is None or (fields[3] and int(fields[3]) == 0):
-        return False
-    return not fields[2] or int(fields[2]) > int(fields[1] or 0)
-
-
-def _check_patterns(patterns: list[str]) -> None:
+def _check_patterns(patterns: Sequence[str], option: str) -> None:
     for pattern in patterns:
-        if pattern.startswith("re:"):
-            try:
-                re.compile(pattern.removeprefix("re:"))
-            except re.error as error:
-                raise typer.BadParameter(
-                    f"{pattern!r} is no regular expression: {error}.", param_hint="--select"
-                ) from None
+        if fault := pattern_fault(pattern):
+            raise typer.BadParameter(f"{fault}.", param_hint=option)
+
+
+def _check_quantities(names: Sequence[str]) -> None:
+    for name in names:
+        if not is_quantity(name):
+            raise typer.BadParameter(
+                f"{name!r} is no quantity. Expected z, a, dz, da, w, g, dw, state or state:NAME.",
+                param_hint="--quantity",
+            )
 
 
 def _default_folder(name: str) -> Path:

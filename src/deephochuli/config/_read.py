@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from deephochuli.config._lines import lines_of
-from deephochuli.config._values import names_code
+from deephochuli.config._values import as_schedule, names_code
 from deephochuli.errors import ConfigError, near_matches
 
 if TYPE_CHECKING:
@@ -39,12 +39,13 @@ class Config:
 
     def of_command(self, command: str) -> dict[str, Any]:
         """The settings that stand in the file for a command, by name of its options."""
-        from deephochuli.config._schema import SHARED
+        from deephochuli.config._schema import SHARED, STEPS
 
         found: dict[str, Any] = {}
-        for table in (*SHARED.get(command, ()), command):
-            found |= self.tables.get(table, {})
-        return found
+        for table in SHARED.get(command, ()):
+            said = self.tables.get(table, {})
+            found |= {n: as_schedule(v) if n in STEPS else v for n, v in said.items()}
+        return found | dict(self.tables.get(command, {}))
 
 
 def find_config(folder: Path | None = None) -> Path | None:

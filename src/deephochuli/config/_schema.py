@@ -19,7 +19,7 @@ from pydantic import (
     PositiveInt,
 )
 
-from deephochuli.config._values import is_schedule, pattern_fault
+from deephochuli.config._values import QUANTITIES, is_quantity, is_schedule, pattern_fault
 
 Severity = Literal["critical", "warning"]
 Event = Literal["nonfinite", "loss-spike", "swamped", "underflow"]
@@ -28,13 +28,14 @@ _STEPS: Final = (
     "list of steps"
 )
 
+_QUANTITIES: Final = f"a list of {', '.join(QUANTITIES)} or state:NAME"
 _PATTERNS: Final = "a list of globs, and of regular expressions that begin with 're:'"
 
 
 def _schedule(value: int | str | list[int]) -> int | str | list[int]:
     if isinstance(value, str) and not is_schedule(value):
         raise ValueError("no schedule")
-    if isinstance(value, int) and value < 1:
+    if value == [] or (isinstance(value, int) and value < 1):
         raise ValueError("no schedule")
     return value
 
@@ -42,6 +43,12 @@ def _schedule(value: int | str | list[int]) -> int | str | list[int]:
 def _pattern(value: str) -> str:
     if fault := pattern_fault(value):
         raise ValueError(fault)
+    return value
+
+
+def _quantity(value: str) -> str:
+    if not is_quantity(value):
+        raise ValueError("no quantity")
     return value
 
 
@@ -68,6 +75,7 @@ def _setting(
 
 Steps = Annotated[int | str | list[NonNegativeInt], AfterValidator(_schedule)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
+Quantity = Annotated[str, AfterValidator(_quantity)]
 Assignment = Annotated[str, AfterValidator(_assignment)]
 
 
@@ -95,10 +103,11 @@ class Record(_Table):
         [], 'Only these layers: globs or "re:...".', example=["encoder.*", "re:fc[12]"]
     )
     exclude: list[Pattern] = _setting([], "Not these layers.", example=["head.*"])
-    quantity: list[str] = _setting(
+    quantity: list[Quantity] = _setting(
         [],
         "Only these quantities of z, a, dz, da, w, g, dw, state; all but da when empty.",
         example=["z", "g", "dw"],
+        expected=_QUANTITIES,
     )
     outputs: bool = _setting(False, "Also the outputs of layers with parameters, and of the model.")
     max_bytes: PositiveInt | None = _setting(
@@ -114,6 +123,11 @@ class Record(_Table):
         False,
         "In Python only: go on with the run in the folder, from where it left off or from a step.",
         expected="true, false or a step",
+    )
+    ranks: bool | None = _setting(
+        None,
+        "In Python only: whether this process is one of several ranks; found out when not given.",
+        example=True,
     )
     extra: dict[str, JsonValue] = Field(
         default_factory=dict[str, JsonValue],
@@ -244,7 +258,9 @@ class Fit(_Table):
     """`deephochuli fit`."""
 
     format: list[str] = _setting([], "Formats to ask about.", example=["bf16", "fp8-e4m3"])
-    quantity: list[str] = _setting([], "Only these quantities.", example=["g"])
+    quantity: list[Quantity] = _setting(
+        [], "Only these quantities.", example=["g"], expected=_QUANTITIES
+    )
     all: bool = _setting(False, "Show every tensor.")
     json_: bool = Field(default=False, alias="json", description="Print JSON instead of tables.")
 
@@ -327,5 +343,7 @@ class Settings(_Table):
     doctor: Doctor = Doctor()
 
 
+STEPS: Final = ("every", "watch_steps")
+"""Settings of the table record that choose steps."""
 SHARED: Final = {"run": ("record",)}
 """Tables that a command reads beside its own."""

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 AUTO: Final = "auto"
+QUANTITIES: Final = ("z", "a", "dz", "da", "w", "g", "dw", "state")
 _DEVICE: Final = re.compile(r"(cpu|cuda|mps|xpu|hpu):\d+")
 
 
@@ -24,11 +25,33 @@ def is_schedule(text: str) -> bool:
     return all(_is_range(part.strip()) for part in text.split(","))
 
 
+def as_schedule(steps: int | str | list[int]) -> str:
+    """A schedule as the command line writes it.
+
+    Example:
+        >>> as_schedule(10), as_schedule([0, 5])
+        ('10', '0:1,5:6')
+    """
+    if isinstance(steps, list):
+        return ",".join(f"{step}:{step + 1}" for step in steps)
+    return str(steps)
+
+
 def _is_range(part: str) -> bool:
     fields = re.fullmatch(r"([0-9]*):([0-9]*)(?::([0-9]*))?", part)
     if fields is None or (fields[3] and int(fields[3]) == 0):
         return False
     return not fields[2] or int(fields[2]) > int(fields[1] or 0)
+
+
+def is_quantity(name: str) -> bool:
+    """Say whether there is such a quantity; ``state:NAME`` is one part of the state.
+
+    Example:
+        >>> [is_quantity(name) for name in ("dw", "state:exp_avg", "weight")]
+        [True, True, False]
+    """
+    return name in QUANTITIES or bool(re.fullmatch(r"state:.+", name))
 
 
 def pattern_fault(pattern: str) -> str:

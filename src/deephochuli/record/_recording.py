@@ -13,18 +13,19 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from deephochuli.errors import TapError
+from deephochuli.config import Config
+from deephochuli.errors import StoreError, TapError
 from deephochuli.kernels import TensorJob, UpdateJob, cpu_backend, is_supported
 from deephochuli.record._follow import Followed, Follower
 from deephochuli.record._provenance import describe_run
 from deephochuli.record._ranks import describe_rank, rank_here
 from deephochuli.record._recorder import Recorder
+from deephochuli.record._settings import Schedule, arguments_with, schedule_of
 from deephochuli.record._triggers import Ring, Trigger, Watch
 from deephochuli.store import RunWriter, rank_folder
-from deephochuli.taps import Attachment, Pattern, Selection, attach, parse_schedule
+from deephochuli.taps import Attachment, Pattern, Selection, attach
 
 Patterns = Pattern | list[Pattern] | tuple[Pattern, ...]
-Schedule = int | str | Iterable[int] | Callable[[int], bool]
 
 
 class Recording:
@@ -114,15 +115,16 @@ def record(
     model: nn.Module,
     optimizer: Optimizer | Iterable[Optimizer] | None = None,
     *,
-    to: str | os.PathLike[str],
-    every: Schedule = 1,
+    to: str | os.PathLike[str] | None = None,
+    every: Schedule | None = None,
     select: Selection | Patterns | None = None,
     max_bytes: int | None = None,
     watch: Watch | str | Trigger | Sequence[str | Trigger] | None = None,
-    resume: bool | int = False,
+    resume: bool | int | None = None,
     ranks: bool | None = None,
     extra: Mapping[str, JsonValue] | None = None,
     follow: Follower | None = None,
+    config: str | os.PathLike[str] | Config | None = None,
 ) -> Recording:
     """Record what floating-point arithmetic does in a model while it trains.
 
@@ -137,7 +139,8 @@ def record(
             steps of the recording. Without one, each call of the model is a step.
         to: Folder for the run; new or empty.
         every: Which steps to record: every n-th, ranges such as ``"0:100,1000:2000:10"``,
-            ``"log"``, a collection of steps, or a function of the step number.
+            ``"log"``, ``"auto"`` (ever fewer), a collection of steps, or a function of the step
+            number. Every step by default.
         select: Which layers to look at: a glob, a regular expression ``"re:..."``, a module class,
             several of these, or a :class:`~deephochuli.taps.Selection` (which also chooses
             quantities). Every layer when None.
@@ -155,6 +158,8 @@ def record(
         extra: Further facts to keep in the manifest of the run.
         follow: Somebody to tell of steps and chunks while they come, such as
             :class:`deephochuli.integrations.Follow`, which feeds trackers and applies rules.
+        config: A configuration file, or what was read of one: what is not given here is taken from
+            its table ``[record]``.
 
     Returns:
         The recording, to be used in a ``with`` statement.
@@ -164,6 +169,7 @@ def record(
             cannot be read.
         StoreError: The folder cannot be written, or already holds something; with ``resume``, the
             run in it is of another model, or is being written.
+        ConfigError: The configuration file says what cannot be.
 
     Example:
         >>> import tempfile, torch
@@ -174,7 +180,14 @@ def record(
         ...         model(torch.ones(2, 4)).sum().backward()
         ...         optimizer.step()
     """
-    schedule = parse_schedule(every)
+    if config is not None:
+        given = {
+            **{"to": to, "every": every, "select": select, "max_bytes": max_bytes, "watch": watch},
+            **{"resume": resume, "ranks": ranks, "extra": extra, "follow": follow},
+        }
+        return record(model, optimizer, **arguments_with(config, given))
+    every, resume = 1 if every is None else every, False if resume is None else resume
+    schedule = schedule_of(every)
     watching = _watch_of(watch)
     late = _Late(schedule)
     recorder = Recorder(late)
@@ -187,7 +200,7 @@ def record(
         manifest = manifest.model_copy(update={"extra": {**manifest.extra, **(extra or {})}})
         _warm_up(model)
         ring = _ring_of(watching, schedule)
-        path, rank = _place_of(to, ranks)
+        path, rank = _place_of(_named(to), ranks)
         if rank is not None:
             described = describe_rank(attachment.model, *rank)
             manifest = manifest.model_copy(update={"rank": described})
@@ -229,6 +242,15 @@ def _place_of(
     return rank_folder(Path(to), rank[0]), rank
 
 
+def _named(to: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
+    if to is None:
+        raise StoreError(
+            "A recording needs a folder: give to='runs/NAME', or config= with a file whose table "
+            "[record] says to = 'runs/NAME'."
+        )
+    return to
+
+
 class _Late:
     """A schedule that can still be exchanged."""
 
@@ -241,7 +263,7 @@ class _Late:
 
 
 def _ring_of(watch: Watch | None, schedule: Callable[[int], bool]) -> Ring | None:
-    return None if watch is None else Ring(watch, schedule, parse_schedule(watch.steps))
+    return None if watch is None else Ring(watch, schedule, schedule_of(watch.steps))
 
 
 def _watch_of(watch: Watch | str | Trigger | Sequence[str | Trigger] | None) -> Watch | None:

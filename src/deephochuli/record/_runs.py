@@ -15,12 +15,14 @@ from pydantic import JsonValue
 from torch import nn
 from torch.optim import Optimizer
 
-from deephochuli.record._auto import Counted, is_chosen
+from deephochuli.config import AUTO
+from deephochuli.record._auto import Counted
 from deephochuli.record._recording import Recording, record
 from deephochuli.record._roots import Trained
-from deephochuli.taps import parse_schedule
+from deephochuli.record._settings import schedule_of, selection_of, watch_of
+from deephochuli.record._triggers import Watch
+from deephochuli.taps import Pattern, Selection
 
-AUTO: Final = "auto"
 MOST_RUNS: Final = 64
 
 
@@ -35,6 +37,12 @@ class Options:
         max_bytes: Cap for the files of each run.
         watch: Names of triggers around which more is recorded.
         extra: Further facts for the manifests.
+        exclude: Layers not to look at.
+        quantities: Quantities to look at; all but da if empty.
+        outputs: Whether to look at outputs of layers with parameters, too.
+        watch_steps: A schedule as text: which steps to watch.
+        watch_before: Watched steps to record before an event.
+        watch_after: Steps to record after one.
     """
 
     folder: Path
@@ -43,6 +51,22 @@ class Options:
     max_bytes: int | None = None
     watch: tuple[str, ...] = ()
     extra: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    exclude: tuple[str, ...] = ()
+    quantities: tuple[str, ...] = ()
+    outputs: bool = False
+    watch_steps: str = "1"
+    watch_before: int = 8
+    watch_after: int = 8
+
+    @property
+    def selection(self) -> Selection | list[Pattern] | None:
+        """Which places to look at."""
+        return selection_of(self.select, self.exclude, self.quantities, outputs=self.outputs)
+
+    @property
+    def watched(self) -> Watch | None:
+        """What to watch for."""
+        return watch_of(self.watch, self.watch_steps, self.watch_before, self.watch_after)
 
 
 @dataclass(slots=True)
@@ -121,8 +145,7 @@ class Runs:
 
     def _start(self, name: str, trained: Trained) -> Run:
         options, path = self._options, self._options.folder / name
-        schedule = is_chosen if options.every == AUTO else parse_schedule(options.every)
-        counted = Counted(schedule, options.every)
+        counted = Counted(schedule_of(options.every), options.every)
         roots = tuple(weakref.ref(root) for root in trained.roots)
         before = [references(root) for root in roots]
         recording = record(
@@ -130,9 +153,9 @@ class Runs:
             trained.optimizers,
             to=path,
             every=counted,
-            select=list(options.select) or None,
+            select=options.selection,
             max_bytes=options.max_bytes,
-            watch=options.watch or None,
+            watch=options.watched,
             extra=options.extra,
         )
         in_container = len(roots) > 1

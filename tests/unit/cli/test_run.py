@@ -6,7 +6,7 @@ import pytest
 
 from deephochuli.cli import main
 from deephochuli.cli._origin import commit_of
-from deephochuli.cli._run import is_schedule
+from deephochuli.config import is_schedule
 from deephochuli.errors import TapError
 from deephochuli.taps import parse_schedule
 
