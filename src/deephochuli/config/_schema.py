@@ -53,7 +53,8 @@ def _quantity(value: str) -> str:
 
 
 def _assignment(value: str) -> str:
-    if "=" not in value.strip("="):
+    name, sign, _ = value.partition("=")
+    if not name or not sign:
         raise ValueError("no assignment")
     return value
 
@@ -100,9 +101,14 @@ class Record(_Table):
         expected=_STEPS,
     )
     select: list[Pattern] = _setting(
-        [], 'Only these layers: globs or "re:...".', example=["encoder.*", "re:fc[12]"]
+        [],
+        'Only these layers: globs or "re:...".',
+        example=["encoder.*", "re:fc[12]"],
+        expected=_PATTERNS,
     )
-    exclude: list[Pattern] = _setting([], "Not these layers.", example=["head.*"])
+    exclude: list[Pattern] = _setting(
+        [], "Not these layers.", example=["head.*"], expected=_PATTERNS
+    )
     quantity: list[Quantity] = _setting(
         [],
         "Only these quantities of z, a, dz, da, w, g, dw, state; all but da when empty.",

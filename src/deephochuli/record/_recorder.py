@@ -271,6 +271,8 @@ class Recorder:
             if before is None or after is None or gradient is None:
                 if tap.w is not None:
                     tensors.append((tap.w, tap.parameter))
+                if tap.g is not None and gradient is not None:  # nobody looks at its update
+                    tensors.append((tap.g, gradient))
             else:
                 updates.append((tap, UpdateJob(before, after, gradient)))
         self._before = {}
