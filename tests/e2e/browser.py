@@ -158,6 +158,7 @@ class Page:
     def settle(self) -> None:
         """Let the page draw what changed."""
         self.run("new Promise(done => requestAnimationFrame(() => setTimeout(done, 30)))")
+        self.wait_for("document.documentElement.dataset.drawn !== 'no'")
 
     def to_front(self) -> None:
         """Show this page again after another one was opened: hidden pages do not draw."""

@@ -12,8 +12,8 @@ import { createUpdates } from "./updates.mjs";
 import { createVerdict } from "./verdict.mjs";
 import { layersWith, quantitiesOf } from "./context.mjs";
 import { html } from "./dom.mjs";
-import { keepingFocus } from "./focus.mjs";
 import { metricsFor } from "./metrics.mjs";
+import { createSchedule } from "./schedule.mjs";
 import { Store } from "./state.mjs";
 import { tracked } from "./tracked.mjs";
 import { createHelp, listenToKeys } from "./help.mjs";
@@ -105,20 +105,12 @@ export function createPage(context) {
   return { roots: [toolbar.root, main, help.root], begin, renew };
 }
 
-/** Draw every panel now, and after every change those that it concerns, once a frame. */
+/** Draw every panel now, and after every change those that it concerns. */
 function animate(context, panels) {
   const beside = () => `${context.version} ${innerWidth} ${document.documentElement.dataset.theme}`;
-  const draws = panels.map((panel) => tracked(panel, () => context.store.view, beside));
-  let asked = false;
-  const drawAll = () => {
-    asked = false;
-    keepingFocus(() => draws.forEach((draw) => draw()));
-  };
-  const ask = () => {
-    if (!asked) requestAnimationFrame(drawAll);
-    asked = true;
-  };
+  const ask = createSchedule(panels.map((panel) => ({
+    root: panel.root, draw: tracked(panel, () => context.store.view, beside),
+  })));
   context.store.listen(ask);
   addEventListener("resize", ask);
-  drawAll();
 }

@@ -87,11 +87,17 @@ export function runColor(index) {
   return colors[index % colors.length];
 }
 
+const inks = new Map();
+
 /**
  * A colour of the page by its name in the style sheet, resolved so that an exported chart keeps it.
+ * Asking the style sheet makes the browser lay out what has changed, so each is asked for once.
  * @param {string} name
  * @returns {string}
  */
 export function ink(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const root = document.documentElement;
+  const key = `${root.dataset.theme} ${name}`;
+  if (!inks.has(key)) inks.set(key, getComputedStyle(root).getPropertyValue(`--${name}`).trim());
+  return inks.get(key);
 }

@@ -8,6 +8,7 @@ import { metricOf, metricsFor } from "./metrics.mjs";
 import { asPowerOfTwo, decimal, percent, percentBetween } from "./numbers.mjs";
 import { neighbourWith } from "./blocks.mjs";
 import { createPanel, dropDown } from "./panel.mjs";
+import { cellImage } from "./raster.mjs";
 
 const LABELS = 190;
 const RIM = 10;
@@ -185,7 +186,7 @@ function mapOf(context, view, matrix, layers, range, { labels, plot, rim, names,
   chart.append(svg("defs", {}, hatch(hatchId)));
   chart.append(text(labels, 14, matrix.run.name, { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }));
   chart.append(svg("rect", { x: labels, y: top, width: plot, height: row * layers.length, fill: `url(#${hatchId})` }));
-  chart.append(picture(matrix, layers.length, metric, range, x, top, row, plot));
+  chart.append(...picture(matrix, layers.length, metric, range, x, top, row));
   if (names) layers.forEach((layer, i) => chart.append(rowLabel(context, view, layer, labels, top + (i + 0.5) * row, row)));
   chart.append(axisBelow(x, top + row * layers.length, ticks(window, plot / 80), String));
   chart.append(...selection(view, layers, x, labels, plot, top, row));
@@ -193,29 +194,16 @@ function mapOf(context, view, matrix, layers, range, { labels, plot, rim, names,
   return chart;
 }
 
-/** The cells, painted on a canvas and embedded as an image. */
-function picture(matrix, nRows, metric, range, x, top, row, plot) {
-  const ratio = 2;
-  const surface = html("canvas", { width: Math.max(1, Math.round(plot * ratio)), height: Math.max(1, Math.round(nRows * row * ratio)) });
-  const brush = surface.getContext("2d");
+/** The cells, as an image. */
+function picture(matrix, nRows, metric, range, x, top, row) {
   const none = ink("none");
-  const card = ink("card");
-  const gap = row > 9 ? ratio : 0;
-  const edges = columnEdges(matrix, x).map((edge) => Math.round((edge - x.range[0]) * ratio));
-  matrix.rows.forEach((cells, r) => {
-    if (!cells) return;
-    const [y0, y1] = [Math.round(r * row * ratio), Math.round((r + 1) * row * ratio)];
-    matrix.places.forEach((place, i) => {
-      const where = placeOnScale(metric, cells[place].value, range);
-      if (Number.isNaN(where)) return;
-      const wide = Math.max(1, edges[i + 1] - edges[i]);
-      brush.fillStyle = card;
-      brush.fillRect(edges[i], y1 - gap, wide, gap);
-      brush.fillStyle = cells[place].value === 0 && metric.scale !== "binades" ? none : css(sequential(where));
-      brush.fillRect(edges[i], y0, wide, y1 - y0 - gap);
-    });
-  });
-  return svg("image", { x: x.range[0], y: top, width: plot, height: nRows * row, href: surface.toDataURL(), preserveAspectRatio: "none", "image-rendering": "pixelated" });
+  const colorOf = (r, column) => {
+    const cell = matrix.rows[r]?.[matrix.places[column]];
+    const where = cell ? placeOnScale(metric, cell.value, range) : NaN;
+    if (Number.isNaN(where)) return null;
+    return cell.value === 0 && metric.scale !== "binades" ? none : css(sequential(where));
+  };
+  return cellImage({ x, top, row, nRows, edges: columnEdges(matrix, x), gap: row > 9 ? 1 : 0 }, colorOf);
 }
 
 /** Left edge of each visible column and the right edge of the last. */

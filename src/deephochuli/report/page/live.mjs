@@ -86,8 +86,8 @@ async function follow(live) {
     } catch (error) {
       failures += 1;
       live.mark.fail(error.message, delayAfter(failures));
+      if (!document.documentElement.dataset.ready) replace(document.getElementById("page"), html("div", { class: "loading" }, live.mark.root));
       if (!(error instanceof LinkError)) throw error;
-      if (!live.page) replace(document.getElementById("page"), html("div", { class: "loading" }, live.mark.root));
     }
     await pause(delayAfter(failures), live.mark);
   }

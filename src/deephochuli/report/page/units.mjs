@@ -6,6 +6,7 @@ import { neighbourWith } from "./blocks.mjs";
 import { placesInside, shownRuns, stepWindow, stepsLabel } from "./context.mjs";
 import { html, nameElement, replace, svg } from "./dom.mjs";
 import { createPanel, segmented } from "./panel.mjs";
+import { cellImage } from "./raster.mjs";
 
 const [SILENT, ALWAYS, UNKNOWN] = [0, 15, 255];
 let order = "silence";
@@ -105,7 +106,7 @@ function unitChart(context, view, { run, places, stories }, layer, width) {
   chart.append(svg("defs", {}, hatch(hatchId)), text(0, 14, run.name, { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }),
     text(0, 31, `${dead} of ${stories.length} silent at the end, ${revived} fired again after silence`, { "font-size": 11 }),
     svg("rect", { x: left, y: top, width: x.range[1] - left, height: bottom - top, fill: `url(#${hatchId})` }),
-    unitPicture(run, places, stories, x, top, row), axisBelow(x, bottom, ticks(window, width / 90), String));
+    ...unitPicture(run, places, stories, x, top, row), axisBelow(x, bottom, ticks(window, width / 90), String));
   const every = Math.ceil(14 / row);
   stories.forEach((story, i) => i % every === 0 && chart.append(text(left - 6, top + (i + 0.5) * row + 3.5, String(story.channel), { "text-anchor": "end", "font-size": 9.5 })));
   chart.addEventListener("pointermove", (event) => hover(event, chart, { run, places, stories }, x, top, row));
@@ -115,20 +116,11 @@ function unitChart(context, view, { run, places, stories }, layer, width) {
 
 /** The cells as an image. */
 function unitPicture(run, places, stories, x, top, row) {
-  const ratio = 2;
-  const plot = x.range[1] - x.range[0];
-  const surface = html("canvas", { width: Math.round(plot * ratio), height: Math.max(1, Math.round(stories.length * row * ratio)) });
-  const brush = surface.getContext("2d");
-  const inside = (step) => Math.round((Math.min(x.range[1], Math.max(x.range[0], x(step))) - x.range[0]) * ratio);
+  const inside = (step) => Math.min(x.range[1], Math.max(x.range[0], x(step)));
   const edges = [...places.map((place) => inside(run.bins.first[place])), inside(run.bins.first[(places.at(-1) ?? 0) + 1] ?? x.domain[1])];
   const colors = Array.from({ length: 16 }, (_, level) => levelColor(level));
-  stories.forEach(({ levels }, i) => levels.forEach((level, column) => {
-    if (level === UNKNOWN) return;
-    brush.fillStyle = colors[level];
-    const [y0, y1] = [Math.round(i * row * ratio), Math.round((i + 1) * row * ratio)];
-    brush.fillRect(edges[column], y0, Math.max(1, edges[column + 1] - edges[column]), y1 - y0 - (row > 6 ? 1 : 0));
-  }));
-  return svg("image", { x: x.range[0], y: top, width: plot, height: stories.length * row, href: surface.toDataURL(), preserveAspectRatio: "none" });
+  const colorOf = (r, column) => colors[stories[r].levels[column]] ?? null;
+  return cellImage({ x, top, row, nRows: stories.length, edges, gap: row > 6 ? 0.5 : 0 }, colorOf);
 }
 
 /** What is under the pointer. */
