@@ -11,7 +11,8 @@ from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._bends import Elementwise
 from deephochuli.pieces._events import Events
 from deephochuli.pieces._insert import inserted, put
-from deephochuli.pieces._norms import U, bend_rounding, lipschitz
+from deephochuli.pieces._moves import bend_error
+from deephochuli.pieces._norms import U, lipschitz
 from deephochuli.pieces._state import Column, State, Value, norm
 
 Bent = tuple[State, Value, Events]
@@ -49,7 +50,7 @@ def bent(state: State, op: Elementwise, step: int, source: int, most_rows: int) 
 def _bent(t: Column, z: Value, op: Elementwise) -> Value:
     """The output of a step behind which there are rows at all its bends."""
     jump, jump_error = _jump(t, z, op)
-    rounding = np.where(z.error == 0, 0.0, bend_rounding(op, norm(z.rows)))
+    rounding = bend_error(op, z)
     error = lipschitz(op) * z.error + rounding
     return Value(op.apply(z.rows), error, None, op.is_relu, jump, jump_error)
 
@@ -91,10 +92,13 @@ def _jump(t: Column, z: Value, op: Elementwise) -> tuple[Rows | None, Column | N
     slopes = slopes_at(op, z.rows)
     jump = z.jump * slopes
     error = np.where(slopes.any(axis=1), lipschitz(op) * z.jump_error, 0.0)
-    if not op.is_relu:
-        error = error + np.where(error > 0, 4 * U * norm(jump), 0.0)
     for k, knot in enumerate(op.knots):
         _put_jumps(jump, error, t, z, op, k, np.array(np.nonzero(z.rows == knot)))
+    if not bool((np.isin(np.frexp(np.abs(op.slopes))[0], (0.0, 0.5))).all()):
+        # Products with 0 and with powers of two are exact; of jumps that cancel later, a rounding
+        # in a product is all that is left.
+        rounding = 4 * U * lipschitz(op) * norm(z.jump)
+        error = error + np.where(jump.any(axis=1), rounding, 0.0)
     return jump, error
 
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from deephochuli.pieces import _polygons as polygons
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._bends import Elementwise, Maximum
-from deephochuli.pieces._moves import Prepared, moved, prepare
-from deephochuli.pieces._norms import U, bend_rounding, lipschitz
+from deephochuli.pieces._moves import Prepared, bend_error, moved, prepare
+from deephochuli.pieces._norms import U, lipschitz
 from deephochuli.pieces._program import Program
-from deephochuli.pieces._state import Column, Entries, Value, norm
+from deephochuli.pieces._state import Column, Entries, Value
 from deephochuli.pieces._walk import Report
 
 MOST_BYTES = 1 << 24
@@ -131,7 +131,7 @@ def _bent(cells: Cells, op: Elementwise, source: int) -> tuple[Cells, Value]:
         )
         cells = _children(cells, *made)
     z = cells.values[source]
-    rounding = np.where(z.error == 0, 0.0, bend_rounding(op, norm(z.rows)))
+    rounding = bend_error(op, z)
     rows = _rectified(cells, z) if op.is_relu else _chosen(cells, op, z)
     return cells, Value(rows, lipschitz(op) * z.error + rounding)
 

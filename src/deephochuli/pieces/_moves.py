@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deephochuli.pieces._affine import Affine, Conv, Dense, Gather, Rows, Scale, Sum
 from deephochuli.pieces._bends import Elementwise, Maximum
 from deephochuli.pieces._exactness import Grain
-from deephochuli.pieces._norms import Norms, norms_of
+from deephochuli.pieces._norms import Norms, bend_rounding, norms_of
 from deephochuli.pieces._program import Program, Step
 from deephochuli.pieces._state import Column, Entries, Value, norm
 
@@ -66,6 +66,21 @@ def moved(prepared: Prepared, op: Affine, inputs: Sequence[Value]) -> Value:
         jump,
         jump_error,
     )
+
+
+def bend_error(op: Elementwise, z: Value) -> Column:
+    """2-norm of the rounding error that a step with knots adds to each row.
+
+    Numerics:
+        Nothing for ReLU and for slopes 0, 1 and -1 with a knot at zero, nor for exact rows whose
+        numbers are coarse enough (see `Grain`); `bend_rounding` otherwise. An exact row alone does
+        not suffice: LeakyReLU(0.1) rounds the product of its slope with any number.
+    """
+    at_zero = len(op.knots) == 1 and op.knots[0] == 0 and op.start == 0
+    if at_zero and bool(np.isin(op.slopes, (-1.0, 0.0, 1.0)).all()):
+        return np.zeros(len(z.rows))
+    is_exact = _exact_rows(Grain(op), [z.rows], z.error == 0)
+    return np.where(is_exact, 0.0, bend_rounding(op, norm(z.rows)))
 
 
 def _joined(columns: list[Column]) -> Column:
