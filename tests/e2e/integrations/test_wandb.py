@@ -1,0 +1,157 @@
+"""What stands in the file of an offline run of Weights & Biases after we have logged to it."""
+
+import json
+import os
+import struct
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+# Read when it is imported; nothing here may reach for the network.
+os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+
+import deephochuli as dh
+from deephochuli.integrations import Follow, numbers_of
+from tests.e2e.integrations.scripts import assert_neutral
+from tests.unit.integrations.trackers import model_and_optimizer, record, train
+
+wandb = pytest.importorskip("wandb")
+from wandb.proto import wandb_internal_pb2  # noqa: E402 (needs the above)
+
+from deephochuli.integrations import wandb as board  # noqa: E402 (needs the above)
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def _folders_of_its_own(tmp_path, monkeypatch):
+    for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+        folder = tmp_path / name.lower()
+        folder.mkdir()
+        monkeypatch.setenv(name, str(folder))
+
+
+def records(path):
+    """Records of a .wandb file: a log as of LevelDB, in blocks of 32 KiB, of protocol buffers."""
+    data = path.read_bytes()
+    assert data[:4] == b":W&B"
+    at, parts = 7, b""
+    while at < len(data):
+        left = 0x8000 - at % 0x8000
+        if left < 7:
+            at += left
+            continue
+        _, size, kind = struct.unpack_from("<IHB", data, at)
+        parts += data[at + 7 : at + 7 + size]
+        at += 7 + size
+        if at > len(data):
+            return  # the last part is still to come
+        if kind in (1, 4):  # whole, or the last part
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            yield record
+            parts = b""
+
+
+def complete_records(path):
+    """Records of a run that has ended: the service writes the last ones when all is over."""
+    for _ in range(1000):
+        found = list(records(path))
+        if found and found[-1].WhichOneof("record_type") == "exit":
+            return found
+        threading.Event().wait(0.01)
+    raise AssertionError(f"{path} was not completed in ten seconds")
+
+
+def read(folder):
+    """Rows, alerts and summary of the only offline run below a folder."""
+    (path,) = {path.resolve() for path in folder.rglob("*.wandb")}
+    rows, alerts, summary = [], [], {}
+    for each in complete_records(path):
+        kind = each.WhichOneof("record_type")
+        if kind == "history":
+            rows.append(_items(each.history.item))
+        elif kind == "alert":
+            alerts.append((each.alert.level, each.alert.title, each.alert.text))
+        elif kind == "summary":
+            summary |= _items(each.summary.update)
+    return rows, alerts, summary
+
+
+def _items(items):
+    return {i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in items}
+
+
+def test_the_script_is_recorded_and_trains_the_same(tmp_path):
+    folder = assert_neutral("wandb_offline", tmp_path)
+    rows, alerts, summary = read(folder)
+    assert len([row for row in rows if "loss" in row]) == 58
+    assert [row["deephochuli/step"] for row in rows if "deephochuli/step" in row] == [31, 57]
+    (alert,) = [a for a in alerts if "swamped" in a[1]]
+    (finding,) = [
+        f for f in dh.findings(dh.open_run(folder / "run")) if f.kind == "swamped-updates"
+    ]
+    assert alert[0] == {"critical": "ERROR", "warning": "WARN"}[finding.level]
+    assert finding.why in alert[2]
+    assert summary["deephochuli/found/swamped-updates"] == finding.title
+    (page,) = folder.rglob("media/html/deephochuli/*.html")
+    assert "swamped" in page.read_text("utf-8")
+
+
+def test_rows_of_the_users_own_with_steps_of_their_own_are_all_there(tmp_path):
+    model, optimizer = model_and_optimizer(torch.bfloat16, lr=1e-6)
+    with wandb.init(project="p", dir=tmp_path) as run:
+        follow = Follow(board.Tracker(run, report=False))
+        with dh.record(model, optimizer, to=tmp_path / "run", follow=follow) as recording:
+            for step in range(100):
+                train(model, optimizer, 1, recording, seed=step)
+                run.log({"mine": step}, step=step)
+    rows, _, _ = read(tmp_path)
+    assert [(row["_step"], row["mine"]) for row in rows if "mine" in row] == [
+        (step, step) for step in range(100)
+    ]
+    assert {31, 63, 95, 99} <= {
+        row["deephochuli/step"] for row in rows if "deephochuli/step" in row
+    }
+
+
+def test_without_rows_of_the_users_none_of_ours_is_lost(tmp_path):
+    with wandb.init(project="p", dir=tmp_path) as run:
+        tracker = board.Tracker(run, report=False)
+        tracker.begin()
+        record(tmp_path / "run", None, 70)
+        for each in numbers_of(dh.open_run(tmp_path / "run")):
+            tracker.log([each])
+    rows, _, _ = read(tmp_path)
+    assert [row["deephochuli/step"] for row in rows if "deephochuli/step" in row] == [31, 63, 69]
+
+
+def test_a_finished_run_reads_back_number_by_number(tmp_path):
+    record(tmp_path / "run", None, 40, dtype=torch.bfloat16, lr=1e-4)
+    run = dh.open_run(tmp_path / "run")
+    with wandb.init(project="p", dir=tmp_path):
+        board.log_run(run, report=False)
+    rows, _, summary = read(tmp_path)
+    expected = numbers_of(run)
+    assert [row["deephochuli/step"] for row in rows] == [each.step for each in expected]
+    for row, each in zip(rows, expected, strict=True):
+        for name, value in each.totals.items():
+            assert row[f"deephochuli/{name}"] == value
+        for name, value in each.layers.items():
+            assert row[f"deephochuli/layers/{name}"] == value
+        for name, histogram in each.histograms.items():
+            counts, edges = histogram.bins(512)
+            drawn = f"deephochuli/exponents/{name}"
+            assert row[f"{drawn}.values"] == counts.tolist()
+            np.testing.assert_array_equal(row[f"{drawn}.bins"], edges)
+    assert summary["deephochuli/n_critical"] == len(
+        [finding for finding in dh.findings(run) if finding.level == "critical"]
+    )
+
+
+def test_without_a_run_it_says_what_to_do(tmp_path):
+    record(tmp_path / "run", None, 2)
+    with pytest.raises(dh.StoreError, match=r"No wandb run is active\. Call wandb\.init"):
+        board.log_run(dh.open_run(tmp_path / "run"))
