@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from deephochuli.analysis.doctor import Diagnosis, doctor
     from deephochuli.analysis.kink import Kink, kink, kink_at
     from deephochuli.analysis.parting import Parting, diff
+    from deephochuli.analysis.reduction import Reduction, reduction
     from deephochuli.analysis.rounding_bias import RoundingBias
     from deephochuli.analysis.significance import Significance, significance
     from deephochuli.analysis.swamping import Swamping, swamping
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     )
     from deephochuli.config import Config, read_config
     from deephochuli.formats import Format, Rounding, get_format, list_formats, round_scalar
-    from deephochuli.record import Recording, Watch, record
+    from deephochuli.record import Recording, ReductionWatch, Watch, record, watch_reduction
     from deephochuli.report import build_report as report
     from deephochuli.report import print_findings
     from deephochuli.sketch import Sketch
@@ -99,6 +100,8 @@ __all__ = [
     "Parting",
     "PiecesError",
     "Recording",
+    "Reduction",
+    "ReductionWatch",
     "Revival",
     "Rounding",
     "RoundingBias",
@@ -139,6 +142,7 @@ __all__ = [
     "print_findings",
     "read_config",
     "record",
+    "reduction",
     "report",
     "revival",
     "round_blocks",
@@ -148,6 +152,7 @@ __all__ = [
     "significance",
     "swamping",
     "verdict",
+    "watch_reduction",
 ]
 
 _HOME: Final = {
@@ -164,6 +169,8 @@ _HOME: Final = {
     "Lifelines": "analysis.death",
     "Parting": "analysis.parting",
     "Recording": "record",
+    "Reduction": "analysis.reduction",
+    "ReductionWatch": "record",
     "Revival": "analysis.death",
     "Rounding": "formats",
     "RunBarrier": "analysis.barrier",
@@ -195,6 +202,7 @@ _HOME: Final = {
     "open_run": "store",
     "print_findings": "report",
     "read_config": "config",
+    "reduction": "analysis.reduction",
     "revival": "analysis.death",
     "round_blocks": "arithmetic",
     "round_scalar": "formats",
@@ -203,6 +211,7 @@ _HOME: Final = {
     "significance": "analysis.significance",
     "swamping": "analysis.swamping",
     "verdict": "analysis.compare",
+    "watch_reduction": "record",
 }
 """The part of the package in which each lazy name lives."""
 

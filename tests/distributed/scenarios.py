@@ -8,6 +8,10 @@ a mistake, not arithmetic.
 from __future__ import annotations
 
 import os
+import pickle
+import random
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +19,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
@@ -29,6 +34,7 @@ from torch.optim import Optimizer
 import deephochuli as dh
 from deephochuli import record, store  # noqa: F401 - imported before the ranks are forked
 from deephochuli.kernels import TensorJob, UpdateJob, cpu_backend
+from deephochuli.record._reduction import average
 
 torch.set_num_threads(1)  # no thread may have been started when ranks are forked
 _ONES = torch.ones(2, 2, dtype=torch.float64)
@@ -194,12 +200,75 @@ def trains_with_and_without(folder: Path, *ways: str) -> None:
             np.savez(folder / name, np.array(losses), *whole_weights(model))
 
 
-def dies(folder: Path, victim: int, at_step: int) -> None:
-    """One rank is gone in the middle of a step, without a word."""
+def dies(folder: Path, victim: int, after_s: float) -> None:
+    """One rank is killed at some moment; the others fail in their next reduction."""
+    rank = dist.get_rank()
     model = as_ddp()
     optimizer = momentum(model)
-    with dh.record(model, optimizer, to=folder / "run", every=1) as recording:
+    with dh.record(model, optimizer, to=folder / "run") as recording:
+        if rank == victim:
+            killer = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGKILL))
+            killer.daemon = True
+            killer.start()
+        for step in range(1_000_000):
+            loss_of(model, step, rank).backward()
+            finish_step(model, optimizer)
+            if step % 3 == rank:
+                recording.flush()
+
+
+def reduces(folder: Path, dtype: str, hook: str) -> None:
+    """Train real numbers under DDP, with the reduction looked at and without; leave weights."""
+    compress = default_hooks.fp16_compress_hook if hook else None
+    for is_watched in (True, False):
+        torch.manual_seed(11)
+        model = DistributedDataParallel(Net(outputs=3).to(getattr(torch, dtype)))
+        watch = None
+        if is_watched:
+            watch = dh.watch_reduction(model, to=folder / "run", every=2, hook=compress)
+        elif compress is not None:
+            model.register_comm_hook(None, compress)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        generator = torch.Generator().manual_seed(dist.get_rank())
+        gradients: list[list[Tensor]] = []
+        for _ in range(5):
+            x = torch.randn(16, 6, generator=generator).to(getattr(torch, dtype))
+            model(x).square().mean().backward()
+            gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+            optimizer.step()
+            optimizer.zero_grad()
+        if watch is not None:
+            assert pickle.loads(pickle.dumps(watch)) is (compress or average)
+            watch.close()
+        name = f"{'watched' if is_watched else 'plain'}-{dist.get_rank()}.npz"
+        flat = [torch.cat([g.flatten() for g in step]).double().numpy() for step in gradients]
+        np.savez(folder / name, *flat)
+
+
+def records_rounds(folder: Path, n_rounds: int) -> None:
+    """Record many short trainings, each rank by a schedule of its own, and end some by a fault."""
+    dice = random.Random(dist.get_rank())
+    for number in range(n_rounds):
+        model = as_ddp()
+        optimizer = momentum(model)
+        every = dice.choice([1, 2, "1:3", (0, 2), lambda step: step % 3 == dist.get_rank()])
+        recording = dh.record(model, optimizer, to=folder / f"run-{number}", every=every)
         for step, _ in enumerate(train(model, optimizer, dist.get_rank())):
-            recording.flush()
-            if dist.get_rank() == victim and step == at_step:
-                os._exit(9)
+            if dice.random() < 0.1:
+                recording.flush()
+            if dice.random() < 0.05:
+                recording.close()  # this rank alone looks no more
+            if step == 2 and dice.random() < 0.1:
+                break_taps(recording)
+        recording.close()
+    print("rank", dist.get_rank(), "done")
+
+
+def break_taps(recording: dh.Recording) -> None:
+    """Let everything that this rank looks at from now on fail."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken by a test")
+
+    recorder = recording._recorder
+    recorder.see = recorder.before_update = broken

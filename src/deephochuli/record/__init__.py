@@ -8,6 +8,9 @@ from deephochuli.record._provenance import arithmetic_flags as arithmetic_flags
 from deephochuli.record._recorder import Recorder as Recorder
 from deephochuli.record._recording import Recording as Recording
 from deephochuli.record._recording import record as record
+from deephochuli.record._reduction import REDUCTION_FOLDER as REDUCTION_FOLDER
+from deephochuli.record._reduction import ReductionWatch as ReductionWatch
+from deephochuli.record._reduction import watch_reduction as watch_reduction
 from deephochuli.record._runs import Options as Options
 from deephochuli.record._runs import Run as Run
 from deephochuli.record._triggers import TRIGGERS as TRIGGERS
@@ -16,16 +19,19 @@ from deephochuli.record._triggers import Watch as Watch
 from deephochuli.record._triggers import trigger_of as trigger_of
 
 __all__ = [
+    "REDUCTION_FOLDER",
     "TRIGGERS",
     "Discovery",
     "Follower",
     "Options",
     "Recorder",
     "Recording",
+    "ReductionWatch",
     "Run",
     "Trigger",
     "Watch",
     "arithmetic_flags",
     "record",
     "trigger_of",
+    "watch_reduction",
 ]

@@ -96,7 +96,7 @@ def test_a_rank_with_other_data_stands_apart(tmp_path, factor):
     worst = outliers(dh.open_run(tmp_path / "run"))[0]
     assert worst.ranks == (1,)
     assert (worst.n_hits, worst.deviation) == by_hand(tmp_path / "run", worst)
-    assert (finding.step_first, finding.step_last) == (0, 19)
+    assert (finding.step_first, finding.step_last) == (0, 15)
 
 
 def test_a_pair_with_other_data_is_named_together(tmp_path):
