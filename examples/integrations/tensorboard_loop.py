@@ -1,7 +1,7 @@
 """A plain loop with a SummaryWriter, in BF16: the weights hardly move, and TensorBoard says why.
 
 python examples/integrations/tensorboard_loop.py [FOLDER]
-tensorboard --logdir runs/tensorboard-loop
+Afterwards, TensorBoard shows the folder "board" in it.
 """
 
 import sys
