@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-TUTORIALS: Final = ROOT / "examples" / "tutorials"
 _MARKER: Final = re.compile(r"^<!-- (text|help|names|run): (\S+) -->$", re.MULTILINE)
 _LINK: Final = re.compile(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 _FENCE: Final = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
@@ -35,6 +34,10 @@ _DOCUMENTS: Final = {
     "CONTRIBUTING.md": "docs/project/contributing.md",
 }
 """Documents of the repository, and the pages on which they stand here."""
+
+
+_RUNS: Final[dict[str, notebooks.Run]] = {}
+"""Tutorials of this build, by the paths of their scripts."""
 
 
 def retarget(text: str, source: str, page: str) -> str:
@@ -69,7 +72,7 @@ def _text(path: str, page: str) -> str:
 
 
 def _run(path: str, page: str) -> str:
-    done = notebooks.run(ROOT / path)
+    done = _RUNS[path] = notebooks.run(ROOT / path)
     return retarget(notebooks.to_markdown(done), path, page)
 
 
@@ -98,13 +101,12 @@ def _copy_runs(app: Sphinx, exception: Exception | None) -> None:
     """Put what the tutorials wrote, their notebooks and their scripts beside the pages."""
     if exception is not None:
         return
-    for script in sorted(TUTORIALS.glob("*.py")):
-        done = notebooks.run(script)
+    for path, done in _RUNS.items():
         folder = Path(app.outdir) / "_runs" / done.name
         for name in (f"{done.name}.ipynb", *notebooks.pages_of(done)):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(done.folder / name, folder / name)
-        shutil.copyfile(script, folder / script.name)
+        shutil.copyfile(ROOT / path, folder / f"{done.name}.py")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

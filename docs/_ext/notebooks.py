@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -70,6 +71,7 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     client = NotebookClient(
         notebook,
+        log=logging.getLogger("tutorials"),
         timeout=TIMEOUT_S,
         kernel_name="python3",
         extra_arguments=["--log-level=ERROR"],  # that loopback is not encrypted is known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 _PICKLED: Final = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 _EXPECTED: Final = (
-    "Expected 'module:callable' or 'path/to/file.py:callable' that returns a model, or (model, "
-    "optimizer); or a .safetensors file, or a folder that holds such files."
+    "Expected 'module:callable' or 'path/to/file.py:callable' that returns a model, (model, "
+    "optimizer), or what `deephochuli compare` takes; or a .safetensors file, or a folder that "
+    "holds such files."
 )
 
 
@@ -69,9 +71,28 @@ def _examine(model: str | None) -> Diagnosis:
     if path.exists() and ":" not in path.name:
         return examine(path) if path.is_dir() or path.suffix == ".safetensors" else _refuse(model)
     found = built(model, _EXPECTED)
-    parts = list(cast("tuple[object, ...]", found)) if isinstance(found, tuple) else [found]
-    given: list[Any] = [*parts, None, None][:3]
-    return examine(given[0], given[1], scaler=given[2])
+    patient = _patient(found)
+    return examine(patient["model"], patient.get("optimizer"), scaler=patient.get("scaler"))
+
+
+def _patient(found: object) -> Mapping[str, Any]:
+    """Model, optimizer and scaler of what a callable returned.
+
+    The one that serves ``compare`` and ``examine`` serves here, too: with a batch behind the model.
+    """
+    from torch import Tensor
+
+    if isinstance(found, Mapping):
+        named = cast("Mapping[str, Any]", found)
+        return named if "model" in named else {"model": named}
+    parts: tuple[Any, ...] = (
+        cast("tuple[Any, ...]", found) if isinstance(found, tuple) else (found,)
+    )
+    second: Any = parts[1] if len(parts) > 1 else None
+    names = ["model", "optimizer", "scaler"]
+    if isinstance(second, Tensor | Mapping | tuple):
+        names = ["model", "batch", "loss", "optimizer"]
+    return dict(zip(names, parts, strict=False))
 
 
 def _refuse(model: str) -> Diagnosis:

@@ -21,6 +21,14 @@ def scaled():
     model, optimizer = trapped()
     return model, [optimizer], torch.amp.GradScaler("cpu")
 
+def task():
+    model, optimizer = trapped()
+    return {"model": model, "batch": torch.ones(1, 8), "optimizer": optimizer}
+
+def task_in_order():
+    named = task()
+    return named["model"], named["batch"], torch.sum, named["optimizer"]
+
 ready = nn.Linear(2, 2)
 number = 3
 
@@ -145,3 +153,9 @@ def test_help_loads_nothing_heavy():
         "import sys; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["task", "task_in_order"])
+def test_the_callable_of_compare_serves_too(source, capsys, name):
+    assert "frozen-average" in kinds(capsys, f"my_models:{name}")
+    assert kinds(capsys, f"my_models:{name}") == kinds(capsys, "my_models:trapped")
