@@ -133,7 +133,8 @@ def _bent(cells: Cells, op: Elementwise, source: int) -> tuple[Cells, Value]:
     z = cells.values[source]
     rounding = bend_error(op, z)
     rows = _rectified(cells, z) if op.is_relu else _chosen(cells, op, z)
-    return cells, Value(rows, lipschitz(op) * z.error + rounding)
+    error = lipschitz(op) * z.error + rounding
+    return cells, Value(rows, error, has_exact_zeros=op.is_relu)
 
 
 def _rectified(cells: Cells, z: Value) -> Rows:
@@ -163,9 +164,9 @@ def _maximal(cells: Cells, op: Maximum, source: int) -> tuple[Cells, Value]:
     z = cells.values[source]
     n_before = len(cells)
     rows = np.ascontiguousarray(z.rows).reshape(n_before, 3, -1)
-    tol, bound = _tolerance(z, 0.0), 2 * _bounds(z, n_before).max(axis=1, initial=0.0)
+    tol, bound = _tolerance(z, 0.0), _bounds(z, n_before)
     owner, vertices, start, n_close = np.arange(n_before), cells.vertices, cells.start, 0
-    for candidates in _undecided(cells, op, z):
+    for candidates in _undecided(cells, op, z, bound):
         vertices, start, parent, close = polygons.parted_by_largest(
             vertices, start, rows, owner, candidates, tol, bound
         )
@@ -176,19 +177,26 @@ def _maximal(cells: Cells, op: Maximum, source: int) -> tuple[Cells, Value]:
     picked = np.where(op.index >= 0, here[:, op.index], -np.inf)
     chosen = op.index[np.arange(op.size), picked.argmax(axis=2)]
     taken = np.take_along_axis(z.rows, np.repeat(chosen, 3, axis=0), axis=1)
-    return cells, Value(taken, lipschitz(op) * z.error)
+    return cells, Value(taken, lipschitz(op) * z.error, has_exact_zeros=z.has_exact_zeros)
 
 
-def _undecided(cells: Cells, op: Maximum, z: Value) -> Iterator[Index]:
-    """Candidates of each output that is not decided by one of them at all corners of all cells."""
+def _undecided(cells: Cells, op: Maximum, z: Value, bound: Rows) -> Iterator[Index]:
+    """Candidates of each output that is not decided by one of them at all corners of all cells.
+
+    A decision that the bounds leave open is none.
+    """
+    cell = np.repeat(np.arange(len(cells)), np.diff(cells.start))
     at = _at_vertices(cells, z)
     tol = NEARLY_ZERO * np.abs(at).max(initial=0.0)
     for index in op.index:
         known = index[index >= 0]
-        values = at[:, known]
-        first = values.argmax(axis=1)
-        wins = values >= values.max(axis=1, keepdims=True) - tol
-        if len(known) > 1 and not wins[:, first[0]].all():
+        values, bounds = at[:, known], bound[cell[:, None], known]
+        winner = int(values[0].argmax())
+        gap = values[:, winner, None] - values
+        both = bounds[:, winner, None] + bounds
+        wins = (gap > both) | ((both == 0) & (gap >= -tol))
+        wins[:, winner] = True
+        if not wins.all():
             yield np.ascontiguousarray(index)
 
 
@@ -199,7 +207,8 @@ def _children(cells: Cells, vertices: Rows, start: Index, parent: Index, n_close
         return Cells(vertices, start, cells.values, n_close)
     rows = (3 * parent[:, None] + np.arange(3)).ravel()
     values = {
-        k: Value(v.rows[rows], v.error[rows], _picked(v, rows)) for k, v in cells.values.items()
+        k: Value(v.rows[rows], v.error[rows], _picked(v, rows), v.has_exact_zeros)
+        for k, v in cells.values.items()
     }
     return Cells(vertices, start, values, n_close)
 
@@ -231,8 +240,12 @@ def _tolerance(z: Value, knot: float) -> Column:
 
 
 def _bounds(z: Value, n_cells: int) -> Rows:
-    """Bound on the error of each unit within each cell, shape (C, numel)."""
+    """Bound on the error of each unit within each cell, shape (C, numel).
+
+    A unit behind a ReLU that is zero all over a cell is so exactly: the ReLU is off there.
+    """
     it = z.entry_bound()
     row = np.where(z.error == 0, 0.0, it.row).reshape(n_cells, 3).max(axis=1)
     at = np.abs(z.rows).reshape(n_cells, 3, -1).max(axis=1)
-    return row[:, None] * it.unit + np.where(row > 0, 1.0, 0.0)[:, None] * it.floor + 4 * U * at
+    bound = row[:, None] * it.unit + np.where(row > 0, 1.0, 0.0)[:, None] * it.floor + 4 * U * at
+    return np.where(at == 0, 0.0, bound) if z.has_exact_zeros else bound

@@ -209,7 +209,7 @@ def _won(poly: Any, k: Any, z: Any, o: Any, x: Any, candidates: Any, tol: Any, b
             s, t = poly[i, 0], poly[i, 1]
             values[i] = _value(z, o, candidates[x], s, t) - _value(z, o, other, s, t)
             best, worst = max(best, values[i]), min(worst, values[i])
-        n_close += _is_close(min(best, -worst), bound)
+        n_close += _is_close(min(best, -worst), bound[o, candidates[x]] + bound[o, other])
         if best <= tol and (worst < -tol or y < x):
             return 0, n_close
         a, _ = _cut(poly, k, values, tol, above, below)
@@ -232,7 +232,7 @@ def parted_by_largest(
         owner: Parent of each polygon, shape (C,): polygon i has the functions of `z[owner[i]]`.
         candidates: Functions to choose from, shape (K,); -1 for none.
         tol: Differences up to it count as ties, shape (parents,).
-        bound: Bound on the error of a difference, shape (parents,).
+        bound: Bound on the errors of the functions, shape (parents, n).
 
     Returns:
         (vertices, start, polygon that each was cut from, open decisions).
@@ -247,7 +247,7 @@ def parted_by_largest(
             if candidates[x] < 0:
                 continue
             poly[:k] = vertices[start[c] : start[c + 1]]
-            size, close = _won(poly, k, z, o, x, candidates, tol[o], bound[o])
+            size, close = _won(poly, k, z, o, x, candidates, tol[o], bound)
             n_close += close
             if size >= 3:
                 out = _put(out, n_out, poly, size, c)

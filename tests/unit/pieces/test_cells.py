@@ -142,7 +142,7 @@ def test_a_takeover_nearer_to_a_corner_than_the_bound_is_an_open_decision():
     z = np.array([[[0.0, -0.25 + near], [0.0, 0.75 + near], [0.0, -0.25 + near]]])
     for bound, n_close in ((near, 2), (0.99 * near, 0)):  # both candidates ask
         found = polygons.parted_by_largest(
-            vertices, start, z, owner, np.array([0, 1]), np.zeros(1), np.array([bound])
+            vertices, start, z, owner, np.array([0, 1]), np.zeros(1), np.array([[0.0, bound]])
         )
         assert (len(found[2]), found[3]) == (2, n_close)
 
