@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import typer
 
+from deephochuli.cli import _run_options as options
 from deephochuli.cli._launch import Launch, Plan
-from deephochuli.cli._report import Severity
 from deephochuli.cli._script import Script
 from deephochuli.config import AUTO, is_quantity, is_schedule, pattern_fault
 
@@ -20,83 +19,23 @@ from deephochuli.config import AUTO, is_quantity, is_schedule, pattern_fault
 SETTINGS: Final = {"allow_interspersed_args": False}
 
 
-class Event(StrEnum):
-    """What can be watched for: `deephochuli.record.TRIGGERS`, which would load torch."""
-
-    NONFINITE = "nonfinite"
-    LOSS_SPIKE = "loss-spike"
-    SWAMPED = "swamped"
-    UNDERFLOW = "underflow"
-
-
 def run(
-    script: Annotated[
-        str, typer.Argument(metavar="SCRIPT", help="Script to run, or module after -m.")
-    ],
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="ARGS", help="Arguments of the script, untouched."),
-    ] = None,
-    is_module: Annotated[
-        bool, typer.Option("-m", help="SCRIPT is the name of a module, as after python -m.")
-    ] = False,
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder for the runs, one for each model; runs/SCRIPT-DATE-TIME if not given.",
-        ),
-    ] = None,
-    every: Annotated[
-        str,
-        typer.Option(
-            metavar="STEPS",
-            help="Steps to record: a number n for every n-th, 'log', ranges such as "
-            "'0:100,1000:2000:10', or 'auto': the first 64, then ever fewer, never more than "
-            "1/32 of the training apart.",
-        ),
-    ] = AUTO,
-    select: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LAYER", help="Only these layers: a glob or 're:...'; repeatable."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LAYER", help="Not these layers; repeatable."),
-    ] = None,
-    quantity: Annotated[
-        list[str] | None,
-        typer.Option(help="Only z, a, dz, da, w, g, dw, state or state:NAME; repeatable."),
-    ] = None,
-    outputs: Annotated[
-        bool,
-        typer.Option("--outputs", help="Also outputs of layers with parameters, and of the model."),
-    ] = False,
-    max_bytes: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Cap for the files of each run, in bytes."),
-    ] = None,
-    watch: Annotated[
-        list[Event] | None,
-        typer.Option(help="Record more around this; repeatable. Every step is counted then."),
-    ] = None,
-    watch_steps: Annotated[
-        str, typer.Option(metavar="STEPS", help="Which steps to watch, as in --every.")
-    ] = "1",
-    watch_before: Annotated[
-        int, typer.Option(min=0, help="Watched steps to record before an event.")
-    ] = 8,
-    watch_after: Annotated[int, typer.Option(min=0, help="Steps to record after an event.")] = 8,
-    fail_on: Annotated[
-        Severity | None,
-        typer.Option(
-            help="Exit with 1 when the script itself exits with 0, but there are findings of this "
-            "severity or a worse one."
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print nothing but faults of the recording.")
-    ] = False,
+    script: options.ScriptName,
+    arguments: options.Arguments = None,
+    is_module: options.IsModule = False,
+    to: options.To = None,
+    every: options.Every = AUTO,
+    select: options.Select = None,
+    exclude: options.Exclude = None,
+    quantity: options.Quantity = None,
+    outputs: options.Outputs = False,
+    max_bytes: options.MaxBytes = None,
+    watch: options.Events = None,
+    watch_steps: options.WatchSteps = "1",
+    watch_before: options.WatchBefore = 8,
+    watch_after: options.WatchAfter = 8,
+    fail_on: options.FailOn = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Run a training script as Python does, and record every model that it trains.
 
@@ -109,7 +48,7 @@ def run(
     _check_patterns(select or (), "--select")
     _check_patterns(exclude or (), "--exclude")
     _check_quantities(quantity or ())
-    options: dict[str, Any] = {
+    how: dict[str, Any] = {
         "every": every,
         "select": tuple(select or ()),
         "exclude": tuple(exclude or ()),
@@ -123,7 +62,7 @@ def run(
     }
     folder = _prepared(to or _default_folder(target.name))
     severity = None if fail_on is None else fail_on.value
-    raise Launch(Plan(target, folder, options, severity, quiet))
+    raise Launch(Plan(target, folder, how, severity, quiet))
 
 
 # ---- what can be refused before the script starts, without torch
@@ -163,8 +102,19 @@ def _check_quantities(names: Sequence[str]) -> None:
             )
 
 
+def _is_rank() -> bool:
+    """Whether this process is one of several that record together."""
+    n_ranks = os.environ.get("WORLD_SIZE", "")
+    return n_ranks.isascii() and n_ranks.isdigit() and int(n_ranks) > 1
+
+
 def _default_folder(name: str) -> Path:
     """A folder that is not there yet, named after the script and the time."""
+    if _is_rank():
+        raise typer.BadParameter(
+            "Several ranks need one folder, and each would choose its own. Give it to all.",
+            param_hint="--to",
+        )
     base = f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     names = (base if number == 1 else f"{base}-{number}" for number in range(1, 1000))
     return next(path for each in names if not (path := Path("runs") / each).exists())
@@ -174,8 +124,7 @@ def _prepared(folder: Path) -> Path:
     """Make the folder now, so that a mistake is found before the training begins."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        is_rank = int(os.environ.get("WORLD_SIZE", "1") or "1") > 1  # the others write there too
-        occupied = not is_rank and next(folder.iterdir(), None)
+        occupied = not _is_rank() and next(folder.iterdir(), None)  # the others write there too
     except (OSError, ValueError) as error:
         raise typer.BadParameter(
             f"No runs can be written to {folder}: {error}.", param_hint="--to"

@@ -83,7 +83,7 @@ def test_the_commit_is_read_from_files_of_git(tmp_path):
 
 
 def test_what_can_be_watched_for_is_what_there_is_a_trigger_for():
-    from deephochuli.cli._run import Event
+    from deephochuli.cli._run_options import Event
     from deephochuli.record import TRIGGERS
 
     assert {event.value for event in Event} == set(TRIGGERS)

@@ -17,6 +17,7 @@ from deephochuli.analysis.parting._judge import TapParting as TapParting
 from deephochuli.analysis.parting._judge import judge as judge
 from deephochuli.analysis.parting._result import Parting as Parting
 from deephochuli.analysis.parting._result import RunPair as RunPair
+from deephochuli.analysis.parting._rows import RunRows as RunRows
 from deephochuli.analysis.parting._rows import TapRows as TapRows
 from deephochuli.analysis.parting._rows import read_rows as read_rows
 from deephochuli.analysis.parting._training import FindingChange as FindingChange
@@ -31,6 +32,7 @@ __all__ = [
     "Losses",
     "Parting",
     "RunPair",
+    "RunRows",
     "SettingChange",
     "TapParting",
     "TapRows",

@@ -15,14 +15,13 @@ from deephochuli.analysis.parting._align import align
 from deephochuli.analysis.parting._environment import are_replicates, changes, sums_are_alike
 from deephochuli.analysis.parting._judge import TapParting, judge
 from deephochuli.analysis.parting._result import Curve, Parting, RunPair
-from deephochuli.analysis.parting._rows import Key, TapRows, read_rows
+from deephochuli.analysis.parting._rows import RunRows, read_rows
 from deephochuli.analysis.parting._training import finding_changes, losses_of, settings_of
 from deephochuli.errors import CompareError, near_matches
 from deephochuli.store import RunReader, open_run
 
 MOST_RUNS: Final = 8
 Source = str | os.PathLike[str] | RunReader
-Rows = Mapping[Key, TapRows]
 
 
 def diff(
@@ -79,7 +78,7 @@ def diff(
     readers = [run if isinstance(run, RunReader) else open_run(run) for run in runs]
     called = tuple(names) if names is not None else _names([run.path for run in readers])
     _check(readers, called, replicates)
-    rows = [read_rows(run) for run in readers]
+    rows = read_rows(*readers)
     found = [findings(run) for run in readers]
     repeats = _replicates(readers, called, replicates)
     pairs = [
@@ -126,7 +125,7 @@ def _replicates(
 def _pair(
     readers: Sequence[RunReader],
     names: Sequence[str],
-    rows: Sequence[Rows],
+    rows: Sequence[RunRows],
     found: Sequence[list[Finding]],
     index: int,
     repeats: Sequence[int],
@@ -139,8 +138,9 @@ def _pair(
     with_sums = sums_are_alike(one.manifest, other.manifest)
     taps: list[TapParting] = []
     for key, other_key in aligned.keys:
-        null = [(rows[0][key], rows[i][key]) for i in judges if key in rows[i]]
-        tap = judge(rows[0][key], rows[index][other_key], null, with_sums=with_sums)
+        place = rows[0][key]
+        null = [(place, rows[i][key]) for i in judges if key in rows[i]]
+        tap = judge(place, rows[index][other_key], null, with_sums=with_sums)
         taps += [] if tap is None else [tap]
     steps = np.intersect1d(one.steps["step"], other.steps["step"])
     return RunPair(
@@ -165,8 +165,8 @@ def _when(tap: TapParting) -> tuple[bool, int, tuple[int, int, int]]:
     return tap.first_step is None, tap.first_step or 0, tap.place_in_step
 
 
-def _parameters(rows: Rows) -> tuple[tuple[int, str], ...]:
-    found = {each.info.layer: each.info.order for (_, q), each in rows.items() if q in {"w", "g"}}
+def _parameters(rows: RunRows) -> tuple[tuple[int, str], ...]:
+    found = {tap.layer: tap.order for tap in rows.infos() if tap.quantity in {"w", "g"}}
     return tuple(sorted((order, layer) for layer, order in found.items()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -9,11 +10,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.store import Ragged, Rollups, RunReader, TapInfo
+from deephochuli.store import Ragged, RunReader, TapInfo
+
+Array = NDArray[Any]
 
 Key = tuple[str, str]
 """Layer and quantity."""
 
+MOST_ROWS: Final = 200_000
+"""Rows of all runs together, one per place and recorded step, that are read at once."""
 _LISTS: Final = ("key", "count", "positive", "zero", "nonfinite", "ratio", "ratio_count")
 _COUNTS: Final = ("calls", "n", "n_per_channel", "n_updatable", "n_unmoved")
 _EXTREMES: Final = ("min_abs", "max_abs")
@@ -41,13 +46,49 @@ class TapRows:
     counts: Ragged
 
 
-def read_rows(run: RunReader) -> dict[Key, TapRows]:
-    """Everything that a run recorded, by layer and quantity.
+class RunRows(Mapping[Key, TapRows]):
+    """Everything that a run recorded, by layer and quantity, read when it is asked for.
 
-    This holds all histograms of the run in memory: some kilobytes per tap and recorded step.
+    A run of few rows is read at once. One of many would not fit into memory, some kilobytes a row:
+    its places are read one by one, without the counts per channel.
     """
+
+    def __init__(self, run: RunReader, *, at_once: bool) -> None:
+        """Read from `run`; digests can only be compared between runs that are read alike."""
+        self._run = run
+        self._at_once = at_once
+        self._all: dict[Key, TapRows] = {}
+        self._taps = {(tap.layer, tap.quantity): tap for tap in run.taps()}
+
+    def __getitem__(self, key: Key) -> TapRows:
+        if not self._at_once:
+            return _read_place(self._run, self._taps[key])
+        if not self._all:
+            self._all = _read_all(self._run)
+        return self._all[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._taps)
+
+    def __len__(self) -> int:
+        return len(self._taps)
+
+    def infos(self) -> Iterable[TapInfo]:
+        """The places, without what was recorded there."""
+        return self._taps.values()
+
+
+def read_rows(*runs: RunReader) -> list[RunRows]:
+    """What runs recorded, in a form that can be laid side by side."""
+    n_rows = sum(tap.n_records for run in runs for tap in run.taps())
+    return [RunRows(run, at_once=n_rows <= MOST_ROWS) for run in runs]
+
+
+def _read_all(run: RunReader) -> dict[Key, TapRows]:
+    """All places of a run of few rows."""
     records = run.records(_LISTS)
-    digest, coarse = _digests(records)
+    lists = [records.lists[name] for name in _LISTS]
+    digest, coarse = _digests(records.numbers, lists)
     order = np.lexsort((records.step_first, records.tap))
     taps = run.taps()
     bounds = np.searchsorted(records.tap[order], np.arange(len(taps) + 1))
@@ -65,14 +106,23 @@ def read_rows(run: RunReader) -> dict[Key, TapRows]:
     return found
 
 
-def _digests(records: Rollups) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+def _read_place(run: RunReader, info: TapInfo) -> TapRows:
+    """One place of a run of many rows."""
+    numbers = run.scalars(info.layer, info.quantity)
+    steps, histograms = run.history(info.layer, info.quantity)
+    keys = Ragged.of([keys for keys, _ in histograms], np.uint16)
+    counts = Ragged.of([counts for _, counts in histograms], np.int64)
+    digest, coarse = _digests(numbers, [keys, counts])
+    return TapRows(info, steps, digest, coarse, keys, counts)
+
+
+def _digests(
+    columns: Mapping[str, Array], lists: Sequence[Ragged]
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """One number per row for all that was recorded, and one for all but the sums."""
-    n = len(records)
-    numbers = _bytes_of(records, _COUNTS + _EXTREMES)
-    sums = _bytes_of(records, _SUMS)
-    lists = [records.lists[name] for name in _LISTS]
-    whole, coarse = np.empty(n, np.uint64), np.empty(n, np.uint64)
-    for row in range(n):
+    numbers, sums = _bits_of(columns, _COUNTS + _EXTREMES), _bits_of(columns, _SUMS)
+    whole, coarse = np.empty(len(numbers), np.uint64), np.empty(len(numbers), np.uint64)
+    for row in range(len(numbers)):
         made = blake2b(numbers[row].tobytes(), digest_size=8)
         for column in lists:
             values = column[row]
@@ -84,10 +134,8 @@ def _digests(records: Rollups) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     return whole, coarse
 
 
-def _bytes_of(records: Rollups, names: tuple[str, ...]) -> NDArray[Any]:
+def _bits_of(columns: Mapping[str, Array], names: tuple[str, ...]) -> NDArray[np.int64]:
     """Columns beside each other, 8 bytes each; integers and floats keep all of their bits."""
-    columns = [records.numbers[name] for name in names]
-    wide = [
-        c.astype(np.float64 if c.dtype.kind == "f" else np.int64).view(np.int64) for c in columns
-    ]
-    return np.stack(wide, axis=1) if len(records) else np.empty((0, len(names)), np.int64)
+    chosen = [columns[name] for name in names]
+    wide = [c.astype(np.float64 if c.dtype.kind == "f" else np.int64) for c in chosen]
+    return np.stack([column.view(np.int64) for column in wide], axis=1)

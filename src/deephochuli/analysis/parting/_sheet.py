@@ -224,7 +224,7 @@ def _notes(parting: Parting) -> tuple[str, ...]:
     notes = [
         "First differs: any recorded count, extreme or sum of the place differs. Equal means that "
         "everything recorded is; two tensors that hold the same numbers in another order within "
-        "each channel look equal.",
+        "each channel look equal (in long runs, over all channels).",
         f"Beyond the ordinary: for {SUSTAINED} common steps in a row the distance is above what is "
         f"ordinary. That is the largest distance of the reference from one common step to the next "
         f"within {WINDOW} steps, or, with replicates, {MARGIN:g} times its largest distance from "

@@ -15,7 +15,7 @@ def rows(tmp_path):
 
     def make(*layers, n=4, role="relu"):
         taps = [tap(layer, "w", torch.ones(n), role=role) for layer in layers]
-        return read_rows(write_run(tmp_path / str(next(numbers)), [taps]))
+        return read_rows(write_run(tmp_path / str(next(numbers)), [taps]))[0]
 
     return make
 

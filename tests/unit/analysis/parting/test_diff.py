@@ -205,3 +205,10 @@ def test_the_sheet_holds_every_place_and_is_valid(write):
     assert keys[:3] == ["runs", "places-1", "places-2"]
     assert [len(table["rows"]) for table in record["tables"][1:3]] == [2, 2]
     assert {figure["key"] for figure in record["figures"]} >= {"losses", "map-1", "distances-2"}
+
+
+def test_long_runs_are_read_place_by_place_with_the_same_answer(write, monkeypatch):
+    runs = [write("a"), write("b", since=3), write("c", seed=1)]
+    at_once = [pair.taps for pair in diff(runs).pairs]
+    monkeypatch.setattr("deephochuli.analysis.parting._rows.MOST_ROWS", 1)
+    assert [pair.taps for pair in diff(runs).pairs] == at_once

@@ -23,7 +23,7 @@ def place(tmp_path):
     def make(tensors, quantity="g"):
         rows = [[tap("fc.weight", quantity, tensor)] for tensor in tensors]
         run = write_run(tmp_path / str(next(numbers)), rows, chunk_steps=len(rows))
-        return read_rows(run)["fc.weight", quantity]
+        return read_rows(run)[0]["fc.weight", quantity]
 
     return make
 
