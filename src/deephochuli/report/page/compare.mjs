@@ -9,6 +9,7 @@ import { cellText, layout, matricesOf } from "./heatmap.mjs";
 import { metricOf } from "./metrics.mjs";
 import { decimal, points } from "./numbers.mjs";
 import { createPanel, dropDown } from "./panel.mjs";
+import { widthOf } from "./width.mjs";
 
 const PARTED = 0.01;
 const MOST_RANKED = 8;
@@ -34,7 +35,7 @@ function draw(context, panel, view) {
   panel.explain(`Above: the loss of each run. Below: ${metric.label} of ${meaningOf(view.quantity)}, minus that of ${visible(base.name)}; the panel follows the map.`,
     differenceFormula(metric));
   replace(panel.controls, dropDown("baseline", context.runs.map((run) => [String(run.index), visible(run.name)]), String(base.index), (index) => context.store.set({ base: Number(index) })));
-  const width = Math.max(340, panel.body.clientWidth || 1100);
+  const width = Math.max(340, widthOf(panel.body) || 1100);
   const layers = layersWith(context, view.quantity, view.filter);
   const { quantity, format, from, to } = view;
   const shown = [base.index, ...others.map((run) => run.index)];

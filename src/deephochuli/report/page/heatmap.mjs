@@ -9,6 +9,7 @@ import { asPowerOfTwo, decimal, percent, percentBetween } from "./numbers.mjs";
 import { neighbourWith } from "./blocks.mjs";
 import { createPanel, dropDown } from "./panel.mjs";
 import { cellImage } from "./raster.mjs";
+import { widthOf } from "./width.mjs";
 
 const LABELS = 190;
 const RIM = 10;
@@ -113,7 +114,7 @@ function draw(context, panel, legend, maps, view) {
   replace(panel.controls, ...controls(context, view));
   panel.explain(`${metric.reading} Each row is a layer, in the order of execution; each column a recorded step${grouping(matrices)}.`, metric.formula);
   replace(legend, ...legendOf(context, metric, range, view));
-  const width = Math.max(360, maps.clientWidth || 1100);
+  const width = Math.max(360, widthOf(maps) || 1100);
   const charts = matrices.map((matrix, i) => mapOf(context, view, matrix, layers, range, layout(width, matrices.length, i, layers.length)));
   replace(maps, ...(layers.length ? charts : [html("p", { class: "empty" }, `No layer has ${meaningOf(view.quantity)}${view.filter ? " and matches the filter" : ""}.`)]));
   panel.offer(() => charts, () => rowsOf(matrices, layers, metric, view));

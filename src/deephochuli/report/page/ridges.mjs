@@ -8,6 +8,7 @@ import { html, nameElement, replace, shortened, svg } from "./dom.mjs";
 import { percent, percentBetween, powerOfTwo } from "./numbers.mjs";
 import { neighbourWith } from "./blocks.mjs";
 import { createPanel, dropDown, segmented } from "./panel.mjs";
+import { widthOf } from "./width.mjs";
 
 const QUANTILES = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 
@@ -127,7 +128,7 @@ function draw(context, panel, view) {
   panel.explain(readingOf(view, format), "One point a binade [2ᵏ, 2ᵏ⁺¹): share of all elements whose magnitude lies in it. Zeros, infinities and NaN have no binade and are written out.");
   const stories = shownRuns(context, view).map((run) => ({ run, tap: run.tap(view.layer, view.quantity) })).filter(({ tap }) => tap)
     .map(({ run, tap }) => ({ run, tap, ridges: ridgesOf(run, tap, placesInside(run.bins, stepWindow(context, view))) }));
-  const width = Math.max(340, panel.body.clientWidth || 1100);
+  const width = Math.max(340, widthOf(panel.body) || 1100);
   const each = width >= 900 ? (width - 18 * (stories.length - 1)) / Math.max(1, stories.length) : width;
   const domain = exponentDomain(exponentRange(stories.flatMap(({ ridges }) => ridges)), format);
   const charts = stories.map((story) => (view.ridges === "bands" ? bandChart : ridgeChart)(context, view, story, format, domain, each));

@@ -7,6 +7,7 @@ import { html, nameElement, replace, svg, visible } from "./dom.mjs";
 import { dot } from "./header.mjs";
 import { dropDown } from "./panel.mjs";
 import { themeButton } from "./theme_switch.mjs";
+import { widthOf } from "./width.mjs";
 
 const SECTIONS = [
   ["findings", "Findings"], ["map", "Map"], ["exponents", "Exponents"], ["updates", "Updates"], ["units", "Units"],
@@ -85,7 +86,7 @@ function quantityFor(context, layer) {
 
 /** The window of steps, over the curves of the loss. */
 function drawBrush(context, view, holder) {
-  const width = Math.max(200, holder.clientWidth || 420);
+  const width = Math.max(200, widthOf(holder) || 420);
   const height = 38;
   const span = stepSpan(context);
   const x = linear(span, [6, width - 6]);

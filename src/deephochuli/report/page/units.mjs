@@ -7,6 +7,7 @@ import { placesInside, shownRuns, stepWindow, stepsLabel } from "./context.mjs";
 import { html, nameElement, replace, svg } from "./dom.mjs";
 import { createPanel, segmented } from "./panel.mjs";
 import { cellImage } from "./raster.mjs";
+import { widthOf } from "./width.mjs";
 
 const [SILENT, ALWAYS, UNKNOWN] = [0, 15, 255];
 let order = "silence";
@@ -60,7 +61,7 @@ function draw(context, panel, view) {
     replace(panel.body, html("p", { class: "empty" }, "No channel counts were recorded for this layer. Choose an activation in the map."));
     return panel.offer(() => [], () => [[]]);
   }
-  const width = Math.max(340, panel.body.clientWidth || 1100);
+  const width = Math.max(340, widthOf(panel.body) || 1100);
   const each = width >= 900 ? (width - 18 * (found.length - 1)) / found.length : width;
   const charts = found.map((one) => unitChart(context, view, one, layer, each));
   replace(panel.body, html("p", { class: "subject" }, nameElement(layer, 70), " z · pre-activation"), unitLegend(), html("div", { class: "row" }, charts));

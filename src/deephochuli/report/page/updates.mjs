@@ -9,6 +9,7 @@ import { dot } from "./header.mjs";
 import { swampedShare } from "./metrics.mjs";
 import { integer, percent, percentBetween, superscript } from "./numbers.mjs";
 import { createPanel } from "./panel.mjs";
+import { widthOf } from "./width.mjs";
 
 const MARKED = ["fp32", "fp16", "bf16", "fp8_e4m3fn"];
 
@@ -31,7 +32,7 @@ function draw(context, panel, view) {
     replace(panel.body, html("p", { class: "empty" }, "No update was recorded for this layer."));
     return panel.offer(() => [], () => [[]]);
   }
-  const width = Math.max(340, panel.body.clientWidth || 1100);
+  const width = Math.max(340, widthOf(panel.body) || 1100);
   const half = width >= 900 ? (width - 24) / 2 : width;
   const charts = [ratioChart(context, view, stories, half), unmovedChart(context, view, stories, half)];
   replace(panel.body, html("p", { class: "subject" }, nameElement(layer, 70), " dw · update really added"),
