@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
-_PATIENCE = 120.0
+_PATIENCE = 300.0
 
 
 def launch(
-    scenario: Callable[..., None], n_ranks: int, folder: Path, *arguments: Any, fails: bool = False
+    scenario: Callable[..., None],
+    n_ranks: int,
+    folder: Path,
+    *arguments: Any,
+    fails: bool = False,
+    patience: float = _PATIENCE,
 ) -> list[int]:
     """Run a scenario on some ranks, joined in a gloo group, and wait for them.
 
@@ -23,6 +28,7 @@ def launch(
         n_ranks: How many ranks.
         folder: New folder for what they leave.
         fails: Whether ranks may end otherwise than in order.
+        patience: Seconds after which ranks that have not ended are taken for stuck.
 
     Returns:
         The exit code of each rank.
@@ -36,14 +42,14 @@ def launch(
     ]
     for rank in ranks:
         rank.start()
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     for rank in ranks:
         rank.join(max(0.0, deadline - time.monotonic()))
     late = [number for number, rank in enumerate(ranks) if rank.is_alive()]
     for number in late:
         ranks[number].kill()
     if late:
-        pytest.fail(f"ranks {late} of {scenario.__name__} did not end within {_PATIENCE} s")
+        pytest.fail(f"ranks {late} of {scenario.__name__} did not end within {patience} s")
     codes = [rank.exitcode or 0 for rank in ranks]
     if not fails and any(codes):
         pytest.fail(f"{scenario.__name__}: exit codes {codes}; see what the ranks printed")

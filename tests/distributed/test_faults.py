@@ -52,8 +52,8 @@ def test_ranks_with_other_schedules_and_faults_do_not_wait_for_each_other(tmp_pa
 @pytest.mark.slow
 def test_two_hundred_rounds_end(tmp_path):
     """185 rounds in two and in four processes, and 15 that end by the death of a rank."""
-    launch(scenarios.records_rounds, 2, tmp_path / "two", 100)
-    launch(scenarios.records_rounds, 4, tmp_path / "four", 85)
+    launch(scenarios.records_rounds, 2, tmp_path / "two", 145, patience=900.0)
+    launch(scenarios.records_rounds, 4, tmp_path / "four", 40, patience=900.0)
     dice = random.Random(1)
     for number in range(15):
         n_ranks = dice.choice([2, 3])
