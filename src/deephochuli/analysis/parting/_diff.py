@@ -43,8 +43,8 @@ def diff(
         rename: Names of layers in the other runs, or beginnings of names, with those in the
             reference: ``{"module.": ""}``.
         replicates: Names of runs that repeat the reference with other chances (seed, threads):
-            how far they are from it says what is ordinary. By default those whose manifests
-            differ in nothing else; an empty sequence for none.
+            how far they are from it says what is ordinary. By default those whose manifests,
+            learning rates and loss scales differ in nothing else; an empty sequence for none.
 
     Returns:
         The parting, with findings and a sheet.
@@ -81,10 +81,10 @@ def diff(
     rows = read_rows(*readers)
     found = [findings(run) for run in readers]
     repeats = _replicates(readers, called, replicates)
-    pairs = [
-        _pair(readers, called, rows, found, index, repeats, rename or {})
-        for index in range(1, len(readers))
-    ]
+    pairs: list[RunPair] = []
+    for index in range(1, len(readers)):
+        judges = _judges(readers, index, repeats, are_named=replicates is not None)
+        pairs.append(_pair(readers, called, rows, found, index, judges, rename or {}))
     curves = [_curve(run, name) for run, name in zip(readers, called, strict=True)]
     everything = changes([run.manifest for run in readers])
     return Parting(called, tuple(pairs), everything, tuple(curves))
@@ -118,8 +118,26 @@ def _replicates(
     """Runs that repeat the reference."""
     if given is not None:
         return [index for index in range(1, len(names)) if names[index] in given]
-    first = readers[0].manifest
-    return [i for i in range(1, len(readers)) if are_replicates(first, readers[i].manifest)]
+    first = readers[0]
+    return [
+        index
+        for index, run in enumerate(readers)
+        if index and are_replicates(first.manifest, run.manifest) and not settings_of(first, run)
+    ]
+
+
+def _judges(
+    readers: Sequence[RunReader], index: int, repeats: Sequence[int], *, are_named: bool
+) -> list[int]:
+    """The replicates that say what is ordinary for one run.
+
+    What is ordinary for another seed is not told by runs of the same seed, which may be equal.
+    """
+    seeds = [run.manifest.seed for run in readers]
+    others = [i for i in repeats if i != index]
+    if are_named or seeds[index] == seeds[0]:
+        return others
+    return [i for i in others if seeds[i] != seeds[0]]
 
 
 def _pair(
@@ -128,12 +146,11 @@ def _pair(
     rows: Sequence[RunRows],
     found: Sequence[list[Finding]],
     index: int,
-    repeats: Sequence[int],
+    judges: Sequence[int],
     rename: Mapping[str, str],
 ) -> RunPair:
-    """One run beside the reference; the other replicates say what is ordinary."""
+    """One run beside the reference; replicates say what is ordinary, if there are any."""
     one, other = readers[0], readers[index]
-    judges = [i for i in repeats if i != index]
     aligned = align(rows[0], rows[index], rename)
     with_sums = sums_are_alike(one.manifest, other.manifest)
     taps: list[TapParting] = []

@@ -195,8 +195,8 @@ def _map(pair: RunPair, parted: list[TapParting], suffix: str) -> Figure:
             Series("first differs", names, steps),
             *([Series("beyond the ordinary", tuple(map(place, beyond)), later)] if beyond else []),
         ),
-        how_to_read="The lowest point is where the runs part; points that rise to the right are "
-        "places that follow.",
+        how_to_read="The place with the earliest step is where the runs part; those with later "
+        "steps follow from it.",
     )
 
 

@@ -102,8 +102,14 @@ def test_runs_that_differ_by_their_seed_are_replicates_for_the_others(write):
     found = diff(runs)
     assert [pair.replicates for pair in found.pairs] == [("a", "c"), ("a", "b")]
     assert [pair.replicates for pair in diff(runs, replicates=()).pairs] == [(), ()]
+    assert diff([*runs, write("d", seed=3, lr=0.2)]).pairs[0].replicates == ("a", "c")
     named = diff(runs, replicates=["b"])
     assert [pair.replicates for pair in named.pairs] == [(), ("a", "b")]
+
+
+def test_a_repetition_with_the_same_seed_does_not_tell_what_another_seed_does(write):
+    found = diff([write("a"), write("again"), write("b", seed=1), write("c", seed=2)])
+    assert [pair.replicates for pair in found.pairs] == [("a", "b", "c"), ("a", "c"), ("a", "b")]
 
 
 def test_sums_of_other_devices_and_versions_are_not_compared(write):
