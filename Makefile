@@ -22,7 +22,8 @@ FAST := not slow and not exhaustive and not browser and not distributed and not 
 REQUIREMENTS := pyproject.toml constraints.txt
 PYTEST := $(PY) -m pytest
 
-.PHONY: help setup demo studies test test-ranks test-integrations test-all check fmt bench exhaustive docs constraints clean
+.PHONY: help setup demo studies test test-ranks test-integrations test-all check fmt bench exhaustive docs \
+  dist try-wheel release-check constraints clean
 
 help: ## List these targets
 	@echo "DeepHochuli: make TARGET"
@@ -86,10 +87,23 @@ exhaustive: $(VENV)/.installed-dev ## Walk all 2^32 binary32 patterns through th
 
 docs: $(VENV)/.installed-dev ## Check links, commands and code of the documentation; build the site
 	@echo "==> Links, commands and pages"
-	@$(PYTEST) -q tests/architecture/test_documentation.py $(ARGS)
+	@$(PYTEST) -q tests/architecture/test_documentation.py docs/_ext $(ARGS)
+	@echo "==> The code that the pages show"
+	@$(PYTEST) -q tests/docs $(ARGS)
 	@echo "==> The site (Sphinx; a warning is an error)"
 	@$(BIN)/sphinx-build -E -W -q --keep-going docs docs/_build/html
 	@echo "==> docs/_build/html/index.html"
+
+dist: $(VENV)/.installed-dev ## Build wheel and source archive; check that they are whole and repeat
+	@echo "==> dist/ (tools/build_dist.py)"
+	@$(PY) tools/build_dist.py
+
+try-wheel: dist ## Install the wheel into an empty environment, try it as a new user; write dist/sbom.json
+	@echo "==> An empty environment (tools/try_wheel.py); this downloads what a new user downloads"
+	@$(PY) tools/try_wheel.py -- $(PIP_ARGS)
+
+release-check: $(VENV)/.installed-dev ## Check that code, changelog, citation and tag name one version
+	@$(PY) tools/check_release.py
 
 # triton has no pin: each torch for GPUs needs one version of it, another than the next torch.
 constraints: $(VENV)/.installed-dev $(VENV)/.installed-bench ## Write constraints.txt from .venv
