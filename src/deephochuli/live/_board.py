@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deephochuli.errors import DeepHochuliError, describe
@@ -61,10 +61,12 @@ class Snapshot:
     Attributes:
         runs: Their states; a run keeps its place.
         at: The moment, on the monotonic clock.
+        fault: Why no newer snapshot will come; else empty.
     """
 
     runs: tuple[RunState, ...] = ()
     at: float = 0.0
+    fault: str = ""
 
     def to_json(self, now: float) -> bytes:
         """What a page is told: states without data, with ages as of `now`."""
@@ -118,6 +120,10 @@ class Board:
         self._held: list[_Held] = []
         self._pace = Pace()
         self.snapshot = Snapshot()
+
+    def give_up(self, error: Exception) -> None:
+        """Say in the last snapshot that nobody looks any more, and why."""
+        self.snapshot = replace(self.snapshot, fault=describe(error))
 
     def look(self) -> None:
         """See what has changed, and put a new snapshot in the place of the old one."""

@@ -182,6 +182,9 @@ def _found(path: str, desk: Desk) -> Answer:
         page, policy = desk.page
         return Answer(HTTPStatus.OK, page.encode(), _HTML, policy)
     snapshot, now = desk.board()
+    if snapshot.fault:
+        reason = f"The runs are no longer looked at: {snapshot.fault}"
+        return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, reason)
     if path == "/state":
         return Answer(HTTPStatus.OK, snapshot.to_json(now), _JSON)
     match = _RUN.fullmatch(path)

@@ -80,11 +80,14 @@ class LiveServer:
         return self.board.snapshot, time.monotonic()
 
     def _keep(self) -> None:
-        """Look at the runs until the end."""
-        while True:
-            self.board.look()
-            if self._stop.wait(self._seconds):
-                return
+        """Look at the runs until the end; if that fails, the page is told."""
+        try:
+            while not self._stop.is_set():
+                self.board.look()
+                self._stop.wait(self._seconds)
+        except Exception as error:
+            self.board.give_up(error)
+            raise
 
 
 class _Server(ThreadingTCPServer):

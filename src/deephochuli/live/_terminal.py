@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from deephochuli.errors import StoreError
 from deephochuli.live._frame import Seen, frame, see
 from deephochuli.live._pace import Pace
-from deephochuli.live._watched import Watched
+from deephochuli.live._watched import Phase, Watched
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,9 +34,14 @@ def watch(
 
     Returns:
         The run as it was last seen.
+
+    Raises:
+        StoreError: What is there is no run, or was written by a newer version.
     """
     run = Watched(path)
     run.look()
+    if run.phase is Phase.UNREADABLE:
+        raise StoreError(run.note)
     if once:
         console.print(frame(run, see(run)))
         return run
@@ -52,7 +59,7 @@ def _follow(run: Watched, console: Console, seconds: float) -> Watched:
         while True:
             is_over = run.is_over
             if run.version != seen_version and (is_over or pace.is_due()):
-                with pace.measured():
+                with pace.measured(), suppress(StoreError):  # the next look says what is wrong
                     seen, seen_version = see(run), run.version
             live.update(frame(run, seen), refresh=True)
             if is_over:

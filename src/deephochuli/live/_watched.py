@@ -87,16 +87,14 @@ class Watched:
     def _follow(self) -> bool:
         """Open or refresh; returns whether what is there to be read has changed."""
         try:
-            if self.reader is not None and self._refresh(self.reader):
+            has_grown = self._open() if self.reader is None else self._refresh(self.reader)
+            if self.reader is not None:
                 self._judge(self.reader)
-                return True
-            if self.reader is None:
-                return self._open()
-            self._judge(self.reader)
         except StoreError as error:
             self.reader = None
             self.phase, self.note = Phase.UNREADABLE, str(error)
-        return False
+            return False
+        return has_grown
 
     def _refresh(self, reader: RunReader) -> bool:
         """See what was added. A folder that is gone or holds another run is opened anew."""
@@ -114,11 +112,11 @@ class Watched:
             self.note = f"There is no run folder {self.path} yet."
             return False
         self.reader = open_run(self.path)
-        self._judge(self.reader)
         return True
 
     def _judge(self, reader: RunReader) -> None:
-        """Set the phase of a run that is there."""
+        """Set the phase of a run that is there; reading its steps shows a fault in them now."""
+        _ = reader.steps
         if reader.finished:
             self.phase = Phase.ENDED
             stopped = reader.manifest.stopped

@@ -180,3 +180,12 @@ def test_ages_go_on_between_two_looks():
     (run,) = json.loads(snapshot.to_json(7.5))["runs"]
     assert run["chunk_age_s"] == 12.5
     assert run["loss"] is None  # JSON has no NaN
+
+
+def test_a_server_that_no_longer_looks_says_so():
+    desk = Desk(KEY, DESK.page, lambda: (Snapshot(RUNS, 5.0, "what went wrong"), 7.0))
+    headers = Message()
+    headers["Host"], headers["Authorization"] = "localhost", BEARER["Authorization"]
+    found = answer(Request("GET", "/state", headers), desk)
+    assert found.status == 500
+    assert b"what went wrong" in found.body

@@ -209,3 +209,18 @@ def test_a_fault_of_the_server_is_said_and_survived(server, monkeypatch, capfd):
     monkeypatch.undo()
     assert get(server, "/state")[0] == 200
     assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_page_is_told_when_nobody_looks_any_more(server, monkeypatch):
+    def fail():
+        raise RuntimeError("what went wrong")
+
+    monkeypatch.setattr(server.board, "look", fail)
+    until = time.monotonic() + 10
+    while not server.board.snapshot.fault:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    status, _, body = get(server, "/state")
+    assert status == 500
+    assert b"what went wrong" in body

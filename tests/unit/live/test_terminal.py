@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from deephochuli.cli import main
+from deephochuli.cli._serve import doorway
 from deephochuli.live import Phase, Watched, frame, see, watch
 from tests.e2e.synthetic import HOSTILE_NAMES, Shape, write_run
 from tests.unit.live.conftest import Growing
@@ -79,6 +80,18 @@ def test_once_prints_one_frame_and_ends(growing, tmp_path, capsys):
     assert shown.count("4 steps, the last is 30") == 1
     assert main(["watch", str(tmp_path / "none"), "--once"], exits=False) == 0
     assert "waiting" in capsys.readouterr().out
+
+
+def test_what_is_no_run_is_an_error(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert main(["watch", str(tmp_path / "file")], exits=False) == 2
+    assert "not a run folder" in capsys.readouterr().err
+
+
+def test_the_browser_is_led_to_the_page_without_the_token_in_its_arguments(tmp_path):
+    page = doorway("http://127.0.0.1:5/?token=secret", tmp_path)
+    assert "secret" not in str(page)
+    assert "url=http://127.0.0.1:5/?token=secret" in page.read_text()
 
 
 @pytest.mark.parametrize("command", ["watch", "serve"])
