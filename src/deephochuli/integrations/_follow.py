@@ -7,7 +7,8 @@ import os
 import queue
 import threading
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
 from deephochuli.analysis import Finding
 from deephochuli.errors import describe, say
@@ -18,8 +19,27 @@ from deephochuli.integrations._tracker import Alert, Tracker
 from deephochuli.record import Recording
 from deephochuli.store import StepRow, TapRow
 
+T = TypeVar("T")
+
 PATIENCE_S: Final = 60.0
 """How long the end of a recording waits for trackers that have not taken everything yet."""
+
+
+@dataclass(slots=True, eq=False)
+class _Beside:
+    """What the training and the thread beside it tell each other during one recording.
+
+    Attributes:
+        due: Why the weights should be saved.
+        alerts: What trackers are to be told of.
+        wake: Set when there is something to do.
+        is_over: The recording is complete.
+    """
+
+    due: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue[str])
+    alerts: queue.SimpleQueue[Alert] = field(default_factory=queue.SimpleQueue[Alert])
+    wake: threading.Event = field(default_factory=threading.Event)
+    is_over: bool = False
 
 
 class Follow:
@@ -59,14 +79,13 @@ class Follow:
             TapError: A name or an action of a rule is unknown.
         """
         self._trackers = trackers
+        self._given: Given = on_finding
         self._rules = Rules(on_finding)
         self.has_rules = bool(self._rules)
         self._snapshot = snapshot
         self._quantities = tuple(quantities)
-        self._due: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._alerts: queue.SimpleQueue[Alert] = queue.SimpleQueue()
-        self._wake = threading.Event()
-        self._is_over = False
+        # Made when a recording begins: until then this can be copied and pickled, with a trainer.
+        self._beside: _Beside | None = None
         self._recording: Recording | None = None
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
@@ -75,35 +94,41 @@ class Follow:
 
     def begin(self, recording: Recording) -> None:
         """Follow a recording, from its next step on."""
-        self._recording, self._is_over, self._pid = recording, False, os.getpid()
+        self._recording, self._pid = recording, os.getpid()
+        self._rules = Rules(self._given)  # what triggers remember is of one training
+        self._beside = beside = _Beside()
         look = Look(
             recording.path, self._trackers, self._quantities, self._apply, recording.n_steps
         )
         self._thread = threading.Thread(
-            target=self._watch, args=(look,), name="deephochuli-follow", daemon=True
+            target=_watch, args=(look, beside), name="deephochuli-follow", daemon=True
         )
         self._thread.start()
 
     def step(self, step: StepRow, taps: Sequence[TapRow]) -> None:
         """Ask the triggers, and take the snapshots that are due."""
+        beside = self._beside
+        if beside is None:
+            return
         for event in self._rules.of_step(step, taps):
             title = f"{event.name} at step {step.step}"
-            self._alerts.put(Alert(event.name, "warning", title, event.text, step.step))
+            beside.alerts.put(Alert(event.name, "warning", title, event.text, step.step))
             self._act(event.name, event.actions)
-            self._wake.set()
+            beside.wake.set()
         self._save_what_is_due()
 
     def chunk(self) -> None:
         """Have the new chunk looked at."""
-        self._wake.set()
+        if self._beside is not None:
+            self._beside.wake.set()
 
     def end(self) -> None:
         """Let trackers have the rest, and wait for them."""
-        thread, self._thread = self._thread, None
-        if thread is None or os.getpid() != self._pid:
+        thread, self._thread, beside = self._thread, None, self._beside
+        if thread is None or beside is None or os.getpid() != self._pid:
             return
-        self._is_over = True
-        self._wake.set()
+        beside.is_over = True
+        beside.wake.set()
         thread.join(PATIENCE_S)
         if thread.is_alive():
             say(
@@ -116,37 +141,16 @@ class Follow:
 
     def take_snapshots(self) -> list[str]:
         """Words that say why the weights should be saved now, each once; often none."""
-        due: list[str] = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                due.append(self._due.get_nowait())
-        return due
+        return [] if self._beside is None else _all_of(self._beside.due)
 
-    # --- beside the training ---------------------------------------------------------------------
-
-    def _watch(self, look: Look) -> None:
-        """Look whenever there is something new, until the recording is over."""
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            is_over = self._is_over
-            self._tell_alerts(look)
-            if is_over:
-                look.finish()
-                return
-            look.look()
-
-    def _tell_alerts(self, look: Look) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                look.alert(self._alerts.get_nowait())
+    # --- what follows ----------------------------------------------------------------------------
 
     def _apply(self, finding: Finding) -> None:
         self._act(finding.kind, self._rules.of_finding(finding))
 
     def _act(self, why: str, actions: Sequence[Action]) -> None:
-        if "snapshot" in actions:
-            self._due.put(why)
+        if "snapshot" in actions and self._beside is not None:
+            self._beside.due.put(why)
         if "stop" in actions and self._recording is not None:
             self._recording.should_stop = True
 
@@ -158,3 +162,26 @@ class Follow:
                 self._snapshot(why)
             except Exception as error:  # the training goes on, and may be saved otherwise
                 say(f"The snapshot for {why} failed; training goes on. Cause: {describe(error)}")
+
+
+def _watch(look: Look, beside: _Beside) -> None:
+    """Look whenever there is something new, until the recording is over."""
+    while True:
+        beside.wake.wait()
+        beside.wake.clear()
+        is_over = beside.is_over
+        for alert in _all_of(beside.alerts):
+            look.alert(alert)
+        if is_over:
+            look.finish()
+            return
+        look.look()
+
+
+def _all_of(waiting: queue.SimpleQueue[T]) -> list[T]:
+    """Take everything that waits."""
+    found: list[T] = []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            found.append(waiting.get_nowait())
+    return found

@@ -1,5 +1,6 @@
 """Trackers and rules beside a recording: told the same as afterwards, and never in the way."""
 
+import copy
 import threading
 
 import pytest
@@ -40,7 +41,7 @@ def test_live_and_afterwards_the_same_is_told(tmp_path):
 
 def test_a_finding_is_told_once_though_the_run_is_asked_again_and_again(tmp_path):
     live = Kept()
-    record(tmp_path / "run", Follow(live), 200, dtype=torch.bfloat16, lr=1e-6)
+    record(tmp_path / "run", Follow(live), 100, dtype=torch.bfloat16, lr=1e-6)
     assert [(alert.name, alert.level) for alert in live.alerts] == [("swamped-updates", "critical")]
 
 
@@ -156,11 +157,11 @@ def test_what_was_found_before_a_resumption_is_not_told_again(tmp_path):
     first, second = Kept(), Kept()
     record(tmp_path / "run", Follow(first), 64, dtype=torch.bfloat16, lr=1e-6)
     follow = Follow(second, on_finding={"critical": "stop"})
-    n_steps = record(tmp_path / "run", follow, 40, dtype=torch.bfloat16, lr=1e-6, resume=64)
+    n_steps = record(tmp_path / "run", follow, 20, dtype=torch.bfloat16, lr=1e-6, resume=64)
     assert len(first.alerts) == 1
     assert second.alerts == []
-    assert n_steps == 40
-    assert [each.step for each in second.numbers] == list(range(64, 104))
+    assert n_steps == 20
+    assert [each.step for each in second.numbers] == list(range(64, 84))
 
 
 def test_what_was_found_in_steps_that_are_repeated_is_told_again(tmp_path):
@@ -177,7 +178,17 @@ def test_one_follow_serves_one_recording_after_the_other(tmp_path):
     record(tmp_path / "b", follow, 3)
     assert [each.step for each in kept.numbers] == [0, 1, 2, 3, 0, 1, 2]
     assert kept.n_begun == 2
+    again = Follow(on_finding={"nonfinite": "snapshot"})
+    for name in ("c", "d"):  # an infinity of the one is none of the other
+        record(tmp_path / name, again, 3, bad_at=1)
+        assert again.take_snapshots() == ["nonfinite"]
     assert not [t for t in threading.enumerate() if t.name == "deephochuli-follow"]
+
+
+def test_it_can_be_copied_with_a_trainer_before_it_follows(tmp_path):
+    copied = copy.deepcopy(Follow(Kept(), on_finding={"nonfinite": "stop"}))
+    assert copied.take_snapshots() == []
+    assert record(tmp_path / "run", copied, 5, bad_at=1) == 2
 
 
 def test_a_follower_that_raises_is_told_nothing_more(tmp_path):
