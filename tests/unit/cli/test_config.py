@@ -88,6 +88,11 @@ def test_a_faulty_file_is_one_message(says, capsys):
     assert "line 2, [formats] jsn: no such setting. Did you mean 'json'?" in capsys.readouterr().err
 
 
+def test_a_named_file_that_is_not_there_is_told(capsys):
+    assert run("formats", "--config", "nothing.toml") == 2
+    assert "nothing.toml cannot be read" in capsys.readouterr().err
+
+
 def test_help_is_shown_beside_a_faulty_file(says, capsys):
     says("[formats\n")
     assert run("formats", "--help") == 0

@@ -218,3 +218,10 @@ def test_long_runs_are_read_place_by_place_with_the_same_answer(write, monkeypat
     at_once = [pair.taps for pair in diff(runs).pairs]
     monkeypatch.setattr("deephochuli.analysis.parting._rows.MOST_ROWS", 1)
     assert [pair.taps for pair in diff(runs).pairs] == at_once
+
+
+def test_eight_runs_are_laid_beside_the_first(write):
+    run = write("a")
+    found = diff([run] * 8, names=list("abcdefgh"))
+    assert [(pair.reference, pair.other) for pair in found.pairs] == [("a", n) for n in "bcdefgh"]
+    assert {pair.verdict for pair in found.pairs} == {"equal"}
