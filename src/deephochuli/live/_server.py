@@ -57,7 +57,7 @@ class LiveServer:
         self._seconds = seconds
         self._stop = threading.Event()
         token = secrets.token_urlsafe(32)
-        self._server = _Server(port, Desk(token, live_page(_TITLE), self._now))
+        self._server = _listen(port, Desk(token, live_page(_TITLE), self._now))
         self.url = f"http://{LOOPBACK}:{self._server.server_address[1]}/?{TOKEN}={token}"
         self._threads = [
             threading.Thread(target=self._server.serve_forever, args=(0.2,), daemon=True),
@@ -120,6 +120,17 @@ class _Server(ThreadingTCPServer):
         """Say what went wrong, unless the other side just went away."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             TCPServer.handle_error(self, request, client_address)
+
+
+def _listen(port: int, desk: Desk) -> _Server:
+    """A server on a port; an error names the port and what to do."""
+    try:
+        return _Server(port, desk)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        advice = "Give another one, or 0 for any that is free."
+        message = f"Port {port} of this machine cannot be used: {reason}. {advice}"
+        raise OSError(error.errno, message) from error
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -116,6 +116,11 @@ def test_every_server_has_a_token_of_its_own(growing):
     assert all(len(token) >= 43 for token in tokens)
 
 
+def test_a_port_that_is_taken_is_named(server, growing):
+    with pytest.raises(OSError, match=f"Port {port_of(server)} .* cannot be used: Address already"):
+        LiveServer([growing.folder], port=port_of(server))
+
+
 def test_only_the_loopback_is_bound(server):
     assert server._server.server_address[0] == "127.0.0.1"
 
