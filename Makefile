@@ -51,7 +51,7 @@ test-ranks: $(VENV)/.installed-dev ## Run the tests that start several processes
 
 test-integrations: $(VENV)/.installed-dev ## Run the tests with real trainers and trackers
 	@echo "==> Trainers and trackers"
-	@$(PYTEST) -m "integration and not slow" $(ARGS)
+	@$(PYTEST) -m "integration and not slow" tests/e2e/integrations $(ARGS)
 
 test-all: $(VENV)/.installed-dev ## Run every test but the exhaustive ones
 	@echo "==> All tests, $(JOBS) processes"
