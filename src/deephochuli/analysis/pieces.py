@@ -158,6 +158,8 @@ def sheet_of_plane(found: PlaneCount, title: str = "Affine pieces on a plane") -
 
 def _plane_answer(found: PlaneCount) -> str:
     counts = f"{found.n_regions} activation regions and {found.pieces} affine pieces; "
+    if found.is_exact:
+        return counts + "every cut is decided in exact arithmetic."
     if found.n_close == 0:
         return counts + "no cut is as close as rounding errors may be."
     return counts + f"{found.n_close} decisions on cuts are as close as rounding errors may be."

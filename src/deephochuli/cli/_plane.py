@@ -10,7 +10,6 @@ import typer
 from deephochuli.cli._compare import explained
 from deephochuli.cli._segment import Ends, model_and_batch, points_of, third_of
 from deephochuli.cli._terminal import Json, console, print_json
-from deephochuli.errors import PiecesError
 
 if TYPE_CHECKING:
     from deephochuli.pieces import PlaneCount
@@ -22,11 +21,9 @@ def on_plane(
     """Find the regions, print them, and write the page where one was asked for.
 
     Raises:
-        PiecesError: The points cannot be had, span no plane, or exact arithmetic is asked for.
+        PiecesError: The points cannot be had, or span no plane.
     """
-    if exact:
-        raise PiecesError("--exact decides counts on a segment; leave it out with --plane.")
-    found = _found(name, ends, layer, quiet=as_json)
+    found = _found(name, ends, layer, exact=exact, quiet=as_json)
     if as_json:
         print_json(as_record(found))
     else:
@@ -44,7 +41,7 @@ def on_plane(
         typer.echo(page)
 
 
-def _found(name: str, ends: Ends, layer: str | None, *, quiet: bool) -> PlaneCount:
+def _found(name: str, ends: Ends, layer: str | None, *, exact: bool, quiet: bool) -> PlaneCount:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -59,7 +56,7 @@ def _found(name: str, ends: Ends, layer: str | None, *, quiet: bool) -> PlaneCou
         def report(share: float, n_regions: int) -> None:
             bar.update(task, completed=share, description=f"{n_regions} regions")
 
-        return plane(model, *corners, layer=layer, report=report)
+        return plane(model, *corners, exact=exact, layer=layer, report=report)
 
 
 def as_record(found: PlaneCount) -> dict[str, Json]:
@@ -68,6 +65,7 @@ def as_record(found: PlaneCount) -> dict[str, Json]:
         "n_regions": found.n_regions,
         "pieces": {"low": found.pieces.low, "high": found.pieces.high},
         "n_close": found.n_close,
+        "is_exact": found.is_exact,
         "n_units": found.n_units,
         "area": found.area,
         "area_scale": found.area_scale,

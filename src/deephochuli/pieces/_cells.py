@@ -194,7 +194,7 @@ def _undecided(cells: Cells, op: Maximum, z: Value, bound: Rows) -> Iterator[Ind
         winner = int(values[0].argmax())
         gap = values[:, winner, None] - values
         both = bounds[:, winner, None] + bounds
-        wins = (gap > both) | ((both == 0) & (gap >= -tol))
+        wins = (gap >= -tol) & ((gap > both) | (both == 0))
         wins[:, winner] = True
         if not wins.all():
             yield np.ascontiguousarray(index)
@@ -242,10 +242,11 @@ def _tolerance(z: Value, knot: float) -> Column:
 def _bounds(z: Value, n_cells: int) -> Rows:
     """Bound on the error of each unit within each cell, shape (C, numel).
 
-    A unit behind a ReLU that is zero all over a cell is so exactly: the ReLU is off there.
+    Minus infinity for a unit behind a ReLU that is off: its zero is exact, and as all others behind
+    ReLUs are not below it, no comparison with it is ever open.
     """
     it = z.entry_bound()
     row = np.where(z.error == 0, 0.0, it.row).reshape(n_cells, 3).max(axis=1)
     at = np.abs(z.rows).reshape(n_cells, 3, -1).max(axis=1)
     bound = row[:, None] * it.unit + np.where(row > 0, 1.0, 0.0)[:, None] * it.floor + 4 * U * at
-    return np.where(at == 0, 0.0, bound) if z.has_exact_zeros else bound
+    return np.where(at == 0, -np.inf, bound) if z.has_exact_zeros else bound

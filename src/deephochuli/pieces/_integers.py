@@ -195,6 +195,17 @@ class ExactKnots:
         top = top + int(self._start) * z.bottom * self._bottom
         return Ratio(top, z.bottom * square).reduced()
 
+    def continued(self, z: Ratio, segment: NDArray[np.int64]) -> Ratio:
+        """The affine part that each unit has behind so many knots, wherever `z` lies, exactly."""
+        unit = np.arange(len(z.top)) if self._slopes.shape[1] > 1 else 0
+        # The parts are slopes z + offsets, over the bottom, and over its square.
+        offsets = [self._start * self._bottom - self._slopes[0] * self.knots[0]]
+        for k, knot in enumerate(self.knots):
+            offsets.append(offsets[-1] + (self._slopes[k] - self._slopes[k + 1]) * knot)
+        slope, offset = self._slopes[segment, unit], np.stack(offsets)[segment, unit]
+        top = slope * self._bottom * z.top + offset * z.bottom
+        return Ratio(top, z.bottom * self._bottom**2).reduced()
+
 
 def largest(op: Maximum, z: Ratio) -> Ratio:
     """The largest candidates, exactly."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from deephochuli.errors import PiecesError
 from deephochuli.pieces import _polygons as polygons
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._cells import MOST_BYTES, Cells, walk_cells
+from deephochuli.pieces._exact_cells import ExactCell, exact_cells, n_pieces
 from deephochuli.pieces._functions import HANDLERS
 from deephochuli.pieces._result import Interval
 from deephochuli.pieces._state import Column
@@ -46,6 +48,8 @@ class PlaneCount:
         area: Area of the polygon, in places.
         area_scale: Area in the space of the inputs of a unit square of places.
         n_units: Number of units that can bend.
+        is_exact: Whether everything was decided in exact arithmetic; places, areas and maps are
+            then rounded once, at the end.
     """
 
     n_regions: int
@@ -58,6 +62,7 @@ class PlaneCount:
     area: float
     area_scale: float
     n_units: int
+    is_exact: bool = False
 
     def polygon(self, region: int) -> Rows:
         """Corners of a region, counter-clockwise, shape (k, 2)."""
@@ -65,6 +70,7 @@ class PlaneCount:
 
     def __str__(self) -> str:
         close = "" if self.n_close == 0 else f", {self.n_close} decisions within the error bounds"
+        close = ", in exact arithmetic" if self.is_exact else close
         return (
             f"{self.n_regions} regions ({self.pieces} affine pieces) of {self.n_units} units on an "
             f"area of {self.area * self.area_scale:.6g}{close}; largest region "
@@ -79,6 +85,7 @@ def plane(
     x2: torch.Tensor,
     *,
     polygon: tuple[tuple[float, float], ...] = SQUARE,
+    exact: bool = False,
     layer: str | None = None,
     most_bytes: int = MOST_BYTES,
     report: Report | None = None,
@@ -92,6 +99,8 @@ def plane(
         x2: A third one, not on a line with both: the place (0, 1).
         polygon: Corners of a convex polygon of places, in either direction; by default the unit
             square.
+        exact: Decide everything in exact rational arithmetic. The time grows with the number of
+            regions and with the digits of the weights: seconds for hundreds of regions.
         layer: Path of an inner module to look at alone; inputs are those of that module.
         most_bytes: About how much memory the walk may take, beside the result.
         report: Called now and then with the finished share of the area and the regions so far.
@@ -103,7 +112,9 @@ def plane(
     Numerics:
         float64. Values at corners of regions within 64 u of the values around the polygon count as
         zero, so that units with one line cut once. `n_close` counts decisions that are closer than
-        the bounds on the errors, which hold for any order of the sums.
+        the bounds on the errors, which hold for any order of the sums. With `exact=True` counts are
+        those of the function with the stored weights in real arithmetic, the factors of batch norm
+        being rounded to float64 once.
 
     Example:
         >>> import torch
@@ -117,12 +128,14 @@ def plane(
     """
     places = _convex(polygon)
     points = _checked(x0, x1, x2)
+    samples = _at(points, np.concatenate([places, places.mean(axis=0)[None]]))
+    program = trace(model, torch.as_tensor(samples).reshape(-1, *x0.shape), layer, HANDLERS)
+    if exact:
+        found = exact_cells(program, points, places, report)
+        return _exact_result(found, program.n_units, _scale(points))
     low = places.min(axis=0)
     reach = 2 * (places.max(axis=0) - low)
     corners = _at(points, low + np.array([[0.0, 0.0], [reach[0], 0.0], [0.0, reach[1]]]))
-    samples = _at(points, np.concatenate([places, places.mean(axis=0)[None]]))
-    shaped = torch.as_tensor(samples).reshape(-1, *x0.shape)
-    program = trace(model, shaped, layer, HANDLERS)
     inside = np.ascontiguousarray((places - low) / reach)
     batches = list(walk_cells(program, corners, inside, most_bytes=most_bytes, report=report))
     return _result(batches, program.output, program.n_units, low, reach, _scale(points))
@@ -200,6 +213,33 @@ def _result(
         area_scale=scale,
         n_units=n_units,
     )
+
+
+def _exact_result(cells: list[ExactCell], n_units: int, scale: float) -> PlaneCount:
+    pieces, areas = n_pieces(cells), [cell.area for cell in cells]
+    sizes = np.array([len(cell.polygon) for cell in cells])
+    vertices = [(float(a), float(b)) for cell in cells for a, b in cell.polygon]
+    maps = [
+        [[float(v) for v in row] for row in (at, _less(along_a, at), _less(along_b, at))]
+        for at, along_a, along_b in (cell.outputs for cell in cells)
+    ]
+    return PlaneCount(
+        n_regions=len(cells),
+        pieces=Interval(pieces, pieces),
+        n_close=0,
+        vertices=np.array(vertices),
+        start=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
+        areas=np.array([float(area) for area in areas]),
+        maps=np.array(maps),
+        area=float(sum(areas)),
+        area_scale=scale,
+        n_units=n_units,
+        is_exact=True,
+    )
+
+
+def _less(there: tuple[Fraction, ...], here: tuple[Fraction, ...]) -> list[Fraction]:
+    return [b - a for a, b in zip(here, there, strict=True)]
 
 
 def _maps(at: NDArray[np.float64], low: Column, reach: Column) -> NDArray[np.float64]:

@@ -35,10 +35,19 @@ def test_json_holds_corners_and_maps(capsys):
     assert sum(each["area"] for each in found["regions"]) == pytest.approx(1)
 
 
+def test_exact_arithmetic_is_named_wherever_the_answer_is(capsys, tmp_path):
+    words = ["pieces", "planar_models:strips", "--plane", "--exact"]
+    assert main([*words, "--html", "plane.html"], exits=False) == 0
+    assert "on an area of 4, in exact arithmetic" in capsys.readouterr().out
+    assert "every cut is decided in exact arithmetic" in (tmp_path / "plane.html").read_text()
+    assert main([*words, "--json"], exits=False) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["is_exact"], found["n_regions"], found["pieces"]["high"]) == (True, 4, 4)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["planar_models:strips", "--exact"], "leave it out with --plane"),
         (["planar_models:strips", "--third-sample", "7"], "no sample 7"),
         (["planar_models:bare", "--from", "a.npy", "--to", "b.npy"], "There is no file a.npy"),
     ],

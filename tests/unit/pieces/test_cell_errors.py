@@ -57,12 +57,28 @@ def test_the_difference_of_two_candidates_may_err_as_both_do(side, apart, is_ope
     assert (found.n_close > 0) == is_open
 
 
-def test_units_that_are_off_are_equal_and_no_open_decision():
-    zero = one_cell([[0.0, 0.0, 5.0], [0.0, 0.0, 6.0], [0.0, 0.0, 7.0]], [1e-6] * 3)
-    off = replace(zero, values={0: replace(zero.values[0], has_exact_zeros=True)})
-    both = Maximum(np.array([[0, 1]]))
-    assert cells_of._maximal(off, both, 0)[0].n_close == 0
-    assert cells_of._maximal(zero, both, 0)[0].n_close > 0
+def test_nothing_is_open_beside_units_that_are_off():
+    """Units 0 and 1 are off, unit 2 is on, and zero along the border x = 0 of the square."""
+    rows = [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+    cell = one_cell(rows, [1e-6] * 3)
+    behind_relu = replace(cell, values={0: replace(cell.values[0], has_exact_zeros=True)})
+    for index, winner in (([0, 1], 0), ([0, 2], 2), ([2, 0], 2), ([0, 1, 2], 2)):
+        most = Maximum(np.array([index]))
+        found, out = cells_of._maximal(behind_relu, most, 0)
+        assert (len(found), found.n_close) == (1, 0)
+        assert out.rows.ravel().tolist() == [row[winner] for row in rows]
+        assert out.has_exact_zeros
+        assert cells_of._maximal(cell, most, 0)[0].n_close > 0
+
+
+def test_a_relu_that_is_off_leaves_exact_zeros():
+    relu = Elementwise(np.zeros(1), np.array([[0.0], [1.0]]), 0.0, 2)
+    cell = one_cell([[-1.0, 1.0], [-2.0, 2.0], [-1.0, 3.0]], [1e-6] * 3)
+    found, out = cells_of._bent(cell, relu, 0)
+    again, _ = cells_of._bent(replace(found, values={0: out}), relu, 0)
+    assert (found.n_close, again.n_close) == (0, 0)
+    leaky = Elementwise(np.zeros(1), np.array([[0.5], [1.0]]), 0.0, 2)
+    assert not cells_of._bent(cell, leaky, 0)[1].has_exact_zeros
 
 
 def test_values_at_corners_of_cells_err_by_less_than_the_bound():
