@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from deephochuli.analysis._finding import LEVELS, Finding, Level, Number, PlaceEvidence, ranked
+from deephochuli.analysis._finding import Finding, Level, Number, PlaceEvidence, ranked
 from deephochuli.analysis.parting._judge import TapParting
 from deephochuli.analysis.parting._text import listed, place, sentences
 from deephochuli.analysis.parting._training import FindingChange
@@ -87,7 +87,7 @@ def _parted(pair: RunPair) -> list[Finding]:
             "Everything after that step and place follows from what differs there.",
             advice,
             score=n_beyond / max(1, len(pair.taps)),
-            code=f"deephochuli diff {pair.reference} {pair.other}",
+            code=_closer(first),
             numbers=(
                 Number("places that differ", n_parted),
                 Number("places beyond the ordinary", n_beyond),
@@ -97,6 +97,14 @@ def _parted(pair: RunPair) -> list[Finding]:
             step=first.first_step,
         )
     ]
+
+
+def _closer(first: TapParting) -> str:
+    """How to record the steps that lie between the last equal one and the first that is not."""
+    low, high = first.last_equal, first.first_step
+    if low is None or high is None or high - low == 1:
+        return ""
+    return f'dh.record(..., every="{low}:{high + 1}")  # no step between these was recorded'
 
 
 def _layers(pair: RunPair) -> list[str]:
@@ -171,7 +179,7 @@ def _harm(pair: RunPair, change: FindingChange) -> Finding:
     return _finding(
         pair,
         f"runs-{change.status}-finding",
-        LEVELS[max(1, LEVELS.index(after.level))] if before is not None else after.level,
+        after.level,
         f"{change.status.capitalize()} in {pair.other}: {after.title}",
         f"{pair.reference} has {was}. {after.summary}",
         after.why,

@@ -62,13 +62,16 @@ def test_the_answer_names_step_and_place(write):
     assert "b parts from a at step 3, in the backward pass, first at fc:g" in str(found)
     assert [each.kind for each in found.findings] == ["runs-part"]
     assert found.findings[0].level == "warning"
+    assert found.findings[0].code == ""  # every step was recorded
 
 
 def test_steps_of_one_run_only_are_counted(write):
-    pair = diff([write("a"), write("b", every=2, since=3)]).pairs[0]
+    found = diff([write("a"), write("b", every=2, since=3)])
+    pair = found.pairs[0]
     assert pair.steps == (0, 2, 4)
     assert pair.n_alone == (3, 0)
     assert (pair.first.last_equal, pair.first.first_step) == (2, 4)
+    assert 'every="2:5"' in found.findings[0].code
 
 
 def test_what_was_made_differently_is_listed(write):
@@ -160,10 +163,14 @@ def test_findings_that_are_new_or_gone_are_told(write):
     ],
 )
 def test_a_finding_is_worse_by_its_level_first_and_by_its_harm_next(write, before, after, status):
-    kept = diff([write("a"), write("b", since=2)]).findings[0]
+    found = diff([write("a"), write("b", since=2)])
+    kept = found.findings[0]
     one, other = (replace(kept, level=level, score=score) for level, score in (before, after))
     (change,) = finding_changes([one], [other])
     assert (change.status, change.before, change.after) == (status, one, other)
+    pair = replace(found.pairs[0], findings=(change,))
+    told = [f for f in replace(found, pairs=(pair,)).findings if f.kind == "runs-worse-finding"]
+    assert [f.level for f in told] == ([after[0]] if status == "worse" else [])
 
 
 def test_layers_that_cannot_be_aligned_are_listed_with_a_way_out(write):
