@@ -101,9 +101,10 @@ def test_values_at_corners_of_cells_err_by_less_than_the_bound():
 
 def after_dense(bias):
     """A value straight behind an affine step: its bound is one for each entry."""
-    op = Dense(np.array([[1.0, 0.5], [0.25, 3.0], [0.1, 0.2]]), np.array([0.1, bias, 0.3]))
+    rng = np.random.default_rng(1)
+    op = Dense(rng.standard_normal((3, 12)), np.array([0.1, bias, 0.3]))
     step = Prepared(Step("", op, (0,), 1), norms_of(op), Grain(op))
-    x = np.random.default_rng(1).standard_normal((6, 2))
+    x = rng.standard_normal((6, 12))
     return moved(step, op, [Value(x, np.array([0.0, 1e-9, 1e-7, 1e-12, 0.0, 0.0]))])
 
 
