@@ -30,7 +30,9 @@ extensions = [
 exclude_patterns = ["_build", "_ext"]
 # The pages are read on a forge, too: what is a list of pages there is a table of contents here.
 root_doc = "index"
-nitpicky = False
+# Names that this site lists must lead somewhere; types of other libraries in signatures need not.
+nitpicky = True
+nitpick_ignore_regex = [(r"py:(?!obj).*", r".*")]
 default_role = "code"
 
 myst_enable_extensions = ["dollarmath"]

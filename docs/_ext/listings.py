@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
-import sys
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Final
 
 from typer.testing import CliRunner
+
+REFERENCE: Final = Path(__file__).resolve().parents[1] / "reference"
+_MODULE: Final = re.compile(r"^\.\. automodule:: (\S+)$", re.MULTILINE)
 
 
 def names(package: str) -> str:
@@ -17,23 +24,34 @@ def names(package: str) -> str:
 
 
 def _row(package: str, name: str, value: object) -> str:
-    doc = inspect.getdoc(value) if callable(value) or inspect.ismodule(value) else None
-    first = (doc or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
-    return f"| {{py:obj}}`{name} <{_home(package, name, value)}>` | {first} |"
-
-
-def _home(package: str, name: str, value: object) -> str:
-    """Name under which the reference describes a value: in the public part that exports it."""
+    if not callable(value) and not inspect.ismodule(value):
+        return f"| `{package}.{name}` | {type(value).__name__}, {value!r} |"
     function = getattr(value, "_function", value)
-    if inspect.ismodule(function):
-        return function.__name__
-    parts = [p for p in getattr(function, "__module__", package).split(".") if p[0] != "_"]
-    called = getattr(function, "__name__", name)
-    while len(parts) > 1:
-        if hasattr(sys.modules.get(".".join(parts)), called):
-            return ".".join([*parts, called])
-        parts.pop()
-    return f"{package}.{name}"
+    first = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+    return f"| {{py:obj}}`{name} <{_home(function)}>` | {first} |"
+
+
+def _home(value: object) -> str:
+    """Name under which the reference describes a value.
+
+    Raises:
+        LookupError: No page of the reference does.
+    """
+    for module in _described():
+        if module is value:
+            return module.__name__
+        for name in getattr(module, "__all__", ()):
+            if getattr(module, name) is value:
+                return f"{module.__name__}.{name}"
+    raise LookupError(f"no page in docs/reference describes {value!r}: add its module to one")
+
+
+@functools.cache
+def _described() -> tuple[ModuleType, ...]:
+    """Modules that the pages of the reference describe."""
+    texts = [page.read_text("utf-8") for page in sorted(REFERENCE.glob("*.md"))]
+    names = [name for text in texts for name in _MODULE.findall(text)]
+    return tuple(importlib.import_module(name) for name in names)
 
 
 def commands(program: str) -> str:

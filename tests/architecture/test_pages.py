@@ -6,11 +6,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.architecture.project import ROOT, tracked_files
+from tests.architecture.project import PACKAGE, ROOT, tracked_files
 
 DOCS = ROOT / "docs"
 TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"^<!-- run: (\S+) -->$", re.MULTILINE)
+MODULE = re.compile(r"^\.\. automodule:: (\S+)$", re.MULTILINE)
 WEB_LINK = re.compile(r"https?://[^\s)>\]`\"']+")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 TABLE = re.compile(r"(?:^\|.*\|[ ]*\n)+", re.MULTILINE)
@@ -78,6 +79,15 @@ def test_every_page_is_in_a_table_of_contents():
 def test_tables_of_contents_list_what_is_there():
     missing = [path for page in pages() for path in listed(page) if not path.is_file()]
     assert not missing
+
+
+def test_every_public_part_is_in_the_reference():
+    """Back ends and commands aside: the contracts of the former stand in ARCHITECTURE.md."""
+    texts = [page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md")]
+    described = {name for text in texts for name in MODULE.findall(text)}
+    inits = [*PACKAGE.glob("*/__init__.py"), *PACKAGE.glob("analysis/*/__init__.py")]
+    parts = {".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in inits}
+    assert parts - {"deephochuli.kernels", "deephochuli.cli"} <= described
 
 
 def test_every_tutorial_has_a_page_and_every_page_its_script():

@@ -93,7 +93,7 @@ def make_room(code: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-# `compare --verdict compiled` loads torch's compiler, which still imports what torch has deprecated.
+# `compare --verdict compiled` loads torch's compiler, which imports what torch has deprecated.
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_code_of_a_document_runs(document, setting, tmp_path, monkeypatch):
