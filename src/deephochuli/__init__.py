@@ -68,7 +68,14 @@ if TYPE_CHECKING:
     )
     from deephochuli.config import Config, read_config
     from deephochuli.formats import Format, Rounding, get_format, list_formats, round_scalar
-    from deephochuli.record import Recording, ReductionWatch, Watch, record, watch_reduction
+    from deephochuli.record import (
+        Recording,
+        ReductionWatch,
+        Watch,
+        all_reduce_sketches,
+        record,
+        watch_reduction,
+    )
     from deephochuli.report import build_report as report
     from deephochuli.report import print_findings
     from deephochuli.sketch import Sketch
@@ -121,6 +128,7 @@ __all__ = [
     "Verdict",
     "Watch",
     "__version__",
+    "all_reduce_sketches",
     "backward",
     "barrier",
     "barrier_of_run",
@@ -183,6 +191,7 @@ _HOME: Final = {
     "Swamping": "analysis.swamping",
     "Verdict": "analysis.compare",
     "Watch": "record",
+    "all_reduce_sketches": "record",
     "backward": "analysis.backward",
     "barrier": "analysis.barrier",
     "barrier_of_run": "analysis.barrier",

@@ -7,15 +7,18 @@ a mistake, not arithmetic.
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -35,6 +38,7 @@ import deephochuli as dh
 from deephochuli import record, store  # noqa: F401 - imported before the ranks are forked
 from deephochuli.kernels import TensorJob, UpdateJob, cpu_backend
 from deephochuli.record._reduction import average
+from deephochuli.sketch import Sketch
 
 torch.set_num_threads(1)  # no thread may have been started when ranks are forked
 _ONES = torch.ones(2, 2, dtype=torch.float64)
@@ -272,3 +276,38 @@ def break_taps(recording: dh.Recording) -> None:
 
     recorder = recording._recorder
     recorder.see = recorder.before_update = broken
+
+
+def reduces_sketches(folder: Path) -> None:
+    """Merge sketches while all ranks run; then try with names that differ, and go on."""
+    group = dist.new_group(backend="gloo", timeout=timedelta(seconds=60))
+    rank, n_ranks = dist.get_rank(), dist.get_world_size()
+    parts = [some_numbers(each) for each in range(n_ranks)]
+    own = {"some": Sketch.of(parts[rank]), "few": Sketch.of(parts[rank][: 3 * rank])}
+    for _ in range(2):
+        merged = dh.all_reduce_sketches(own, group)
+        few = [part[: 3 * other] for other, part in enumerate(parts)]
+        whole = {"some": torch.cat(parts), "few": torch.cat(few)}
+        for name, numbers in whole.items():
+            expected, found = Sketch.of(numbers), merged[name]
+            assert found.keys.tolist() == expected.keys.tolist()
+            assert found.counts.tolist() == expected.counts.tolist()
+            extremes = [str((s.min_abs, s.max_abs)) for s in (found, expected)]  # nan is nan
+            assert extremes[0] == extremes[1]
+            assert math.isclose(found.sum_sq, expected.sum_sq, rel_tol=1e-14)
+        names = ["a"] if rank else ["a", "b"]
+        with pytest.raises(dh.SketchError, match="different names: 2, 1"):
+            dh.all_reduce_sketches(dict.fromkeys(names, own["some"]), group)
+    assert dh.all_reduce_sketches({}, group) == {}
+    (folder / f"done-{rank}").touch()
+
+
+def some_numbers(rank: int) -> Tensor:
+    """Numbers over many binades, with zeros and an infinity."""
+    generator = torch.Generator().manual_seed(rank)
+    numbers = torch.randn(1000, generator=generator) * 10.0 ** torch.randint(
+        -30, 30, (1000,), generator=generator
+    )
+    numbers[:5] = 0
+    numbers[7] = math.inf
+    return numbers

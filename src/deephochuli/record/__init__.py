@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deephochuli.record._all_reduce import all_reduce_sketches as all_reduce_sketches
 from deephochuli.record._discover import Discovery as Discovery
 from deephochuli.record._follow import Follower as Follower
 from deephochuli.record._provenance import arithmetic_flags as arithmetic_flags
@@ -30,6 +31,7 @@ __all__ = [
     "Run",
     "Trigger",
     "Watch",
+    "all_reduce_sketches",
     "arithmetic_flags",
     "record",
     "trigger_of",

@@ -55,6 +55,7 @@ from deephochuli.store._manifest import (
     RanksOf,
     Session,
 )
+from deephochuli.store._merge import add_floats
 from deephochuli.store._open import open_run
 from deephochuli.store._ragged import Ragged
 from deephochuli.store._ranks import RanksReader, rank_folder, rank_folders
@@ -85,6 +86,7 @@ __all__ = [
     "StepRow",
     "TapInfo",
     "TapRow",
+    "add_floats",
     "open_run",
     "rank_folder",
     "rank_folders",
