@@ -119,13 +119,14 @@ def test_the_bound_of_a_cell_is_that_of_its_worst_corner():
 
 
 def test_parts_of_a_cell_have_its_bounds():
-    z = after_dense(1.0)
+    z = replace(after_dense(1.0), has_exact_zeros=True)
     whole = Cells(np.concatenate([SQUARE, SQUARE]), np.array([0, 4, 8]), {0: z}, 3)
     parent = np.array([0, 1, 1])
     parts = cells_of._children(whole, np.tile(SQUARE, (3, 1)), np.arange(0, 13, 4), parent, 2)
     assert parts.n_close == 5
     bounds = [cells_of._bounds(each.values[0], len(each)) for each in (whole, parts)]
     np.testing.assert_array_equal(bounds[1], bounds[0][parent])
+    assert parts.values[0].has_exact_zeros
 
 
 @pytest.mark.parametrize("slope", [2.0, 0.25])
