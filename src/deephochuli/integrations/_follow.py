@@ -97,6 +97,8 @@ class Follow:
         self._recording, self._pid = recording, os.getpid()
         self._rules = Rules(self._given)  # what triggers remember is of one training
         self._beside = beside = _Beside()
+        if not self._trackers and not self.has_rules:
+            return
         look = Look(
             recording.path, self._trackers, self._quantities, self._apply, recording.n_steps
         )

@@ -185,6 +185,15 @@ def test_one_follow_serves_one_recording_after_the_other(tmp_path):
     assert not [t for t in threading.enumerate() if t.name == "deephochuli-follow"]
 
 
+def test_with_nobody_to_tell_and_no_rules_there_is_no_thread(tmp_path):
+    model, optimizer = model_and_optimizer()
+    with dh.record(model, optimizer, to=tmp_path / "run", follow=Follow()) as recording:
+        train(model, optimizer, 2, recording)
+        assert not [t for t in threading.enumerate() if t.name == "deephochuli-follow"]
+    with dh.record(model, optimizer, to=tmp_path / "other", follow=Follow(on_finding="stop")):
+        assert [t for t in threading.enumerate() if t.name == "deephochuli-follow"]
+
+
 def test_it_can_be_copied_with_a_trainer_before_it_follows(tmp_path):
     copied = copy.deepcopy(Follow(Kept(), on_finding={"nonfinite": "stop"}))
     assert copied.take_snapshots() == []
