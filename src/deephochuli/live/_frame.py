@@ -64,7 +64,7 @@ def see(run: Watched) -> Seen | None:
 
 
 def frame(run: Watched, seen: Seen | None) -> RenderableType:
-    """The frame for a rich console. Names from a run are escaped."""
+    """The frame for a rich console. Names from a run are text: no markup, no control codes."""
     from rich.console import Group
     from rich.text import Text
 
@@ -126,10 +126,12 @@ def _recorded(pulse: Pulse) -> str:
 
 def _layers(layers: Sequence[LayerLoss]) -> Table:
     """Layers that lost the most."""
+    from rich.text import Text
+
     table = _empty("hit hardest", "swamped updates", "subnormal gradients", heads=True)
     for layer in layers:
         shares = (_share(share) for share in (layer.swamped, layer.subnormal))
-        table.add_row(shortened(layer.layer, LAYER_WIDTH), *shares)
+        table.add_row(Text(shortened(layer.layer, LAYER_WIDTH)), *shares)
     return table
 
 
@@ -145,7 +147,7 @@ def _findings(found: Sequence[Finding], *, is_over: bool) -> Table:
     for finding in found[:MOST_FINDINGS]:
         style = STYLES[finding.level]
         level = Text(f"{MARKS[finding.level]} {finding.level}", style=style)
-        table.add_row(level, plain(finding.title))
+        table.add_row(level, Text(plain(finding.title)))
     if len(found) > MOST_FINDINGS:
         table.add_row("", f"and {len(found) - MOST_FINDINGS} more: deephochuli report")
     if not found:

@@ -22,7 +22,8 @@ SMALLEST_NORMAL = 2.0**-14  # of float16
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> RunReader:
-    shape = Shape(layers=("a", "b"), n_steps=70, n_elements=48, n_channels=4, dtype="float16")
+    quantities = ("z", "dz", "da", "w", "g", "dw")
+    shape = Shape("float16", ("a", "b"), quantities, n_steps=70, n_elements=48, n_channels=4)
     return open_run(write_run(tmp_path_factory.mktemp("pulse") / "run", shape))
 
 

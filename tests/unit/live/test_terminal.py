@@ -13,7 +13,8 @@ from rich.console import Console
 from deephochuli.cli import main
 from deephochuli.cli._serve import doorway
 from deephochuli.live import Phase, Watched, frame, see, watch
-from tests.e2e.synthetic import HOSTILE_NAMES, Shape, write_run
+from deephochuli.report import plain
+from tests.e2e.synthetic import Shape, write_run
 from tests.unit.live.conftest import Growing
 
 
@@ -45,14 +46,19 @@ def test_a_frame_before_the_run_and_before_its_first_step(tmp_path):
     growing.end()
 
 
-def test_hostile_names_reach_no_terminal(tmp_path):
-    names = (*HOSTILE_NAMES, "esc.\x1b[2J\x1b]0;owned\x07", "[bold red]markup[/]")
-    shape = Shape(layers=names, n_steps=2, n_elements=64, n_channels=4, dtype="bfloat16")
+@pytest.mark.parametrize(
+    "name", ["esc.\x1b[2J\x1b]0;owned\x07", "[bold red]markup", "[/]", "\u202egnp.exe", "nul\x00"]
+)
+def test_hostile_names_reach_no_terminal(name, tmp_path):
+    shape = Shape("float16", (name,), n_steps=2, n_elements=64, n_channels=4)
     run = Watched(write_run(tmp_path / "[red]run\x1b[2J", shape))
     run.look()
-    text = text_of(run)
+    text = text_of(run, width=300)
     assert all(sign.isprintable() or sign == "\n" for sign in text)
-    assert "[red]run\\x1b[2J" in text.replace("\n", "")
+    shown = f"{plain(name)}.relu"
+    assert f"of {shown} (dz) lost" in text  # in a finding
+    assert any(line.startswith(shown) for line in text.splitlines())  # among the layers
+    assert "[red]run\\x1b[2J" in text
 
 
 def test_watching_ends_with_the_run(tmp_path):
