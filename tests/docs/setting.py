@@ -5,8 +5,10 @@ own. Here they are something small.
 """
 
 import contextlib
+import copy
 import os
 import shutil
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +93,27 @@ def make_folder(folder: Path) -> None:
         names["train"]()
     for name in ("a", "fp32", "bf16"):
         shutil.copytree(first, folder / "runs" / name)
+    for name, net in renamed().items():
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+        with dh.record(net, optimizer, to=folder / "runs" / name):
+            F.cross_entropy(net(names["batch"]), names["labels"]).backward()
+            optimizer.step()
     (folder / "checkpoint").mkdir()
     save_file(names["model"].state_dict(), folder / "checkpoint" / "model.safetensors")
     with contextlib.chdir(folder):
         main(["compare", "train.py:build", "--save", "here"], exits=False)
     shutil.copytree(folder / "here", folder / "there")
+
+
+def renamed() -> dict[str, nn.Module]:
+    """One network under three sets of names: as it is, wrapped, and with a part that has moved."""
+    torch.manual_seed(0)
+    encoder, head = nn.Linear(64, 8), nn.Linear(8, 10)
+    plain = nn.Sequential(OrderedDict(encoder=encoder, relu=nn.ReLU(), head=head))
+    wrapped = nn.Sequential(OrderedDict(module=copy.deepcopy(plain)))
+    moved = nn.Sequential(OrderedDict(encoder=copy.deepcopy(encoder)))
+    new = nn.Sequential(OrderedDict(blocks=moved, relu=nn.ReLU(), head=copy.deepcopy(head)))
+    return {"plain": plain, "ddp": wrapped, "new": new}
 
 
 def names_of() -> dict[str, Any]:
@@ -108,7 +126,7 @@ def names_of() -> dict[str, Any]:
     labels = torch.arange(16) % 10
     batches = [(batch, labels), (torch.rand(16, 64, generator=draw), labels)]
 
-    def train() -> None:
+    def train(*given: object) -> None:
         for x, y in batches * 3:
             optimizer.zero_grad()
             F.cross_entropy(model(x), y).backward()
