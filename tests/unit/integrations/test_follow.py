@@ -133,6 +133,11 @@ def test_a_tracker_that_fails_is_named_and_left_alone(tmp_path, method):
     broken, sound = Kept(fails=method), Kept()
     with pytest.warns(DeepHochuliWarning, match=f"told nothing more.*no connection in {method}"):
         record(tmp_path / "run", Follow(broken, sound), 40, dtype=torch.bfloat16, lr=1e-6)
+    order = ["begin", "log", "alert", "finish"]
+    told = dict(
+        zip(order, (broken.n_begun, broken.numbers, broken.alerts, broken.finished), strict=True)
+    )
+    assert not any(told[name] for name in order[order.index(method) :])
     assert len(sound.numbers) == 40
     assert sound.alerts
     assert sound.finished
@@ -206,5 +211,6 @@ def test_a_follower_that_raises_is_told_nothing_more(tmp_path):
             raise ValueError("no")
 
     with pytest.warns(DeepHochuliWarning, match="the follower failed"):
-        assert record(tmp_path / "run", Broken(), 5) == 5
+        assert record(tmp_path / "run", Broken(Kept()), 5) == 5
+    assert not [t for t in threading.enumerate() if t.name == "deephochuli-follow"]
     assert len(dh.open_run(tmp_path / "run").steps["step"]) == 5

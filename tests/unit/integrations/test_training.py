@@ -97,7 +97,7 @@ def test_a_training_that_nobody_ends_is_completed_at_exit(tmp_path, monkeypatch)
     assert dh.open_run(tmp_path / "run").finished
 
 
-def decisions(folder, n_steps, bad_at, **options):
+def decisions(folder, n_steps, bad_at, *, is_asked_twice=False, **options):
     """What is decided after each step; one of them sees an infinity."""
     model, optimizer = model_and_optimizer()
     seen = training(folder, **options)
@@ -107,6 +107,8 @@ def decisions(folder, n_steps, bad_at, **options):
     for step in range(n_steps):
         train(model, optimizer, 1, bad_at=0 if step == bad_at else None)
         found.append(seen.decide())
+        if is_asked_twice:
+            assert seen.decide() == Decision()
     seen.end()
     return found
 
@@ -132,7 +134,8 @@ def test_several_ranks_agree_at_the_same_steps_whatever_each_has_found(tmp_path,
     monkeypatch.setattr(_callback, "is_one_of_several", lambda: True)
     monkeypatch.setattr(_callback.dist, "all_reduce", all_reduce)
     n_steps = 2 * AGREE_EVERY + 1
-    found = decisions(tmp_path / "run", n_steps, 40, on_finding={"nonfinite": "stop"})
+    rules = {"nonfinite": "stop"}
+    found = decisions(tmp_path / "run", n_steps, 40, is_asked_twice=True, on_finding=rules)
     assert asked == [[0, 0], [1, 0]]
     assert found[AGREE_EVERY - 1] == Decision(("rules",), stops=False)
     assert found[2 * AGREE_EVERY - 1] == Decision(("rules",), stops=True)
