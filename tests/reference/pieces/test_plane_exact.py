@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from deephochuli.pieces import plane
-from deephochuli.pieces._exact_cells import exact_cells
+from deephochuli.pieces._exact_cells import ExactCell, exact_cells
+from deephochuli.pieces._exact_cells import n_pieces as n_exact_pieces
 from tests.reference.pieces import test_plane_close as close
 from tests.reference.pieces.flat import area, n_pieces, regions
 from tests.reference.pieces.test_plane import CORNERS, INPUTS, SQUARE, drawn
@@ -96,6 +97,30 @@ def test_a_convolution_with_max_pooling_agrees_with_float64():
     assert exact.n_regions == found.n_regions == told[-1][1] > 15
     assert told[-1][0] == 1
     np.testing.assert_allclose(np.sort(exact.areas), np.sort(found.areas), rtol=1e-9, atol=1e-13)
+
+
+def square(x, y, n):
+    """A square of side 1/4 with the lower left corner at (x, y), and a map that is all n."""
+    sides = (0, 0), (1, 0), (1, 1), (0, 1)
+    places = tuple((Fraction(x) + Fraction(a, 4), Fraction(y) + Fraction(b, 4)) for a, b in sides)
+    return ExactCell(places, ((Fraction(n),),) * 3)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "n"),
+    [
+        (0.25, 0.0, 1),
+        (0.0, -0.25, 1),
+        (0.25, 0.2, 1),  # a part of an edge
+        (0.25, 0.25, 2),  # a corner
+        (-0.25, 0.25, 2),
+        (0.25, 0.26, 2),  # edges on one line, apart
+        (0.25 + 2.0**-50, 0.0, 2),  # beside each other, apart
+    ],
+)
+def test_regions_are_neighbours_where_they_share_a_stretch_and_no_corner(x, y, n):
+    assert n_exact_pieces([square(0, 0, 1), square(x, y, 1)]) == n
+    assert n_exact_pieces([square(0, 0, 1), square(x, y, 2)]) == 2
 
 
 def test_exact_areas_add_up_exactly(monkeypatch):

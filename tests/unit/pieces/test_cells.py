@@ -136,6 +136,15 @@ def test_a_cut_nearer_to_a_corner_than_the_bound_is_an_open_decision():
     assert len(parted(2.0**-20, 2.0**-19, tol=2.0**-20)[2]) == 1
 
 
+def test_a_line_through_corners_leaves_them_to_both_sides():
+    diagonal = np.array([[[0.0], [1.0], [-1.0]]])
+    vertices, start, _, _ = polygons.parted(
+        np.array(SQUARE), np.array([0, 4]), diagonal, np.zeros(1), np.zeros((1, 1))
+    )
+    assert np.diff(start).tolist() == [3, 3]
+    assert polygons.measured(vertices, start)[0].tolist() == [0.03125, 0.03125]
+
+
 def test_a_takeover_nearer_to_a_corner_than_the_bound_is_an_open_decision():
     vertices, start, owner = np.array(SQUARE), np.array([0, 4]), np.zeros(1, np.int64)
     near = 2.0**-20

@@ -100,6 +100,15 @@ def test_a_bend_that_rounds_says_so():
         assert 0 < off <= out.error[r]
 
 
+@pytest.mark.parametrize(("slope", "rounds"), [(-1.0, False), (0.0, False), (0.1, True)])
+def test_a_slope_of_one_zero_or_minus_one_rounds_no_number(slope, rounds):
+    op = Elementwise(np.zeros(1), np.array([[slope], [1.0]]), 0.0, 3)
+    z = np.random.default_rng(0).standard_normal((5, 3)) - 9
+    out = bent(start(Value(z, np.zeros(5))), op, 0, 0, 100)[1]
+    assert (out.error > 0).tolist() == [rounds] * 5
+    assert (out.error == 0).all() or (out.error < 1e-13).all()
+
+
 def start(value):
     n = len(value.rows)
     origin = np.full(n, -1, np.int32)
