@@ -47,6 +47,7 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False  # what stands before a colon is often no type here
+napoleon_attr_annotations = False  # types stand in the signatures
 # What is exact, in which type sums are formed, whether a result repeats: CONTRIBUTING.md.
 napoleon_custom_sections = ["Numerics"]
 

@@ -63,15 +63,16 @@ def run(words: list[str | Path], folder: Path, *, code: int = 0) -> str:
 
 
 def make(folder: Path) -> Path:
-    """Make an empty environment; return its Python."""
-    venv.EnvBuilder(with_pip=True, clear=True).create(folder)
+    """Make an environment with nothing in it, not even pip; return its Python."""
+    venv.EnvBuilder(with_pip=False, clear=True).create(folder)
     return folder / ("Scripts" if os.name == "nt" else "bin") / "python"
 
 
 def install(python: Path, wanted: str, pip_arguments: list[str], folder: Path) -> None:
     """Install with the pins of constraints.txt."""
     pins = ["--constraint", ROOT / "constraints.txt", *pip_arguments]
-    run([python, "-m", "pip", "install", "--quiet", *pins, wanted], folder)
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    run([*pip, "install", "--quiet", *pins, wanted], folder)
 
 
 def try_core(python: Path, folder: Path) -> None:
@@ -104,8 +105,7 @@ def try_types(python: Path, folder: Path) -> None:
 
 
 def write_sbom(python: Path, folder: Path) -> None:
-    """List what is installed, without what is there in every empty environment."""
-    run([python, "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools", "wheel"], folder)
+    """List what is installed: all of it came with the wheel."""
     to = DIST / "sbom.json"
     bill = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible"]
     run([*bill, "--pyproject", ROOT / "pyproject.toml", "--output-file", to, python], folder)

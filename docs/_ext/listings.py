@@ -40,10 +40,20 @@ def _home(value: object) -> str:
     for module in _described():
         if module is value:
             return module.__name__
-        for name in getattr(module, "__all__", ()):
-            if getattr(module, name) is value:
+        for name, each in _public(module):
+            if each is value:
                 return f"{module.__name__}.{name}"
     raise LookupError(f"no page in docs/reference describes {value!r}: add its module to one")
+
+
+def _public(module: ModuleType) -> list[tuple[str, object]]:
+    """What autodoc describes of a module: its `__all__`, or else what it defines itself."""
+    if hasattr(module, "__all__"):
+        return [(name, getattr(module, name)) for name in module.__all__]
+    own = [
+        (n, v) for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__
+    ]
+    return [(name, value) for name, value in own if not name.startswith("_")]
 
 
 @functools.cache

@@ -56,16 +56,17 @@ def test_the_page_names_the_version_of_the_schema():
     assert f"schema version {SCHEMA_VERSION}" in PAGE.read_text("utf-8")
 
 
-def test_the_example_of_the_page_runs(tmp_path):
+def test_the_example_of_the_page_runs(tmp_path, monkeypatch):
     from tests.unit.cli.conftest import tap
 
     lost = {"n_updatable": 4, "n_unmoved": 3}
-    with RunWriter(tmp_path / "run", Manifest(), chunk_steps=1) as writer:
+    monkeypatch.chdir(tmp_path)
+    with RunWriter(tmp_path / "runs" / "a", Manifest(), chunk_steps=1) as writer:
         for step in range(3):
             taps = [tap(name, "dw", [2.0**-9] * 4, **lost) for name in ("a", "b")]
             writer.append(StepRow(step=step, wall_s=0.0), taps[step % 2 :])
     (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    names = {"run": tmp_path / "run"}
+    names: dict[str, Any] = {}
     exec(example, names)
     sums = names["sums"].to_pydict()
     assert dict(zip(sums["layer"], sums["n_unmoved_sum"], strict=True)) == {"a": 6, "b": 9}
