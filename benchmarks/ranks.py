@@ -78,9 +78,13 @@ def work(rank: int, options: argparse.Namespace, folder: Path) -> None:
             if number >= 0:
                 costs[name].append(recorded / plain)
                 steps.append(plain / EVERY)
+    with dh.record(model, optimizer, to=folder / "whole", every=EVERY):
+        for _ in range(options.pairs):
+            block()
+    dist.barrier()  # the other ranks have written theirs
     dist.destroy_process_group()
     if rank == 0:
-        report(costs, statistics.median(steps), folder / "ranks")
+        report(costs, statistics.median(steps), folder / "whole")
 
 
 def report(costs: dict[str, list[float]], step: float, run: Path) -> None:
