@@ -66,7 +66,7 @@ def test_the_example_of_the_page_runs(tmp_path, monkeypatch):
             taps = [tap(name, "dw", [2.0**-9] * 4, **lost) for name in ("a", "b")]
             writer.append(StepRow(step=step, wall_s=0.0), taps[step % 2 :])
     (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    names: dict[str, Any] = {}
+    names: dict[str, object] = {}
     exec(example, names)
     sums = names["sums"].to_pydict()
     assert dict(zip(sums["layer"], sums["n_unmoved_sum"], strict=True)) == {"a": 6, "b": 9}
