@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from deephochuli.errors import MissingExtraError, StudyError, describe
@@ -98,8 +99,12 @@ def _connected(ray: Any, engine: Ray) -> Generator[None]:
     if ray.is_initialized():
         yield
         return
-    # Sockets lie in the folder, and a socket's path has about a hundred characters at most.
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+    # Sockets lie in the folder, and a socket's path has about a hundred characters at most; the
+    # folders for temporary files of some systems are too long for that.
+    short = "/tmp" if Path("/tmp").is_dir() else None
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir=short, ignore_cleanup_errors=True
+    ) as folder:
         try:
             _start(ray, engine, folder)
         except Exception as error:
