@@ -32,7 +32,7 @@ exclude_patterns = ["_build", "_ext"]
 root_doc = "index"
 # Names that this site lists must lead somewhere; types of other libraries in signatures need not.
 nitpicky = True
-nitpick_ignore_regex = [(r"py:(?!obj).*", r".*")]
+nitpick_ignore_regex = [(r"py:(?!obj).*", r".*"), (r"py:obj", r"typing\..*")]
 default_role = "code"
 
 myst_enable_extensions = ["dollarmath"]
