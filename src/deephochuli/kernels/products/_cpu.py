@@ -77,7 +77,7 @@ def _bound(
     plan: ProductPlan, a: torch.Tensor, b: torch.Tensor, start: torch.Tensor | None
 ) -> float:
     """What no partial sum exceeds, roundings included; inf if an operand is not finite."""
-    if plan.kind != "chain" or plan.format.precision > 20 or not a.shape[2]:
+    if plan.kind == "exact" or plan.format.precision > 20 or not a.shape[2]:
         return 0.0
     sizes = [max(abs(float(low)), abs(float(high))) for low, high in map(torch.aminmax, (a, b))]
     first = 0.0 if start is None else max(abs(float(x)) for x in torch.aminmax(start))

@@ -118,7 +118,7 @@ def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
     if plan.order != "sequential":
         return _tree(plan, has_start=has_start)
     if plan.kind == "aligned":
-        return _blocks(plan)
+        return _blocks(plan, largest)
     nearest = plan.rounding is Rounding.NEAREST_EVEN
     if plan.format in (BINARY32, BINARY64) and nearest:
         if plan.format == BINARY32 and plan.dtype.itemsize == 8:
@@ -211,7 +211,7 @@ def _put32(table: Table, slot: int, value: float) -> None:
     table[slot : slot + 1].view(np.float32)[0] = value
 
 
-def _blocks(plan: ProductPlan) -> Way:
+def _blocks(plan: ProductPlan, largest: float) -> Way:
     """An aligned sum: the function depends on how many bits its sums can have."""
     fmt, inputs, block = plan.format, plan.inputs or BINARY32, plan.block or 1
     cuts = plan.rounding is Rounding.TOWARD_ZERO
@@ -230,8 +230,11 @@ def _blocks(plan: ProductPlan) -> Way:
     n_parts = 0 if total < 2**31 else 1 if products < 2**31 else 2
     if products >= 2**32 or block % max(n_parts, 1):
         return _ONE_BY_ONE
-    name = ("truncated" if cuts else "nearest") + str(n_parts)
-    return Way(parts.BLOCKS, name, table, steady=f"steady_{name}", always_fits=n_parts == 0)
+    name = "truncated" if cuts else "nearest"
+    # A sum exceeds the one before by at most twice its products: that one is a number of the format.
+    ends = nearest and largest < fmt.max_finite / 2
+    steadily = f"steady_{'bounded' if ends else name}{n_parts}"
+    return Way(parts.BLOCKS, f"{name}{n_parts}", table, steady=steadily, always_fits=n_parts == 0)
 
 
 def _late(plan: ProductPlan) -> Way:
