@@ -231,7 +231,7 @@ def _blocks(plan: ProductPlan, largest: float) -> Way:
     if products >= 2**32 or block % max(n_parts, 1):
         return _ONE_BY_ONE
     name = "truncated" if cuts else "nearest"
-    # A sum exceeds the one before by at most twice its products: that one is a number of the format.
+    # Rounding adds at most what the products did: the sum before them is a number of the format.
     ends = nearest and largest < fmt.max_finite / 2
     steadily = f"steady_{'bounded' if ends else name}{n_parts}"
     return Way(parts.BLOCKS, f"{name}{n_parts}", table, steady=steadily, always_fits=n_parts == 0)
@@ -242,7 +242,8 @@ def _late(plan: ProductPlan) -> Way:
     inputs, block, bits = plan.inputs or BINARY32, plan.block or 1, late.FRACTION_BITS
     same = (plan.fraction_bits, plan.late_bits) == (bits, late.LATE_BITS) and not plan.floors
     nearest = plan.format == BINARY32 and plan.rounding is Rounding.NEAREST_EVEN
-    if not (same and nearest) or 2 * inputs.precision > 24 or block * 2 ** (bits + 2) > 2**31:
+    products = block * (2.0 - 2.0 ** (1 - inputs.precision)) ** 2 * 2.0**bits
+    if not (same and nearest) or 2 * inputs.precision > 24 or products > late.MOST:
         return _ONE_BY_ONE
     if block % 2 and plan.split:
         return _ONE_BY_ONE
@@ -253,7 +254,8 @@ def _late(plan: ProductPlan) -> Way:
 @functools.lru_cache(maxsize=64)
 def _late_table(plan: ProductPlan) -> Table:
     table = _block_table(plan).copy()
-    table[steady.T_WORD] = steady.OF_ZERO
+    table[steady.T_HIGHEST] = late.HIGHEST
+    table[steady.T_WORD] = (steady.LOWEST + blocks.BIAS) << steady.PLACE
     return table
 
 
@@ -269,7 +271,7 @@ def _block_table(plan: ProductPlan) -> Table:
     _put32(table, blocks.G_MAGIC, 1.5 * 2.0 ** (24 - fmt.precision))
     _put32(table, blocks.G_MAX, fmt.max_finite)
     lowest = max(steady.LOWEST, bits + 1 - blocks.BIAS)
-    table[steady.T_LOWEST] = lowest
+    table[steady.T_LOWEST], table[steady.T_HIGHEST] = lowest, steady.HIGHEST
     table[steady.T_WORD] = (max(floor, lowest) + blocks.BIAS) << steady.PLACE
     table[steady.T_SCALE] = (bits + 254) << 23
     table[steady.T_LEAST] = (fmt.emin + blocks.BIAS) << 23

@@ -51,7 +51,7 @@ OF_ZERO, PLACE = -(1 << 15), 7
 LOWEST, HIGHEST = -100, 90
 
 # Parameters, eight bytes each; the first are those of `_cpu_blocks`, patterns instead of exponents.
-T_SCALE, T_LEAST, T_WORD, T_LOWEST, T_SLOTS = range(8, 13)
+T_SCALE, T_LEAST, T_WORD, T_LOWEST, T_HIGHEST, T_SLOTS = range(8, 14)
 _V16 = ir.VectorType(I16, COLUMNS)
 _UPPER = 0xFFFF0000
 

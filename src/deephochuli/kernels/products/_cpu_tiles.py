@@ -133,17 +133,17 @@ def steady_nearest2(a, ea, b, eb, c, n, size, params):
 
 
 def steady_bounded0(a, ea, b, eb, c, n, size, params):
-    """Steady blocks rounded to nearest that stay inside the format; all fits into 32 bits."""
+    """The same inside the format; everything fits into 32 bits."""
     return steady.bounded0(a, ea, b, eb, c, n, size, params)
 
 
 def steady_bounded1(a, ea, b, eb, c, n, size, params):
-    """Steady blocks rounded to nearest that stay inside the format; the products fit into 32 bits."""
+    """The same inside the format; the products fit into 32 bits."""
     return steady.bounded1(a, ea, b, eb, c, n, size, params)
 
 
 def steady_bounded2(a, ea, b, eb, c, n, size, params):
-    """Steady blocks rounded to nearest that stay inside the format; half of the products do."""
+    """The same inside the format; half of the products fit into 32 bits."""
     return steady.bounded2(a, ea, b, eb, c, n, size, params)
 
 
