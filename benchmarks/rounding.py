@@ -97,12 +97,16 @@ def our_calls(x: torch.Tensor) -> dict[tuple[str, str], Call]:
 
 
 def block_calls(x: torch.Tensor) -> dict[tuple[str, str], Call]:
-    """Rounding to each block format."""
+    """Rounding to each block format, in the modes that have a quick way."""
     rows = x.reshape(-1, 1024)
-    return {
-        (fmt.name, "nearest-even"): lambda fmt=fmt: round_blocks(rows, fmt)
-        for fmt in list_block_formats()
-    }
+    calls: dict[tuple[str, str], Call] = {}
+    for fmt in list_block_formats():
+        for mode in ("nearest-even", "nearest-away", "toward-zero", "stochastic"):
+            key = 1 if mode == "stochastic" else None
+            calls[fmt.name, mode] = lambda fmt=fmt, mode=mode, key=key: round_blocks(
+                rows, fmt, rounding=mode, key=key
+            )
+    return calls
 
 
 def peer_calls(x: torch.Tensor) -> tuple[dict[tuple[str, str], Call], list[str]]:

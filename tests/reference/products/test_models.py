@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from deephochuli.arithmetic import list_arithmetics
+from deephochuli.arithmetic import get_arithmetic, list_arithmetics
 from deephochuli.arithmetic._plans import plan_of
-from deephochuli.formats import BINARY32, BINARY64
+from deephochuli.formats import BINARY32, BINARY64, round_array
 from deephochuli.kernels.products import multiply, reference_products
+from deephochuli.kernels.products._cpu_parameters import way_of
 from tests.reference.products import arrays, draws, oracle
 
 DOTS = int(os.environ.get("DEEPHOCHULI_DOTS", "20000"))
@@ -69,6 +70,39 @@ def test_late_joining_is_exact_often_enough():
     it = next(it for it in MODELS if it.name == "mi300-fp16")
     wrong, done = mismatches(it, 2, 110_000, side=96, depth=16, truth=arrays.matrix)
     assert wrong == 0, f"{wrong} of {done}"
+
+
+@pytest.mark.parametrize("name", ["mi300-fp16", "mi300-xf32", "mi300-fp8"])
+@pytest.mark.parametrize("gap", [3, 6, 7, 8, 10, 13])
+def test_late_joining_to_much_larger_sums(name, gap):
+    """Products of few bits, so that sums are often ties but for what is left of the products."""
+    it, rng, n = get_arithmetic(name), np.random.default_rng(gap), 64
+    k = it.sums.block
+    a = np.ldexp(rng.integers(-31, 32, (n, k)), rng.integers(-14, -4, (n, k)))
+    b = np.ldexp(rng.integers(-15, 16, (k, n)), -3)
+    a, b = (round_array(x, it.inputs) for x in (a, b))
+    c = np.ldexp(rng.choice([-1.0, 1.0], (n, n)) * rng.integers(1 << 23, 1 << 24, (n, n)), gap - 23)
+    got = multiply(plan_of(it), *(torch.tensor(x).float()[None] for x in (a, b, c)))
+    assert np.array_equal(got[0].double().numpy(), arrays.matrix(it, a, b, c))
+
+
+@pytest.mark.parametrize("name", ["v100-fp16", "a100-fp16", "h100-fp16"])
+def test_sums_that_stay_inside_fp16(name):
+    """Where it is known that nothing overflows, as where it is not: ties but for the last bits."""
+    it, rng, n = get_arithmetic(f"{name}-accumulate-fp16"), np.random.default_rng(5), 96
+    k = 2 * it.sums.block
+    a = np.ldexp(rng.integers(-127, 128, (n, k)), rng.integers(-14, -6, (n, k)))
+    b = np.ldexp(rng.integers(-2047, 2048, (k, n)), rng.integers(-18, -10, (k, n)))
+    tensors = [torch.tensor(round_array(x, it.inputs)).float()[None] for x in (a, b)]
+    names = {way_of(plan_of(it), bound, has_start=False).steady[:14] for bound in (1.0, np.inf)}
+    assert names == {"steady_bounded", "steady_nearest"}
+    got = multiply(plan_of(it), *tensors)
+    expected = arrays.matrix(it, *(x[0].double().numpy() for x in tensors), None)
+    assert np.array_equal(got[0].double().numpy(), expected)
+    large = [x * 2.0**shift for x, shift in zip(tensors, (6, 6), strict=True)]
+    got = multiply(plan_of(it), *large)
+    expected = arrays.matrix(it, *(x[0].double().numpy() for x in large), None)
+    assert np.array_equal(got[0].double().numpy(), expected)
 
 
 @pytest.mark.slow

@@ -190,11 +190,13 @@ def test_nvfp4_beside_the_places_where_rounding_turns(unit, monkeypatch):
     for row, mine in zip(x.double().tolist(), quick.double().numpy(), strict=True):
         expected = torch.tensor(nv_block(row, exact), dtype=torch.float64)
         assert same_values(mine, round_to(expected, "fp32").numpy()).all(), (row, mine)
-    for mode in ("nearest-away", "toward-zero"):
-        quick = round_blocks(x, "nvfp4", tensor_scale=unit, rounding=mode)
+    for mode in ("nearest-away", "toward-zero", "stochastic"):
+        arguments = {"tensor_scale": unit, "rounding": mode}
+        arguments |= {"key": 9} if mode == "stochastic" else {}
+        quick = round_blocks(x, "nvfp4", **arguments)
         with monkeypatch.context() as patch:
             patch.setattr(_blocks, "round_easy_blocks_by_values", lambda *_: None)
-            slow = round_blocks(x, "nvfp4", tensor_scale=unit, rounding=mode)
+            slow = round_blocks(x, "nvfp4", **arguments)
         assert torch.equal(bits_of(quick), bits_of(slow)), mode
 
 

@@ -77,7 +77,8 @@ def _bound(
     plan: ProductPlan, a: torch.Tensor, b: torch.Tensor, start: torch.Tensor | None
 ) -> float:
     """What no partial sum exceeds, roundings included; inf if an operand is not finite."""
-    if plan.kind != "chain" or plan.format.precision > 20 or not a.shape[2]:
+    narrow = plan.format.precision <= 20 and plan.rounding is Rounding.NEAREST_EVEN
+    if plan.kind == "exact" or not narrow:
         return 0.0
     sizes = [max(abs(float(low)), abs(float(high))) for low, high in map(torch.aminmax, (a, b))]
     first = 0.0 if start is None else max(abs(float(x)) for x in torch.aminmax(start))
@@ -153,7 +154,7 @@ def _seen(
     if words and way.always_fits and start is None:
         both = words[1][:, 0].min() + words[3][:, 0].min()
         lowest, highest = int(both), int(words[1][:, 1].max() + words[3][:, 1].max())
-        if lowest >= way.table[steady.T_LOWEST] and highest <= steady.HIGHEST:
+        if lowest >= way.table[steady.T_LOWEST] and highest <= way.table[steady.T_HIGHEST]:
             return [], words
     if not way.function:
         return [], words

@@ -35,9 +35,8 @@ _FLUSHING = ("flushing_fused32", "flushing_separate32", "flushing_interleaved32"
 _NARROW = ("quick_bounded", "quick_checked", "quick_wide", "careful_separate")
 _ALIGNED = ("truncated0", "truncated1", "truncated2")
 _NEAREST = ("nearest0", "nearest1", "nearest2", "shortened")
-_STEADY = tuple(
-    f"steady_{name}{n}" for name in ("truncated", "nearest", "shortened") for n in range(3)
-)
+_FINISHES = ("truncated", "nearest", "bounded", "shortened")
+_STEADY = tuple(f"steady_{name}{n}" for name in _FINISHES for n in range(3))
 
 _LATE = ("steady_late", "steady_late_split")
 

@@ -1,7 +1,9 @@
 """Tiles of aligned sums whose products are added before the running sum joins (CDNA3).
 
-The products are formed as in `_cpu_steady`, under the same conditions. What follows has up to 38
-bits: whole numbers in binary64, cut by rounding down.
+The products are formed as in `_cpu_steady`, under the same conditions. What follows is a sum of 32
+bits. Where the exponent of the running sum is more than 5 above that of the largest product, the
+last bits of the products do not fit: they are left away, and looked at where they could decide the
+rounding.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types.
@@ -17,13 +19,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from deephochuli.kernels._cpu_emit import (
-    EXPONENT64,
+    EXPONENT32,
     LANES,
     V32,
-    V64,
-    VD,
     VF,
     Loop,
+    any_lane,
     bits_of,
     choose,
     filled,
@@ -33,88 +34,135 @@ from deephochuli.kernels._cpu_emit import (
 )
 from deephochuli.kernels.products._cpu_blocks import BIAS
 from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
-from deephochuli.kernels.products._cpu_steady import LOWEST, Tile
+from deephochuli.kernels.products._cpu_steady import Tile
 
 FRACTION_BITS, LATE_BITS = 24, 31
-# Bits that a joined sum has more than the products, and the running sum, before.
-_MORE = LATE_BITS + 1 - FRACTION_BITS
-
-
-def _power(builder: ir.IRBuilder, exponent: Any) -> Any:
-    """2^e in binary64, of 32 bits."""
-    field = builder.zext(builder.add(exponent, filled(V32, 1023)), V64)
-    return builder.bitcast(builder.shl(field, filled(V64, 52)), VD)
+# Up to this exponent of products the smallest running sum is no zero of binary32 in their units.
+HIGHEST = 40
+# What sums of products, in units of the last bit that is kept, stay below: half of such a sum
+# leaves at least 2^25 of a running sum.
+MOST = 2**30 - 2**26
+# Sums have this many bits below the largest exponent, more than products by `_HEADROOM`; a unit in
+# their last place has `_LEFT` bits of the joined sum below it.
+_BITS = 29
+_HEADROOM, _LEFT = _BITS - FRACTION_BITS, LATE_BITS + 1 - _BITS
 
 
 def _floor(builder: ir.IRBuilder, value: Any) -> Any:
-    kind = ir.FunctionType(VD, [VD])
-    name = f"llvm.floor.v{LANES}f64"
+    kind = ir.FunctionType(VF, [VF])
+    name = f"llvm.floor.v{LANES}f32"
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [value])
 
 
-def _products(tile: Tile, size: Any, patterns: list[Any]) -> list[Any]:
-    """Integers: the products of a tile cut and added, in units of 2^(largest - F)."""
-    builder = tile.builder
-    least, zeros = filled(V32, (LOWEST + BIAS) << 23), [filled(V32, 0)] * len(patterns)
-    whole = filled(V32, ((FRACTION_BITS + 254) << 23) & 0xFFFFFFFF)
-    scales = [
-        builder.bitcast(builder.sub(whole, choose(builder, ">", each, least)), VF)
-        for each in patterns
-    ]
-    return tile.added(size, index(0), scales, zeros)
+def _exponents(n: int) -> Any:
+    """A number of exponents, as a pattern."""
+    return filled(V32, (n << 23) & 0xFFFFFFFF)
 
 
-def _fields(builder: ir.IRBuilder, patterns: list[Any]) -> list[Any]:
-    """Biased exponents; of blocks without a product far below all others."""
-    return [builder.ashr(each, filled(V32, 23)) for each in patterns]
+def _shift(builder: ir.IRBuilder, pattern: Any) -> Any:
+    """How far to shift a word by a difference of exponents: at most until its sign is left."""
+    shift = builder.lshr(pattern, filled(V32, 23))
+    return choose(builder, "<", shift, filled(V32, 31))
+
+
+def _products(tile: Tile, size: Any) -> tuple[list[Any], list[Any]]:
+    """The products of a tile cut and added, in units of 2^(largest - F), and what was largest."""
+    builder, tops = tile.builder, tile.largest(size)
+    whole = _exponents(FRACTION_BITS + 2 * BIAS)
+    scales = [builder.bitcast(builder.sub(whole, each), VF) for each in tops]
+    return tile.added(size, index(0), scales, [filled(V32, 0)] * len(tops)), tops
 
 
 def _of_block(tile: Tile, size: Any, *, split: bool) -> tuple[list[Any], list[Any]]:
-    """The sums of the products of a block and their exponents."""
+    """The sums of the products of a block and the patterns of their exponents."""
     builder = tile.builder
     if not split:
-        patterns = tile.largest(size)
-        return _products(tile, size, patterns), _fields(builder, patterns)
-    half, groups = builder.lshr(size, index(1)), []
-    for first in range(2):
-        group = Tile(builder, tile.at, tile.params, first=first, stride=2)
-        patterns = group.largest(half)
-        groups.append((_products(group, half, patterns), _fields(builder, patterns)))
-    sums, tops = [], []
-    for x, y, e, f in zip(groups[0][0], groups[1][0], groups[0][1], groups[1][1], strict=True):
+        return _products(tile, size)
+    half, sums, tops = builder.lshr(size, index(1)), [], []
+    even, odd = (
+        _products(Tile(builder, tile.at, tile.params, first=first, stride=2), half)
+        for first in range(2)
+    )
+    for x, e, y, f in zip(*even, *odd, strict=True):
         top = choose(builder, ">", e, f)
         moved = [
-            builder.ashr(s, choose(builder, "<", builder.sub(top, own), filled(V32, 31)))
-            for s, own in ((x, e), (y, f))
+            builder.ashr(each, _shift(builder, builder.sub(top, own)))
+            for each, own in ((x, e), (y, f))
         ]
         tops.append(top)
         sums.append(builder.add(*moved))
     return sums, tops
 
 
-def _joined(builder: ir.IRBuilder, products: Any, top: Any, total: Any, *, split: bool) -> Any:
-    """The running sum joined to the products, cut, rounded to binary32."""
-    shown = builder.lshr(builder.shl(bits_of(builder, total), filled(V32, 1)), filled(V32, 24))
-    of_total = choose(builder, ">", shown, filled(V32, 1))
-    largest = choose(builder, ">", top, of_total)
-    by = builder.add(builder.sub(top, largest), filled(V32, _MORE))
-    terms = builder.fmul(builder.sitofp(products, VD), _power(builder, by))
-    to_units = builder.sub(filled(V32, FRACTION_BITS + BIAS), largest)
-    rest = builder.fmul(builder.fpext(total, VD), _power(builder, to_units))
-    rest = builder.fmul(_floor(builder, rest), filled(VD, 2.0**_MORE))
-    if split:
-        limit = builder.sub(largest, filled(V32, FRACTION_BITS + 1))
-        gone = builder.icmp_signed("<", of_total, limit)
-        rest = builder.select(gone, filled(VD, 0.0), rest)
-    value = builder.fadd(_floor(builder, terms), rest)
-    power = builder.bitcast(builder.and_(bits_of(builder, value), filled(V64, EXPONENT64)), VD)
-    unit = builder.fmul(power, filled(VD, 2.0**-LATE_BITS))
-    unit = builder.select(builder.fcmp_ordered(">", unit, filled(VD, 1.0)), unit, filled(VD, 1.0))
-    inverse = builder.bitcast(builder.sub(filled(V64, 2046 << 52), bits_of(builder, unit)), VD)
-    value = builder.fmul(_floor(builder, builder.fmul(value, inverse)), unit)
-    back = builder.sub(largest, filled(V32, BIAS + LATE_BITS + 1))
-    value = builder.fptrunc(builder.fmul(value, _power(builder, back)), VF)
-    return builder.fadd(value, filled(VF, 0.0))
+class _Joined:
+    """Emits the code that joins the running sums of one vector to its products, in 32 bits."""
+
+    def __init__(
+        self, builder: ir.IRBuilder, products: Any, top: Any, total: Any, *, split: bool
+    ) -> None:
+        self._builder, self._products = builder, products
+        power = builder.and_(bits_of(builder, total), filled(V32, EXPONENT32))
+        fits = builder.add(top, _exponents(_HEADROOM))
+        last = choose(builder, ">", fits, power)
+        scale = builder.bitcast(builder.sub(_exponents(_BITS + 2 * BIAS), last), VF)
+        rest = builder.fptosi(_floor(builder, builder.fmul(total, scale)), V32)
+        if split:
+            limit = builder.sub(top, _exponents(FRACTION_BITS + 1))
+            gone = builder.icmp_signed("<", power, limit)
+            rest = builder.select(gone, filled(V32, 0), rest)
+        self._shift = _shift(builder, builder.sub(last, fits))
+        self._value = builder.add(builder.ashr(products, self._shift), rest)
+        self._near = builder.sitofp(self._value, VF)
+        self._unit = builder.bitcast(builder.sub(last, _exponents(_BITS)), VF)
+
+    def is_open(self) -> Any:
+        """Where bits were left away that could decide the rounding."""
+        builder = self._builder
+        above = builder.sitofp(builder.add(self._value, filled(V32, 1)), VF)
+        left = builder.icmp_unsigned("!=", self._shift, filled(V32, 0))
+        return builder.and_(left, builder.fcmp_ordered("!=", self._near, above))
+
+    def quick(self) -> Any:
+        """The sum rounded to binary32, where that is not open."""
+        return self._builder.fmul(self._near, self._unit)
+
+    def exact(self) -> Any:
+        """The sum rounded to binary32.
+
+        Of the bits that were left away those count that the joined sum keeps, 31 below its own
+        leading bit; a sum that rounding brings to the next power of two is no tie.
+        """
+        builder = self._builder
+        below = builder.lshr(builder.shl(self._products, filled(V32, _LEFT)), self._shift)
+        below = builder.and_(below, filled(V32, (1 << _LEFT) - 1))
+        pattern = builder.shl(bits_of(builder, self._near), filled(V32, 1))
+        exponent = builder.sub(builder.lshr(pattern, filled(V32, 24)), filled(V32, BIAS))
+        cut = builder.sub(exponent, filled(V32, LATE_BITS - _LEFT))
+        cut = choose(builder, ">", cut, filled(V32, 0))
+        some = builder.icmp_unsigned("!=", builder.lshr(below, cut), filled(V32, 0))
+        value = builder.or_(self._value, builder.zext(some, V32))
+        return builder.fmul(builder.sitofp(value, VF), self._unit)
+
+
+def _joined(
+    builder: ir.IRBuilder, sums: list[Any], tops: list[Any], totals: list[Any], *, split: bool
+) -> list[Any]:
+    """The running sums of a tile joined to its products."""
+    of_tile = [
+        _Joined(builder, *each, split=split) for each in zip(sums, tops, totals, strict=True)
+    ]
+    quick, is_open = [each.quick() for each in of_tile], of_tile[0].is_open()
+    for each in of_tile[1:]:
+        is_open = builder.or_(is_open, each.is_open())
+    before, after = builder.block, []
+    with builder.if_then(any_lane(builder, is_open)):
+        exact, rare = [each.exact() for each in of_tile], builder.block
+    for one, other in zip(quick, exact, strict=True):
+        phi = builder.phi(VF)
+        phi.add_incoming(one, before)
+        phi.add_incoming(other, rare)
+        after.append(phi)
+    return after
 
 
 def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool) -> Any:
@@ -129,9 +177,7 @@ def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool) -> Any:
         for (name, step), place in zip(steps.items(), places, strict=False)
     }
     sums, tops = _of_block(Tile(builder, at, params), size, split=split)
-    new = [
-        _joined(builder, *each, split=split) for each in zip(sums, tops, loop.state, strict=True)
-    ]
+    new = _joined(builder, sums, tops, loop.state, split=split)
     for i, value in enumerate(loop.close(new)):
         store(builder, value, c_at, 4 * LANES * i)
     return n_blocks

@@ -118,7 +118,7 @@ def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
     if plan.order != "sequential":
         return _tree(plan, has_start=has_start)
     if plan.kind == "aligned":
-        return _blocks(plan)
+        return _blocks(plan, largest)
     nearest = plan.rounding is Rounding.NEAREST_EVEN
     if plan.format in (BINARY32, BINARY64) and nearest:
         if plan.format == BINARY32 and plan.dtype.itemsize == 8:
@@ -211,7 +211,7 @@ def _put32(table: Table, slot: int, value: float) -> None:
     table[slot : slot + 1].view(np.float32)[0] = value
 
 
-def _blocks(plan: ProductPlan) -> Way:
+def _blocks(plan: ProductPlan, largest: float) -> Way:
     """An aligned sum: the function depends on how many bits its sums can have."""
     fmt, inputs, block = plan.format, plan.inputs or BINARY32, plan.block or 1
     cuts = plan.rounding is Rounding.TOWARD_ZERO
@@ -230,8 +230,11 @@ def _blocks(plan: ProductPlan) -> Way:
     n_parts = 0 if total < 2**31 else 1 if products < 2**31 else 2
     if products >= 2**32 or block % max(n_parts, 1):
         return _ONE_BY_ONE
-    name = ("truncated" if cuts else "nearest") + str(n_parts)
-    return Way(parts.BLOCKS, name, table, steady=f"steady_{name}", always_fits=n_parts == 0)
+    name = "truncated" if cuts else "nearest"
+    # Rounding adds at most what the products did: the sum before them is a number of the format.
+    ends = nearest and largest < fmt.max_finite / 2
+    steadily = f"steady_{'bounded' if ends else name}{n_parts}"
+    return Way(parts.BLOCKS, f"{name}{n_parts}", table, steady=steadily, always_fits=n_parts == 0)
 
 
 def _late(plan: ProductPlan) -> Way:
@@ -239,7 +242,8 @@ def _late(plan: ProductPlan) -> Way:
     inputs, block, bits = plan.inputs or BINARY32, plan.block or 1, late.FRACTION_BITS
     same = (plan.fraction_bits, plan.late_bits) == (bits, late.LATE_BITS) and not plan.floors
     nearest = plan.format == BINARY32 and plan.rounding is Rounding.NEAREST_EVEN
-    if not (same and nearest) or 2 * inputs.precision > 24 or block * 2 ** (bits + 2) > 2**31:
+    products = block * (2.0 - 2.0 ** (1 - inputs.precision)) ** 2 * 2.0**bits
+    if not (same and nearest) or 2 * inputs.precision > 24 or products > late.MOST:
         return _ONE_BY_ONE
     if block % 2 and plan.split:
         return _ONE_BY_ONE
@@ -250,7 +254,8 @@ def _late(plan: ProductPlan) -> Way:
 @functools.lru_cache(maxsize=64)
 def _late_table(plan: ProductPlan) -> Table:
     table = _block_table(plan).copy()
-    table[steady.T_WORD] = steady.OF_ZERO
+    table[steady.T_HIGHEST] = late.HIGHEST
+    table[steady.T_WORD] = (steady.LOWEST + blocks.BIAS) << steady.PLACE
     return table
 
 
@@ -266,7 +271,7 @@ def _block_table(plan: ProductPlan) -> Table:
     _put32(table, blocks.G_MAGIC, 1.5 * 2.0 ** (24 - fmt.precision))
     _put32(table, blocks.G_MAX, fmt.max_finite)
     lowest = max(steady.LOWEST, bits + 1 - blocks.BIAS)
-    table[steady.T_LOWEST] = lowest
+    table[steady.T_LOWEST], table[steady.T_HIGHEST] = lowest, steady.HIGHEST
     table[steady.T_WORD] = (max(floor, lowest) + blocks.BIAS) << steady.PLACE
     table[steady.T_SCALE] = (bits + 254) << 23
     table[steady.T_LEAST] = (fmt.emin + blocks.BIAS) << 23

@@ -51,7 +51,7 @@ OF_ZERO, PLACE = -(1 << 15), 7
 LOWEST, HIGHEST = -100, 90
 
 # Parameters, eight bytes each; the first are those of `_cpu_blocks`, patterns instead of exponents.
-T_SCALE, T_LEAST, T_WORD, T_LOWEST, T_SLOTS = range(8, 13)
+T_SCALE, T_LEAST, T_WORD, T_LOWEST, T_HIGHEST, T_SLOTS = range(8, 14)
 _V16 = ir.VectorType(I16, COLUMNS)
 _UPPER = 0xFFFF0000
 
@@ -100,30 +100,34 @@ class Tile(Adder):
         return builder.fmul(builder.bitcast(kept, VF), unit)
 
     def nearest(self, value: Any, unit: Any) -> Any:
-        """The same, rounded to nearest in a format of at most 15 bits.
-
-        What does not fit into 24 bits is rounded to odd first, 8 bits above the last.
-        """
+        """The same, rounded to nearest in a format of at most 15 bits; infinite beyond its end."""
         builder = self.builder
-        low = builder.and_(value, filled(V32, 0xFF))
-        some = builder.icmp_unsigned("!=", low, filled(V32, 0))
-        sticky = builder.select(some, filled(V32, 0x100), filled(V32, 0))
-        short = builder.or_(builder.and_(value, filled(V32, 0xFFFFFF00)), sticky)
-        moved = builder.add(value, filled(V32, 1 << 24))
-        fits = builder.icmp_unsigned("<", moved, filled(V32, 1 << 25))
-        whole = builder.sitofp(builder.select(fits, value, short), VF)
-        exact = builder.fmul(whole, unit)
-        power = builder.bitcast(builder.and_(bits_of(builder, exact), filled(V32, EXPONENT32)), VF)
-        least, magic = self.parameter(G_POWER, F32), self.parameter(G_MAGIC, F32)
-        power = builder.select(builder.fcmp_ordered(">", power, least), power, least)
-        shifted = fma(builder, power, magic, exact)
-        rounded = fma(builder, builder.fneg(power), magic, shifted)
+        rounded = self.bounded(value, unit)
         size = builder.and_(bits_of(builder, rounded), filled(V32, ~SIGN32 & 0xFFFFFFFF))
         most = bits_of(builder, self.parameter(G_MAX, F32))
         beyond = builder.icmp_signed(">", size, most)
         sign = builder.and_(value, filled(V32, SIGN32))
         infinite = builder.bitcast(builder.or_(sign, filled(V32, EXPONENT32)), VF)
-        return builder.fadd(builder.select(beyond, infinite, rounded), filled(VF, 0.0))
+        return builder.select(beyond, infinite, rounded)
+
+    def bounded(self, value: Any, unit: Any) -> Any:
+        """The same where nothing is beyond the end; a difference that is zero is +0 here.
+
+        What does not fit into 24 bits is rounded to odd first, 8 bits above the last.
+        """
+        builder = self.builder
+        moved = builder.add(value, filled(V32, 1 << 24))
+        wide = builder.icmp_unsigned(">=", moved, filled(V32, 1 << 25))
+        low = builder.and_(value, filled(V32, 0xFF))
+        odd = builder.and_(wide, builder.icmp_unsigned("!=", low, filled(V32, 0)))
+        kept = builder.and_(value, filled(V32, 0xFFFFFF00))
+        short = builder.select(odd, builder.or_(kept, filled(V32, 0x100)), value)
+        exact = builder.fmul(builder.sitofp(short, VF), unit)
+        power = builder.bitcast(builder.and_(bits_of(builder, exact), filled(V32, EXPONENT32)), VF)
+        least, magic = self.parameter(G_POWER, F32), self.parameter(G_MAGIC, F32)
+        power = builder.select(builder.fcmp_ordered(">", power, least), power, least)
+        shifted = fma(builder, power, magic, exact)
+        return fma(builder, builder.fneg(power), magic, shifted)
 
 
 def _saturated(builder: ir.IRBuilder, x: Any, y: Any) -> Any:
@@ -159,7 +163,7 @@ def _total(
 def emit(builder: ir.IRBuilder, arguments: Any, *, finish: str, parts: int) -> Any:
     """All blocks, or none."""
     *places, n_blocks, size, params = arguments
-    nearest, c_at = finish == "nearest", places[4]
+    nearest, c_at = finish in ("nearest", "bounded"), places[4]
     of_tile = [load(builder, c_at, VF, 4 * LANES * i) for i in range(ROWS * PANELS)]
     loop = Loop(builder, n_blocks, [*of_tile, filled(V32, 0)])
     *totals, odd = loop.state
@@ -221,6 +225,7 @@ def _intrinsic(finish: str, parts: int) -> Any:
 
 truncated0, truncated1, truncated2 = (_intrinsic("truncated", n) for n in (0, 1, 2))
 nearest0, nearest1, nearest2 = (_intrinsic("nearest", n) for n in (0, 1, 2))
+bounded0, bounded1, bounded2 = (_intrinsic("bounded", n) for n in (0, 1, 2))
 shortened0, shortened1, shortened2 = (_intrinsic("shortened", n) for n in (0, 1, 2))
 
 

@@ -132,6 +132,21 @@ def steady_nearest2(a, ea, b, eb, c, n, size, params):
     return steady.nearest2(a, ea, b, eb, c, n, size, params)
 
 
+def steady_bounded0(a, ea, b, eb, c, n, size, params):
+    """The same inside the format; everything fits into 32 bits."""
+    return steady.bounded0(a, ea, b, eb, c, n, size, params)
+
+
+def steady_bounded1(a, ea, b, eb, c, n, size, params):
+    """The same inside the format; the products fit into 32 bits."""
+    return steady.bounded1(a, ea, b, eb, c, n, size, params)
+
+
+def steady_bounded2(a, ea, b, eb, c, n, size, params):
+    """The same inside the format; half of the products fit into 32 bits."""
+    return steady.bounded2(a, ea, b, eb, c, n, size, params)
+
+
 def steady_shortened0(a, ea, b, eb, c, n, size, params):
     """Steady blocks cut to a narrow format; everything fits into 32 bits."""
     return steady.shortened0(a, ea, b, eb, c, n, size, params)

@@ -264,14 +264,16 @@ def is_steady(control, of_row, of_panel):
     a, b = pi32(control[C_A_BOUNDS]), pi32(control[C_B_BOUNDS])
     lowest, highest = a[2 * of_row] + b[2 * of_panel], a[2 * of_row + 1] + b[2 * of_panel + 1]
     table = pi64(control[C_TILE_PARAMETERS])
-    return lowest >= table[steady.T_LOWEST] and highest <= steady.HIGHEST
+    return lowest >= table[steady.T_LOWEST] and highest <= table[steady.T_HIGHEST]
 
 
 @nb.njit(**OPTIONS)
 def is_steady_start(control, c_at):
     """Whether the running sums of a tile are in range, or zero."""
-    lowest = u32((pi64(control[C_TILE_PARAMETERS])[steady.T_LOWEST] + blocks.BIAS) << 23)
-    span, c, odd = u32((steady.HIGHEST + blocks.BIAS) << 23) - lowest, p32(c_at), u32(0)
+    table = pi64(control[C_TILE_PARAMETERS])
+    lowest = u32((table[steady.T_LOWEST] + blocks.BIAS) << 23)
+    span = u32((table[steady.T_HIGHEST] + blocks.BIAS) << 23) - lowest
+    c, odd = p32(c_at), u32(0)
     for i in range(TILE):
         size = u32(c[i] & u32(0x7FFFFFFF))
         outside = u32(size - lowest) > span

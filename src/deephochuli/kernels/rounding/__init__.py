@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from deephochuli.errors import DeepHochuliWarning
+from deephochuli.kernels.rounding import _layout
 from deephochuli.kernels.rounding._contract import (
     CARRIERS,
     GROUP,
@@ -102,8 +103,6 @@ def round_into(
         key: For stochastic rounding, whose random bits follow the logical order of elements.
         rounder: Back end; the fastest one for the device when not given.
     """
-    from deephochuli.kernels.rounding import _layout
-
     _layout.round_into(source, target, plan, key, rounder or rounder_for(source.device))
 
 
@@ -119,8 +118,8 @@ def round_blocks_into(
 
     The scale of a block is 2^(floor(log2 of its largest magnitude) - emax), or that magnitude over
     the largest value and a unit, rounded. Compiled code for CPUs does this, for float32 and
-    bfloat16, for formats that saturate; with rounded scales for float32 and E2M1, not
-    stochastically, and the mode must not depend on how close to zero a number is.
+    bfloat16, for formats that saturate; with rounded scales for float32 and E2M1, and
+    the mode must not depend on how close to zero a number is.
 
     Args:
         source: Contiguous tensor whose elements are whole blocks, one after the other.
@@ -135,8 +134,6 @@ def round_blocks_into(
         nor has a largest magnitude from 2^-60 on (a scale from 2^-60 to 2^60) that is finite: then
         the target holds nothing.
     """
-    from deephochuli.kernels.rounding import _layout
-
     rounder = rounder_for(source.device)
     return _layout.round_blocks_into(source, target, plan, block, key, scale, rounder)
 

@@ -94,9 +94,7 @@ def variant_of(plan: RoundingPlan) -> Variant:
     if goes_on or not fmt.has_zero:
         return deep
     if _is_far_inside(plan):
-        is_even = plan.rounding is Rounding.NEAREST_EVEN
-        if is_even or mode_of(plan.rounding) is not Mode.NEAREST:
-            return Variant.SUM if is_even else Variant.SCALED
+        return Variant.SUM if plan.rounding is Rounding.NEAREST_EVEN else Variant.SCALED
     return deep | Variant.LOW
 
 

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import threading
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from deephochuli.formats import Rounding
 from deephochuli.kernels._pool import run_everywhere
 from deephochuli.kernels.rounding import _cpu_work as parts
 from deephochuli.kernels.rounding._constants import (
@@ -20,7 +23,12 @@ from deephochuli.kernels.rounding._constants import (
     table_of,
     variant_of,
 )
-from deephochuli.kernels.rounding._contract import BlockScale, RoundingPlan, StochasticKey
+from deephochuli.kernels.rounding._contract import (
+    BlockScale,
+    RoundingPlan,
+    StochasticKey,
+    carrier_of,
+)
 from deephochuli.kernels.rounding._cpu_entries import fill_address, loop_address, work_address
 
 PART = 1 << 16
@@ -40,8 +48,8 @@ class _Workspace(threading.local):
     """Scratch memory of the calling thread, grown when needed and kept."""
 
     def __init__(self) -> None:
-        self.control = np.zeros(parts.C_WORDS, np.uint64)
-        self.control_at = self.control.ctypes.data
+        self.control = (ctypes.c_uint64 * parts.C_WORDS)()
+        self.control_at = ctypes.addressof(self.control)
         self.n_slots = self.scratch_at = 0
 
     def prepare(self, n_slots: int) -> None:
@@ -71,13 +79,19 @@ def _held(plan: RoundingPlan) -> np.ndarray:
     return _tables.setdefault(plan, table_of(plan))
 
 
-def _scale_words(plan: RoundingPlan, scale: BlockScale | None) -> tuple[int, ...]:
-    """What compiled code has to know of a scale that is no power of two."""
+@functools.lru_cache(maxsize=64)
+def _words_of_blocks(plan: RoundingPlan, block: int, scale: BlockScale | None) -> tuple[int, ...]:
+    """What compiled code has to know of blocks and of a scale that is no power of two."""
+    words = block, plan.fmt.emax, plan.max_finite, 0
     if scale is None:
-        return 0, 0, 0, 0
+        return *words, *(0,) * 6
     table, _, loop, _ = _functions(scale.plan)
     span = scale.unit * plan.fmt.max_finite
-    return loop, table, *np.array([scale.unit, span]).view(np.uint64).tolist()
+    numbers = np.array([scale.unit, span]).view(np.uint64).tolist()
+    wide_loop = wide_table = 0
+    if plan.rounding is Rounding.STOCHASTIC:
+        wide_table, _, wide_loop, _ = _functions(replace(plan, carrier=carrier_of("float64")))
+    return *words, loop, table, *numbers, wide_loop, wide_table
 
 
 class CpuRounder:
@@ -105,8 +119,11 @@ class CpuRounder:
         scale: BlockScale | None = None,
     ) -> bool:
         """Round elements that share scales; see `round_blocks_into`."""
-        words = block, plan.fmt.emax, plan.max_finite, 0
-        self._run(source, target, plan, key, (*words, *_scale_words(plan, scale)))
+        # Products with rounded scales are rounded once, to binary32.
+        kinds = (torch.float32, torch.bfloat16) if scale is None else (torch.float32,)
+        if source.dtype not in kinds:
+            return False
+        self._run(source, target, plan, key, _words_of_blocks(plan, block, scale))
         return not _workspace.control[parts.C_HARD]
 
     def _run(

@@ -1,8 +1,9 @@
 """The inner loop of rounding, over patterns of either carrier.
 
-All loops are made from one text. A loop works in place: with two addresses the vectoriser would
-have to ask whether they overlap, and take the slow way where they are the same. There is no branch
-in a loop, so that it becomes vector code.
+All loops are made from one text. Source and target are different memory: the vectoriser asks
+whether they overlap, and takes the slow way where they do. There is no branch in a loop, so that it
+becomes vector code. A calm loop gives back the largest magnitude that it met, which tells whether
+it was the right one.
 """
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
@@ -41,11 +42,11 @@ def _facts(carrier: Carrier) -> tuple[Any, ...]:
     facts = [0, 1, width - 1, width, stored, carrier.hidden, carrier.hidden - 1, carrier.sign - 1]
     facts += [carrier.infinity, carrier.nan, lift << stored, (lift + 1) << stored, lift + 1]
     facts += [to_subnormal, (carrier.bias + stored) << stored, high, width - 32]
-    facts += [(carrier.bias + 32) << stored]
+    facts += [(carrier.bias + 32) << stored, (carrier.bias - 1) << stored]
     return tuple(map(np.uint64 if width == 64 else np.uint32, facts))
 
 
-def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., None]:
+def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., int]:
     """The loop for a carrier, a mode and a variant; all three are constants to the compiler."""
     k, wide, stochastic = _facts(carrier), carrier.width == 64, mode == c.Mode.STOCHASTIC
     u = np.uint64 if wide else np.uint32
@@ -54,18 +55,20 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
     )
     deep, calm = bool(variant & c.Variant.DEEP), bool(variant & c.Variant.CALM)
 
-    def round_block(data, n, table_at, random_at):
+    def round_block(source_at, target_at, n, table_at, random_at):
         # Not a free variable that stands for one of the two: it would have another name in each
         # process, and nothing would be found in the cache.
         if wide:
-            w, bits = words_of(p64(table_at)), p64(data)
+            w, source, target = words_of(p64(table_at)), p64(source_at), p64(target_at)
         else:
-            w, bits = words_of(p32(table_at)), p32(data)
-        random = p32(random_at)
+            w, source, target = words_of(p32(table_at)), p32(source_at), p32(target_at)
+        random, largest = p32(random_at), k[steps.ZERO]
         use_widest_vectors()
         for i in range(n):
-            pattern = bits[i]
+            pattern = source[i]
             magnitude = both(pattern, k[steps.POSITIVE])
+            if calm:
+                largest = steps.larger(largest, magnitude)
             negative = pattern > k[steps.POSITIVE]
             grows = choose(negative, w[steps.GROWS_NEGATIVE], w[steps.GROWS_POSITIVE])
             noise = k[steps.ZERO]
@@ -85,8 +88,9 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
                 r = choose(b < w[steps.LOW_LIMIT], rounded, r)
             if deep:
                 r = steps.lowered(r, k)
-            bits[i] = (
+            target[i] = (
                 steps.ended_calmly(r, pattern, w, k) if calm else steps.ended(r, pattern, w, k)
             )
+        return np.int64(largest)
 
     return round_block

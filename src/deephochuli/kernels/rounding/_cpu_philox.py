@@ -1,7 +1,8 @@
 """Random bits by Philox4x32-10, as vector code.
 
 Salmon, Moraes, Dror, Shaw (2011), Parallel random numbers: as easy as 1, 2, 3. The state is kept in
-words of 64 bits of which the lower half counts: so a product of two halves is one instruction.
+words of 64 bits of which the lower half counts: so a product of two halves is one instruction, and
+what is in the upper halves does no harm.
 """
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
@@ -35,12 +36,11 @@ def fill(random_at, first_group, n, key_at):
         first = group * u64(N_LANES)
         for lane in range(min(n - start, N_LANES)):
             counter = u64(first + u64(lane))
-            a, b, c, d = u64(counter & LOW), u64(counter >> u64(32)), x2, x3
-            e, g = k0, k1
+            a, b, c, d, e, g = counter, counter >> u64(32), x2, x3, k0, k1
             for _ in range(N_ROUNDS):
                 p, q = u64((a & LOW) * ROUND_A), u64((c & LOW) * ROUND_B)
-                a, b, c, d = (q >> u64(32)) ^ b ^ e, q & LOW, (p >> u64(32)) ^ d ^ g, p & LOW
-                e, g = (e + WEYL_A) & LOW, (g + WEYL_B) & LOW
+                a, b, c, d = (q >> u64(32)) ^ b ^ e, q, (p >> u64(32)) ^ d ^ g, p
+                e, g = e + WEYL_A, g + WEYL_B
             out[lane] = u32(a)
             out[N_LANES + lane] = u32(b)
             out[2 * N_LANES + lane] = u32(c)

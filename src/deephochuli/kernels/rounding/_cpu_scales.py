@@ -1,11 +1,12 @@
 """Scales that blocks of elements share: dividing by them, and multiplying again.
 
-All in place, on binary32 numbers. A block has some vectors of 16 elements. Powers of two scale in
-binary32, exactly. Other scales are binary64 numbers of up to 28 bits that divide by way of their
-rounded reciprocals: a quotient of a number of 24 bits by them that is no multiple of 1/4 is further
-from one, relatively, than 2^-30, so that the few units in the last place by which it can be wrong
-decide nothing, and what is closer is taken to be the multiple. It is then rounded to odd: no
-rounding to a few bits sees a difference.
+All on binary32 numbers: quotients go to another place, products stay where they are. A block has
+some vectors of 16 elements. Powers of two scale in binary32, exactly. Other scales are binary64
+numbers of up to 28 bits that divide by way of their rounded reciprocals: a quotient of a number of
+24 bits by them that is no multiple of 1/4 is further from one, relatively, than 2^-30, so that the
+few units in the last place by which it can be wrong decide nothing, and what is closer is taken to
+be the multiple. It is then rounded to odd: no rounding to a few bits sees a difference. Stochastic
+rounding does: it has quotients and products in binary64.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types.
@@ -63,12 +64,15 @@ def _largest(builder: ir.IRBuilder, at: Any, n_vectors: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [most])
 
 
-def _scaled(builder: ir.IRBuilder, at: Any, n_vectors: Any, pattern: Any, most: Any) -> None:
+def _scaled(
+    builder: ir.IRBuilder, at: Any, to: Any, n_vectors: Any, pattern: Any, most: Any
+) -> None:
     """Multiply a block by a number; let no magnitude be above the largest, if there is one."""
     factor = splat(builder, builder.bitcast(pattern, VF.element))
     loop = Loop(builder, n_vectors, [])
-    place = builder.add(at, builder.mul(loop.index, index(4 * LANES)))
-    bits = bits_of(builder, builder.fmul(load(builder, place, VF, 0), factor))
+    skip = builder.mul(loop.index, index(4 * LANES))
+    place = builder.add(to, skip)
+    bits = bits_of(builder, builder.fmul(load(builder, at, VF, skip), factor))
     if most is not None:
         size = _unsigned(builder, "<", builder.and_(bits, filled(V32, _POSITIVE)), most)
         bits = builder.or_(size, builder.and_(bits, filled(V32, SIGN32)))
@@ -77,11 +81,12 @@ def _scaled(builder: ir.IRBuilder, at: Any, n_vectors: Any, pattern: Any, most: 
 
 
 def _emit_down(builder: ir.IRBuilder, arguments: Any) -> Any:
-    data, n, block, emax, most, scales = arguments
+    data, target, n, block, emax, most, scales = arguments
     n_vectors = builder.lshr(block, index(LANES.bit_length() - 1))
     largest_value = splat(builder, builder.trunc(most, I32))
     loop = Loop(builder, builder.udiv(n, block), [index(1)])
-    at = builder.add(data, builder.mul(loop.index, builder.shl(block, index(2))))
+    skip = builder.mul(loop.index, builder.shl(block, index(2)))
+    at = builder.add(data, skip)
     largest = _largest(builder, at, n_vectors)
     above = builder.sub(largest, ir.Constant(I32, LEAST))
     inside = builder.icmp_unsigned("<", above, ir.Constant(I32, _INFINITY - LEAST))
@@ -93,7 +98,7 @@ def _emit_down(builder: ir.IRBuilder, arguments: Any) -> Any:
     patterns = [builder.trunc(builder.shl(each, index(_STORED)), I32) for each in (field, down)]
     place = builder.add(scales, builder.shl(loop.index, index(2)))
     store(builder, patterns[0], place, 0)
-    _scaled(builder, at, n_vectors, patterns[1], largest_value)
+    _scaled(builder, at, builder.add(target, skip), n_vectors, patterns[1], largest_value)
     (easy,) = loop.close([easy])
     return builder.icmp_unsigned("!=", easy, index(0))
 
@@ -104,7 +109,7 @@ def _emit_up(builder: ir.IRBuilder, arguments: Any) -> None:
     loop = Loop(builder, builder.udiv(n, block), [])
     at = builder.add(data, builder.mul(loop.index, builder.shl(block, index(2))))
     pattern = load(builder, scales, I32, builder.shl(loop.index, index(2)))
-    _scaled(builder, at, n_vectors, pattern, None)
+    _scaled(builder, at, at, n_vectors, pattern, None)
     loop.close([])
 
 
@@ -144,16 +149,45 @@ def _quotient(builder: ir.IRBuilder, x: Any, inverse: Any, most: Any) -> Any:
 
 
 def _emit_quotients(builder: ir.IRBuilder, arguments: Any) -> None:
-    data, n, block, most, steps = arguments
+    data, target, n, block, most, steps = arguments
     n_vectors = builder.lshr(block, index(LANES.bit_length() - 1))
     most = splat(builder, builder.trunc(most, I32))
     loop = Loop(builder, builder.udiv(n, block), [])
-    at = builder.add(data, builder.mul(loop.index, builder.shl(block, index(2))))
+    skip = builder.mul(loop.index, builder.shl(block, index(2)))
     step = load(builder, steps, F64, builder.shl(loop.index, index(3)))
     inverse = splat(builder, builder.fdiv(ir.Constant(F64, 1.0), step))
     vectors = Loop(builder, n_vectors, [])
-    place = builder.add(at, builder.mul(vectors.index, index(4 * LANES)))
-    store(builder, _quotient(builder, load(builder, place, VF, 0), inverse, most), place, 0)
+    skip = builder.add(skip, builder.mul(vectors.index, index(4 * LANES)))
+    x = load(builder, data, VF, skip)
+    store(builder, _quotient(builder, x, inverse, most), builder.add(target, skip), 0)
+    vectors.close([])
+    loop.close([])
+
+
+def _emit_wide_quotients(builder: ir.IRBuilder, arguments: Any) -> None:
+    data, target, n, block, steps = arguments
+    n_vectors = builder.lshr(block, index(LANES.bit_length() - 1))
+    loop = Loop(builder, builder.udiv(n, block), [])
+    skip = builder.mul(loop.index, builder.shl(block, index(2)))
+    step = splat(builder, load(builder, steps, F64, builder.shl(loop.index, index(3))))
+    vectors = Loop(builder, n_vectors, [])
+    skip = builder.add(skip, builder.mul(vectors.index, index(4 * LANES)))
+    x = builder.fpext(load(builder, data, VF, skip), VD)
+    store(builder, builder.fdiv(x, step), builder.add(target, builder.shl(skip, index(1))), 0)
+    vectors.close([])
+    loop.close([])
+
+
+def _emit_wide_products(builder: ir.IRBuilder, arguments: Any) -> None:
+    data, target, n, block, steps = arguments
+    n_vectors = builder.lshr(block, index(LANES.bit_length() - 1))
+    loop = Loop(builder, builder.udiv(n, block), [])
+    skip = builder.mul(loop.index, builder.shl(block, index(2)))
+    step = splat(builder, load(builder, steps, F64, builder.shl(loop.index, index(3))))
+    vectors = Loop(builder, n_vectors, [])
+    skip = builder.add(skip, builder.mul(vectors.index, index(4 * LANES)))
+    value = builder.fmul(load(builder, data, VD, builder.shl(skip, index(1))), step)
+    store(builder, builder.fptrunc(value, VF), builder.add(target, skip), 0)
     vectors.close([])
     loop.close([])
 
@@ -174,7 +208,14 @@ def _emit_products(builder: ir.IRBuilder, arguments: Any) -> None:
 
 @intrinsic
 def scale_down(
-    typing_context: Any, data: Any, n: Any, block: Any, emax: Any, most: Any, scales: Any
+    typing_context: Any,
+    data: Any,
+    target: Any,
+    n: Any,
+    block: Any,
+    emax: Any,
+    most: Any,
+    scales: Any,
 ) -> Any:
     """Divide blocks by powers of two, so that their largest numbers have the exponent emax.
 
@@ -187,7 +228,7 @@ def scale_down(
         return _emit_down(builder, arguments)
 
     integers = [types.int64] * 4
-    return types.boolean(types.uint64, *integers, types.uint64), generate
+    return types.boolean(types.uint64, types.uint64, *integers, types.uint64), generate
 
 
 @intrinsic
@@ -213,14 +254,16 @@ def largest_of(typing_context: Any, data: Any, n: Any, block: Any, tops: Any) ->
 
 
 @intrinsic
-def divide(typing_context: Any, data: Any, n: Any, block: Any, most: Any, steps: Any) -> Any:
+def divide(
+    typing_context: Any, data: Any, target: Any, n: Any, block: Any, most: Any, steps: Any
+) -> Any:
     """Divide blocks by their steps; above a pattern, that of the largest value, stands it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _emit_quotients(builder, arguments)
         return context.get_dummy_value()
 
-    return types.void(types.uint64, *[types.int64] * 3, types.uint64), generate
+    return types.void(types.uint64, types.uint64, *[types.int64] * 3, types.uint64), generate
 
 
 @intrinsic
@@ -232,3 +275,29 @@ def multiply(typing_context: Any, data: Any, n: Any, block: Any, steps: Any) -> 
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.int64, types.int64, types.uint64), generate
+
+
+@intrinsic
+def divide_widely(
+    typing_context: Any, data: Any, target: Any, n: Any, block: Any, steps: Any
+) -> Any:
+    """Write blocks divided by their steps, in binary64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _emit_wide_quotients(builder, arguments)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.int64, types.int64, types.uint64), generate
+
+
+@intrinsic
+def multiply_widely(
+    typing_context: Any, data: Any, target: Any, n: Any, block: Any, steps: Any
+) -> Any:
+    """Write blocks of binary64 numbers times their steps, each product rounded once to binary32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _emit_wide_products(builder, arguments)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.int64, types.int64, types.uint64), generate

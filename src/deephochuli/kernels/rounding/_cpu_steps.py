@@ -44,7 +44,7 @@ NEAREST, DIRECTED, STOCHASTIC = map(int, (c.Mode.NEAREST, c.Mode.DIRECTED, c.Mod
 (CAP_NEGATIVE, SIGN_MASK, LEAST_SIGNED, N_SIGNED) = map(int, list(c.Word)[20:24])
 SUMMAND, STEP, STEPS = map(int, list(c.Word)[24:])
 (ZERO, ONE, LAST, WIDTH, STORED, HIDDEN, FRACTION, POSITIVE, INFINITY, NAN) = range(10)
-(LIFT, EDGE, EDGE_FIELD, TO_SUBNORMAL, BASE, HIGH, SPARE, TWO32) = range(10, 18)
+(LIFT, EDGE, EDGE_FIELD, TO_SUBNORMAL, BASE, HIGH, SPARE, TWO32, HALF) = range(10, 19)
 
 
 @nb.njit(**OPTIONS)
@@ -145,7 +145,9 @@ def in_low_range_by_scaling(b, grows, noise, w, k, mode):
     step = number_with_bits(w[STEP])
     in_steps = number_with_bits(b) * number_with_bits(w[STEPS])
     n = truncated(in_steps)
-    if mode == STOCHASTIC:
+    if mode == NEAREST:  # away from zero in ties: for the other one there is the sum
+        up = bits_of_number(in_steps - number_of(n)) >= k[HALF]
+    elif mode == STOCHASTIC:
         part = (in_steps - number_of(n)) * number_with_bits(k[TWO32])
         rest = shl(truncated_wide(part), k[SPARE])
         up = rest > complement(noise, k)

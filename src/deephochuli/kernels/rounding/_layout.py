@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeGuard
+
 import numpy as np
-import torch
 
 from deephochuli.kernels.rounding._contract import (
     GROUP,
@@ -13,6 +14,9 @@ from deephochuli.kernels.rounding._contract import (
     RoundingPlan,
     StochasticKey,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 
 def round_into(
@@ -25,16 +29,17 @@ def round_into(
     """See the function of the package."""
     if source.numel() == 0:
         return
-    source, target = source.detach(), target.detach()
     in_order = key is not None  # random bits go by the logical order, which must be that of memory
     if _is_run(target, in_order) and _is_plain(source) and source.stride() == target.stride():
-        if _overlaps(source, target):
+        # Two runs of one length: they are the same, overlap in part, or are apart.
+        if 0 < abs(source.data_ptr() - target.data_ptr()) < target.nbytes:
             source = source.clone()
         rounder.round(source, target, plan, key)
         return
+    source, target = source.detach(), target.detach()
     work = target
     if not _is_run(target, in_order) or _overlaps(source, target):
-        work = torch.empty(target.shape, dtype=target.dtype, device=target.device)
+        work = target.new_empty(target.shape)
     work.copy_(source)  # takes care of a pending conjugation too
     rounder.round(work, work, plan, key)
     if work is not target:
@@ -51,15 +56,19 @@ def round_blocks_into(
     rounder: Rounder,
 ) -> bool:
     """See the function of the package."""
-    known = source.dtype in (torch.float32, torch.bfloat16) and _knows(block)
+    known = _knows(block)
     if scale is not None:
-        # Quotients are right only so far, and products are rounded once, to binary32.
-        known &= source.dtype == torch.float32 and key is None
+        # Quotients are right only so far.
         known &= plan.fmt.precision <= 2 and plan.fmt.emin >= 0
         known &= scale.plan.fmt.precision <= 4 and float(np.float32(scale.unit)) == scale.unit
-    if not known or not _is_plain(source) or not isinstance(rounder, BlockRounder):
+    if not known or not _is_plain(source) or not _rounds_blocks(rounder):
         return False
     return rounder.round_blocks(source, target, plan, block, key, scale)
+
+
+def _rounds_blocks(rounder: Rounder) -> TypeGuard[BlockRounder]:
+    """Whether a back end is a `BlockRounder`; asking the protocol itself takes microseconds."""
+    return hasattr(rounder, "round_blocks")
 
 
 def _knows(block: int) -> bool:
@@ -99,5 +108,5 @@ def _overlaps(source: torch.Tensor, target: torch.Tensor) -> bool:
         return False
     if source.data_ptr() == target.data_ptr() and source.stride() == target.stride():
         return False
-    first, second = sorted((source, target), key=torch.Tensor.data_ptr)
+    first, second = sorted((source, target), key=lambda tensor: tensor.data_ptr())
     return not is_dense(first) or first.data_ptr() + first.nbytes > second.data_ptr()
