@@ -29,6 +29,7 @@ from deephochuli.pieces._bends import Elementwise, Maximum
 from deephochuli.pieces._envelope import maximal
 from deephochuli.pieces._events import Events, joined
 from deephochuli.pieces._insert import halved
+from deephochuli.pieces._memory import BLOCK, recycling
 from deephochuli.pieces._moves import Prepared, moved, prepare
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._state import Column, State, Value
@@ -81,7 +82,8 @@ def walk(
         report: Told how far it is.
     """
     walker = _Walker(program, prepare(program), most_bytes, report)
-    trails = list(walker.finish(_start(ends, with_jumps), 0))
+    with recycling():
+        trails = list(walker.finish(_start(ends, with_jumps), 0))
     columns = ("t", "step", "unit", "jump", "jump_error")
     t, step, unit, jump, error = (
         np.concatenate([getattr(trail, name) for trail in trails]) for name in columns
@@ -114,7 +116,7 @@ class _Walker:
         self._n_found = 0
         widest = max((_width(each) for each in prepared), default=1)
         # The arrays of a step: values, jumps, bounds, masks and what is made of them.
-        self._most_rows = max(64, most_bytes // (80 * max(widest, 1)))
+        self._most_rows = max(64, min(most_bytes // 80, BLOCK) // max(widest, 1))
 
     def finish(self, state: State, begin: int) -> Iterator[Trail]:
         """Do all steps from one on, and yield what each chunk finds, in order."""
