@@ -19,8 +19,6 @@ BLOCK = 1 << 18
 """Numbers of a block: arrays of this size stay in the cache from one step to the next."""
 _LEAST = 1 << 12
 """Arrays of fewer numbers are made afresh: that takes no time."""
-
-
 _MOST_KEPT = 16
 """So many blocks, 32 MiB, are kept between two walks; all of their pages were touched before."""
 
@@ -37,7 +35,7 @@ class Memory:
         size = n * width
         if size < _LEAST:
             return np.empty((n, width))
-        # One size for nearly all, whatever is needed of it: pages that are not touched cost nothing.
+        # One size for nearly all: pages of it that nobody touches cost nothing.
         whole = max(BLOCK, 1 << (size - 1).bit_length())
         free = self._free.setdefault(whole, [])
         lent = _Lent(free, free.pop() if free else np.empty(whole))
