@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.pieces._certificate import Clusters, clusters
 from deephochuli.pieces._crossings import T_ERROR
-from deephochuli.pieces._events import Events
 from deephochuli.pieces._result import Interval
 from deephochuli.pieces._walk import Trail, together
 
@@ -74,14 +74,26 @@ def parts(trails: Iterable[Trail]) -> Iterator[Found]:
 def joined(found: Iterable[Found]) -> Found:
     """All parts in one."""
     each = list(found)
-    names = ("t", "step", "unit", "jump", "is_bend", "open_low", "open_high", "clear")
-    columns = {k: np.concatenate([getattr(part, k) for part in each]) for k in names}
-    columns["clear"] = np.concatenate([[0.0], columns["clear"], [1.0]])
+
+    def column(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in each])
+
     regions, pieces = each[0].regions, each[0].pieces
     for part in each[1:]:
         regions, pieces = regions.beside(part.regions), pieces.beside(part.pieces)
-    error = max(part.max_error for part in each)
-    return Found(**columns, regions=regions, pieces=pieces, max_error=error)
+    return Found(
+        t=column("t"),
+        step=column("step"),
+        unit=column("unit"),
+        jump=column("jump"),
+        is_bend=column("is_bend"),
+        regions=regions,
+        pieces=pieces,
+        open_low=column("open_low"),
+        open_high=column("open_high"),
+        clear=np.concatenate([[0.0], column("clear"), [1.0]]),
+        max_error=max(part.max_error for part in each),
+    )
 
 
 def _parted(trail: Trail) -> tuple[Trail | None, Trail | None]:
@@ -96,14 +108,8 @@ def _parted(trail: Trail) -> tuple[Trail | None, Trail | None]:
         return None, trail
     n = int(ends[-1]) + 1
     k = int(np.searchsorted(trail.t, events.low[n]))  # bends belong to what begins before them
-    return _some(trail, events, slice(0, k), slice(0, n)), _some(
-        trail, events, slice(k, None), slice(n, None)
-    )
-
-
-def _some(trail: Trail, events: Events, bends: slice, which: slice) -> Trail:
-    columns = (trail.t, trail.step, trail.unit, trail.jump, trail.jump_error)
-    return Trail(*(x[bends] for x in columns), events.chosen(which), trail.error, trail.until)
+    rest = trail.part(slice(k, None), events.chosen(slice(n, None)))
+    return trail.part(slice(0, k), events.chosen(slice(0, n))), rest
 
 
 def assembled(trail: Trail, known: Clusters) -> Found:

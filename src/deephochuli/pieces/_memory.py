@@ -7,7 +7,7 @@ fetched from the system page by page, which takes longer than what is done with 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,7 +73,7 @@ _here = _Here()
 
 
 @contextmanager
-def recycling() -> Iterator[None]:
+def recycling() -> Generator[None]:
     """Let `fresh` hand out memory again, in this thread, until the end of the block."""
     before, _here.is_used = _here.is_used, True
     try:

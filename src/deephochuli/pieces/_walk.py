@@ -36,6 +36,8 @@ from deephochuli.pieces._state import Column, State, Value
 
 _FEW = 16
 """A state with fewer rows has its cells parted before it is cut."""
+_MOST_ROWS = 1 << 14
+"""Narrow programs have more columns of bounds and places than values."""
 Report = Callable[[float, int], None]
 """Told the finished share of the segment, and the number of rows found, now and then."""
 
@@ -64,6 +66,12 @@ class Trail:
     events: Events
     error: float
     until: float
+
+    def part(self, bends: slice, events: Events) -> Trail:
+        """Some of the bends, and what is known of these."""
+        columns = self.t[bends], self.step[bends], self.unit[bends]
+        jumps = self.jump[bends], self.jump_error[bends]
+        return Trail(*columns, *jumps, events, self.error, self.until)
 
 
 def walk(
@@ -95,9 +103,11 @@ def walk(
 def together(first: Trail, then: Trail) -> Trail:
     """What two neighbouring chunks found, as one."""
     columns = ("t", "step", "unit", "jump", "jump_error")
-    both = (np.concatenate([getattr(first, k), getattr(then, k)]) for k in columns)
-    events = joined([first.events, then.events])
-    return Trail(*both, events, max(first.error, then.error), then.until)
+    t, step, unit, jump, jump_error = (
+        np.concatenate([getattr(first, k), getattr(then, k)]) for k in columns
+    )
+    events, error = joined([first.events, then.events]), max(first.error, then.error)
+    return Trail(t, step, unit, jump, jump_error, events, error, then.until)
 
 
 def _start(ends: Rows) -> State:
@@ -123,7 +133,8 @@ class _Walker:
         self._n_found = 0
         widest = max((_width(each) for each in prepared), default=1)
         # The arrays of a step: values, jumps, bounds, masks and what is made of them.
-        self._most_rows = max(64, min(most_bytes // 80, BLOCK) // max(widest, 1))
+        rows = min(most_bytes // 80, BLOCK) // max(widest, 1)
+        self._most_rows = max(64, min(rows, _MOST_ROWS))
 
     def finish(self, state: State, begin: int, until: float) -> Iterator[Trail]:
         """Do all steps from one on, and yield what each chunk finds, in order.
