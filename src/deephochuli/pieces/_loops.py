@@ -356,32 +356,33 @@ def knot_jumps(
 
 
 @nb.njit(**OPTIONS)
-def grain(x: Any, bits: Any) -> Any:
-    """For each row the largest q such that all are multiples of 2^q, and the largest magnitude.
-
-    `bits` are the binary64 patterns of `x`.
-    """
-    finest = np.empty(bits.shape[0], np.int64)
-    largest = np.empty(bits.shape[0])
-    for r in range(bits.shape[0]):
-        least = COARSEST
-        top = 0.0
-        for j in range(bits.shape[1]):
-            top = max(top, abs(x[r, j]))
-            exponent = (bits[r, j] >> 52) & 0x7FF
-            significand = bits[r, j] & 0xFFFFFFFFFFFFF
-            if exponent:
-                significand |= 1 << 52
-            else:
-                exponent = 1
-            if significand == 0:
-                continue
-            q = exponent - 1075
-            while not significand & 1:
-                step = 8 if not significand & 0xFF else 1
-                significand >>= step
-                q += step
-            least = min(least, q)
-        finest[r] = least
-        largest[r] = top
+def grain(x: Any) -> Any:
+    """For each row the largest q such that all are multiples of 2^q, and the largest magnitude."""
+    finest = np.empty(len(x), np.int64)
+    largest = np.empty(len(x))
+    for r in range(len(x)):
+        finest[r], largest[r] = grain_of(x[r])
     return finest, largest
+
+
+@nb.njit(**OPTIONS)
+def grain_of(x: Any) -> Any:
+    """The same for one row."""
+    least, top = COARSEST, 0.0
+    for j, bits in enumerate(x.view(np.int64)):
+        top = max(top, abs(x[j]))
+        exponent = (bits >> 52) & 0x7FF
+        significand = bits & 0xFFFFFFFFFFFFF
+        if exponent:
+            significand |= 1 << 52
+        else:
+            exponent = 1
+        if significand == 0:
+            continue
+        q = exponent - 1075
+        while not significand & 1:
+            step = 8 if not significand & 0xFF else 1
+            significand >>= step
+            q += step
+        least = min(least, q)
+    return least, top

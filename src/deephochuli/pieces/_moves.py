@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from deephochuli.pieces import _compiled as compiled
 from deephochuli.pieces._affine import Affine, Conv, Dense, Gather, Rows, Scale, Sum
 from deephochuli.pieces._bends import Elementwise, Maximum
 from deephochuli.pieces._exactness import Grain
@@ -52,9 +53,8 @@ def moved(prepared: Prepared, op: Affine, inputs: Sequence[Value]) -> Value:
     norms = prepared.norms
     assert norms is not None
     rows = np.ascontiguousarray(op.apply([v.rows for v in inputs]))
-    size = _joined([norm(v.rows) for v in inputs])
     before = _joined([v.error for v in inputs])
-    is_exact = _exact_rows(prepared.grain, [v.rows for v in inputs], before == 0)
+    size, is_exact = _sizes(op, prepared.grain, [v.rows for v in inputs], before == 0)
     rounding = norms.gamma * (norms.frobenius * size + norms.offset_norm)
     error = norms.spectral * before + np.where(is_exact, 0.0, rounding)
     jump, jump_error = _jump(op, norms, prepared.grain, inputs)
@@ -73,6 +73,15 @@ def _joined(columns: list[Column]) -> Column:
     return columns[0] if len(columns) == 1 else np.sqrt(np.square(columns).sum(axis=0))
 
 
+def _sizes(
+    op: Affine, grain: Grain, rows: list[Rows], may_be: NDArray[np.bool_]
+) -> tuple[Column, NDArray[np.bool_]]:
+    """2-norms of all rows together, and which of those that may be are exact."""
+    if len(rows) == 1 and not isinstance(op, Gather):
+        return compiled.rounded(np.ascontiguousarray(rows[0]), may_be, grain.fixed)
+    return _joined([norm(x) for x in rows]), _exact_rows(grain, rows, may_be)
+
+
 def _exact_rows(grain: Grain, rows: list[Rows], may_be: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Rows that are exact and stay so."""
     found = may_be.copy()
@@ -89,13 +98,12 @@ def _jump(
     errors = [v.jump_error for v in inputs if v.jump_error is not None]
     if len(jumps) != len(inputs):
         return None, None
-    size, before = _joined([norm(j) for j in jumps]), _joined(errors)
-    out = np.ascontiguousarray(op.linear(jumps))
+    before = _joined(errors)
     is_sure = before == 0
-    is_exact = is_sure & (size == 0)
-    is_exact |= _exact_rows(grain, jumps, is_sure & (size > 0))
-    is_open = is_sure & ~is_exact
-    is_open[is_open] = ~out[is_open].any(axis=1)
+    out = np.ascontiguousarray(op.linear(jumps))
+    size, is_exact = _sizes(op, grain, jumps, is_sure)
+    is_exact |= is_sure & (size == 0)
+    is_open = compiled.zero_rows(out, is_sure & ~is_exact)
     is_exact |= _meets_nothing(op, jumps, is_open)
     error = norms.spectral * before + np.where(is_exact, 0.0, norms.gamma * norms.frobenius * size)
     return out, error
