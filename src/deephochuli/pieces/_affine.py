@@ -19,11 +19,11 @@ from deephochuli.pieces._memory import fresh
 Rows = NDArray[np.float64]
 """Values of one tensor at some points of the segment, shape (rows, numel)."""
 
-_WIDE = 128
+WIDE = 128
 """A matrix this wide is worth taking apart."""
 _BLOCK_ROWS = 256
 """So many rows at a time are looked at for inputs that are zero in all of them."""
-_FEWEST_ROWS = 32
+_FEWEST_ROWS = 64
 _MOST_KEPT = 0.8
 _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
@@ -83,7 +83,7 @@ class Dense:
     def _product(self, rows: Rows, offset: torch.Tensor | None) -> Rows:
         x = np.ascontiguousarray(rows).reshape(-1, self.weight.shape[1])
         out = fresh(len(x), len(self.bias))
-        step = _BLOCK_ROWS if min(self.weight.shape) >= _WIDE else max(len(x), 1)
+        step = _BLOCK_ROWS if min(self.weight.shape) >= WIDE else max(len(x), 1)
         for begin in range(0, len(x), step):
             block = slice(begin, begin + step)
             factors = self._factors(x[block])
@@ -98,7 +98,7 @@ class Dense:
 
         Rows are neighbours on the segment, and behind a ReLU half of the units are off in all.
         """
-        if len(x) >= _FEWEST_ROWS and x.shape[1] >= _WIDE:
+        if len(x) >= _FEWEST_ROWS and x.shape[1] >= WIDE:
             kept = loops.used(x)
             if len(kept) <= _MOST_KEPT * x.shape[1]:
                 narrow = loops.picked(x, kept)

@@ -107,7 +107,9 @@ def _parted(trail: Trail) -> tuple[Trail | None, Trail | None]:
     if not len(ends):
         return None, trail
     n = int(ends[-1]) + 1
-    k = int(np.searchsorted(trail.t, float(events.low[n])))  # bends belong to what begins before them
+    k = int(
+        np.searchsorted(trail.t, float(events.low[n]))
+    )  # bends belong to what begins before them
     rest = trail.part(slice(k, None), events.chosen(slice(n, None)))
     return trail.part(slice(0, k), events.chosen(slice(0, n))), rest
 

@@ -115,19 +115,26 @@ def fits(largest: Any, finest: Any) -> Any:
 
 @nb.njit(**OPTIONS)
 def rounded(x: Any, may_be: Any, fixed: Any) -> Any:
-    """2-norm of each row, and for rows that may be exact whether an affine step rounds nothing.
+    """What the rounding of an affine step depends on.
 
-    `fixed` is `_exactness.Grain.fixed` of the step.
+    `may_be` says which rows may be exact; `fixed` is `_exactness.Grain.fixed` of the step.
+
+    Returns:
+        (2-norm of each row, how many of its numbers are not zero, whether the step rounds nothing).
     """
     factor, offset, reach, shift, divides = fixed
     size, is_exact = np.empty(len(x)), np.zeros(len(x), np.bool_)
+    terms = np.empty(len(x), np.int64)
     for r in range(len(x)):
-        size[r] = np.sqrt(_square(x[r]))
+        here, n = x[r], 0
+        for j in range(len(here)):
+            n += here[j] != 0.0
+        size[r], terms[r] = np.sqrt(_square(here)), n
         if may_be[r] and divides:
             finest, largest = loops.grain_of(x[r])
             whole = min(finest + factor, offset)
             is_exact[r] = largest == 0.0 or fits(reach * largest + shift, whole)
-    return size, is_exact
+    return size, terms, is_exact
 
 
 @nb.njit(fastmath={"reassoc", "contract"}, **OPTIONS)

@@ -179,7 +179,7 @@ class _Walker:
             state, out, known = bends
             events.append(known)
         else:
-            out = moved(prepared, op, [state.values[k] for k in step.inputs])
+            out = moved(prepared, op, [state.values[k] for k in step.inputs], state.t)
         needed = self._program.needed_after[i]
         kept = {k: v for k, v in (state.values | {step.output: out}).items() if k in needed}
         return replace(state, values=kept)
