@@ -21,7 +21,7 @@ Rows = NDArray[np.float64]
 
 WIDE = 128
 """A matrix this wide is worth taking apart."""
-_BLOCK_ROWS = 256
+_BLOCK_ROWS = 512
 """So many rows at a time are looked at for inputs that are zero in all of them."""
 _FEWEST_ROWS = 64
 _MOST_KEPT = 0.8

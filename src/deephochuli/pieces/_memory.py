@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float64]
-BLOCK = 1 << 18
+BLOCK = 1 << 19
 """Numbers of a block: arrays of this size stay in the cache from one step to the next."""
 _LEAST = 1 << 12
 """Arrays of fewer numbers are made afresh: that takes no time."""
-_MOST_KEPT = 16
-"""So many blocks, 32 MiB, are kept between two walks; all of their pages were touched before."""
+_MOST_KEPT = 12
+"""So many blocks, 48 MiB, are kept between two walks; all of their pages were touched before."""
 
 
 class Memory:
