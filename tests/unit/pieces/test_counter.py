@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch import nn
 
 from deephochuli.errors import PiecesError
 from deephochuli.pieces import Counter, count, count_path, tally
-from deephochuli.pieces._assembly import parts
+from deephochuli.pieces._assembly import joined, parts
+from deephochuli.pieces._crossings import T_ERROR
 from deephochuli.pieces._functions import HANDLERS
 from deephochuli.pieces._memory import BLOCK, fresh, recycling
 from deephochuli.pieces._moves import prepare
@@ -91,6 +93,29 @@ def test_what_is_decided_leaves_before_the_walk_is_done():
     # Joined again they are in order, without a bend twice or lost at a border.
     t = count(sawtooth(12), ZERO, ONE, most_bytes=1 << 15).t
     assert np.array_equal(t, np.arange(1, 2**12) / 2**12)
+
+
+def test_later_chunks_reach_no_further_to_the_left_than_was_said():
+    net = he([1, 64, 64, 64, 64, 64, 1], 4)
+    program = trace(net, torch.zeros(3, 1, dtype=torch.float64), None, HANDLERS)
+    coarse = [  # as if sums were rounded to a dozen bits: events reach into other cells
+        replace(each, norms=each.norms and replace(each.norms, frobenius=2.0**40))
+        for each in prepare(program)
+    ]
+    ends = np.array([[-1.0], [1.0]])
+    trails = list(walk(program, tuple(coarse), ends, most_bytes=1))
+    assert len(trails) > 4
+    crossing = 0
+    for i, trail in enumerate(trails[:-1]):
+        later = np.concatenate([each.events.low for each in trails[i + 1 :]])
+        assert later.min(initial=np.inf) >= trail.until - 2 * T_ERROR
+        crossing += later.min(initial=np.inf) < trails[i].t[-1]
+    assert crossing  # or else nothing of this is tested
+    whole = joined(parts(walk(program, tuple(coarse), ends)))
+    cut = joined(parts(trails))
+    n_regions = count(net, *unit_segment()).n_regions
+    assert n_regions in whole.regions
+    assert n_regions in cut.regions
 
 
 def test_memory_is_handed_out_again_only_when_nobody_reads_it():

@@ -1,5 +1,7 @@
 """Rows that get no product of their own, and steps that are compiled as a whole."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,26 @@ def test_a_row_that_is_off_the_curve_gets_its_product():
     out, true, kind = behind(t, rows, jump)
     assert (kind == strides.LONE).any()
     check(out, true)
+
+
+def test_the_difference_from_the_curve_is_bounded_and_hardly_more():
+    t, rows, jump = curve(5)
+    rows[::7] *= 1 + 2e-14
+    sizes = np.linalg.norm(rows, axis=1), np.linalg.norm(jump, axis=1)
+    losses = tuple(2.0**-40 * size for size in sizes)
+    kind, extra, _ = strides.planned(t, rows, np.ones(N_ROWS), jump, sizes, losses)
+    anchors = np.flatnonzero(kind == strides.ANCHOR)
+    assert not (kind == strides.LONE).any()
+    y, exact_t, turns = (x.astype(np.longdouble) for x in (rows, t, jump))
+    for a, b in pairwise(anchors.tolist()):
+        inner = np.arange(a + 1, b)
+        # The curve through both ends with these jumps, as one sum for each place.
+        ramps = np.maximum(exact_t[:, None] - exact_t[inner], 0)[a : b + 1] @ turns[inner]
+        share = ((exact_t[a : b + 1] - exact_t[a]) / (exact_t[b] - exact_t[a]))[:, None]
+        g = y[a] + share * (y[b] - y[a] - ramps[-1]) + ramps
+        off = np.sqrt(((y[a : b + 1] - g) ** 2).sum(axis=1))[1:-1].astype(np.float64)
+        assert (extra[inner] >= off).all()
+        assert (extra[inner] <= off + 64 * 2.0**-53 * sizes[0][inner]).all()
 
 
 def test_exact_rows_always_get_their_product():
