@@ -13,9 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from deephochuli.pieces import _loops as loops
+from deephochuli.pieces._memory import fresh
+
 Rows = NDArray[np.float64]
 """Values of one tensor at some points of the segment, shape (rows, numel)."""
 
+WIDE = 128
+"""A matrix this wide is worth taking apart."""
+_BLOCK_ROWS = 512
+"""So many rows at a time are looked at for inputs that are zero in all of them."""
+_FEWEST_ROWS = 64
+_MOST_KEPT = 0.8
 _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
@@ -57,18 +66,44 @@ class Dense:
 
     @cached_property
     def _transposed(self) -> torch.Tensor:
-        return torch.as_tensor(self.weight).t()
+        return torch.as_tensor(np.ascontiguousarray(self.weight.T))
+
+    @cached_property
+    def _offset(self) -> torch.Tensor:
+        return torch.as_tensor(self.bias)
 
     def linear(self, inputs: Sequence[Rows]) -> Rows:
         """A x."""
-        x = torch.as_tensor(inputs[0]).reshape(-1, self.weight.shape[1])
-        return (x @ self._transposed).reshape(len(inputs[0]), -1).numpy()
+        return self._product(inputs[0], None)
 
     def apply(self, inputs: Sequence[Rows]) -> Rows:
         """A x + b."""
-        x = torch.as_tensor(inputs[0]).reshape(-1, self.weight.shape[1])
-        y = torch.addmm(torch.as_tensor(self.bias), x, self._transposed)
-        return y.reshape(len(inputs[0]), -1).numpy()
+        return self._product(inputs[0], self._offset)
+
+    def _product(self, rows: Rows, offset: torch.Tensor | None) -> Rows:
+        x = np.ascontiguousarray(rows).reshape(-1, self.weight.shape[1])
+        out = fresh(len(x), len(self.bias))
+        step = _BLOCK_ROWS if min(self.weight.shape) >= WIDE else max(len(x), 1)
+        for begin in range(0, len(x), step):
+            block = slice(begin, begin + step)
+            factors = self._factors(x[block])
+            if offset is None:
+                torch.mm(*factors, out=torch.as_tensor(out[block]))
+            else:
+                torch.addmm(offset, *factors, out=torch.as_tensor(out[block]))
+        return out.reshape(len(rows), -1)
+
+    def _factors(self, x: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows, and the transposed matrix, without inputs that are zero in all of the rows.
+
+        Rows are neighbours on the segment, and behind a ReLU half of the units are off in all.
+        """
+        if len(x) >= _FEWEST_ROWS and x.shape[1] >= WIDE:
+            kept = loops.used(x)
+            if len(kept) <= _MOST_KEPT * x.shape[1]:
+                narrow = loops.picked(x, kept)
+                return torch.as_tensor(narrow), self._transposed[torch.as_tensor(kept)]
+        return torch.as_tensor(x), self._transposed
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,15 +1,22 @@
-"""From what a walk found and what can be known of it to bends and counts."""
+"""From what a walk found and what can be known of it to bends and counts.
+
+Chunks come from left to right. What lies so far to the left that no later chunk can add to it is
+decided at once, and its events are forgotten: they take more memory than the bends.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.pieces._certificate import Clusters
+from deephochuli.pieces._certificate import Clusters, clusters
+from deephochuli.pieces._crossings import T_ERROR
 from deephochuli.pieces._result import Interval
-from deephochuli.pieces._walk import Trail
+from deephochuli.pieces._walk import Trail, together
 
 Column = NDArray[np.float64]
 _WIDE = 2.0**-43
@@ -30,7 +37,8 @@ class Found:
         pieces: What the number of pieces can be.
         open_low: Where each place begins that could not be decided.
         open_high: Where it ends.
-        clear: Places near which nothing bends, between clusters that are far enough apart.
+        clear: Places near which nothing bends, between clusters that are far enough apart; once all
+            parts are joined, with both ends of the segment.
         max_error: Largest bound on the error of the outputs.
         n_exact: Places that were decided exactly.
     """
@@ -47,6 +55,63 @@ class Found:
     clear: Column
     max_error: float
     n_exact: int = 0
+
+
+def parts(trails: Iterable[Trail]) -> Iterator[Found]:
+    """Bends and counts of one part of the segment after the other, as a walk goes on."""
+    held: Trail | None = None
+    reached = np.inf  # the end of the last cluster
+    for trail in trails:
+        held = trail if held is None else together(held, trail)
+        done, held = _parted(held)
+        if done is not None:
+            known = clusters(done.events)
+            found = assembled(done, known)
+            yield replace(found, clear=_clear_places(known, reached))
+            reached = float(known.high[-1]) if len(known.high) else reached
+
+
+def joined(found: Iterable[Found]) -> Found:
+    """All parts in one."""
+    each = list(found)
+
+    def column(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in each])
+
+    regions, pieces = each[0].regions, each[0].pieces
+    for part in each[1:]:
+        regions, pieces = regions.beside(part.regions), pieces.beside(part.pieces)
+    return Found(
+        t=column("t"),
+        step=column("step"),
+        unit=column("unit"),
+        jump=column("jump"),
+        is_bend=column("is_bend"),
+        regions=regions,
+        pieces=pieces,
+        open_low=column("open_low"),
+        open_high=column("open_high"),
+        clear=np.concatenate([[0.0], column("clear"), [1.0]]),
+        max_error=max(part.max_error for part in each),
+    )
+
+
+def _parted(trail: Trail) -> tuple[Trail | None, Trail | None]:
+    """What no later chunk can add to, and the rest."""
+    if trail.until == np.inf:
+        return trail, None
+    events = trail.events.chosen(np.argsort(trail.events.low, kind="stable"))
+    reach = np.maximum.accumulate(events.high)
+    ends = np.nonzero(events.low[1:] > reach[:-1])[0]
+    ends = ends[reach[ends] < trail.until - 2 * T_ERROR]
+    if not len(ends):
+        return None, trail
+    n = int(ends[-1]) + 1
+    k = int(
+        np.searchsorted(trail.t, float(events.low[n]))
+    )  # bends belong to what begins before them
+    rest = trail.part(slice(k, None), events.chosen(slice(n, None)))
+    return trail.part(slice(0, k), events.chosen(slice(0, n))), rest
 
 
 def assembled(trail: Trail, known: Clusters) -> Found:
@@ -82,7 +147,7 @@ def assembled(trail: Trail, known: Clusters) -> Found:
         _interval(least, most),
         known.low[is_open],
         known.high[is_open],
-        _clear_places(known),
+        _clear_places(known, np.inf),
         trail.error,
     )
 
@@ -92,8 +157,8 @@ def _interval(least: Column, most: Column) -> Interval:
     return Interval(int(least.sum()) + 1, int(high) if np.isfinite(high) else high)
 
 
-def _clear_places(known: Clusters) -> Column:
-    """The middle of every gap between clusters that is no rounding error, and both ends."""
-    low, high = known.high[:-1], known.low[1:]
-    middles = 0.5 * (low + high)
-    return np.concatenate([[0.0], middles[high - low > _WIDE], [1.0]])
+def _clear_places(known: Clusters, reached: float) -> Column:
+    """The middle of every gap before a cluster that is no rounding error."""
+    before = np.concatenate([[reached], known.high[:-1]])[: len(known.low)]
+    middles = 0.5 * (before + known.low)
+    return middles[known.low - before > _WIDE]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from deephochuli.pieces import _compiled as compiled
 from deephochuli.pieces import _crossings as crossings
 from deephochuli.pieces import _loops as loops
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._bends import Elementwise
 from deephochuli.pieces._events import Events
-from deephochuli.pieces._insert import inserted, put
+from deephochuli.pieces._insert import grown, inserted, is_too_many, put
+from deephochuli.pieces._memory import fresh
 from deephochuli.pieces._moves import bend_error
 from deephochuli.pieces._norms import U, lipschitz
-from deephochuli.pieces._state import Column, State, Value, norm
+from deephochuli.pieces._state import Column, Insertion, State, Value, norm
 
 Bent = tuple[State, Value, Events]
 
@@ -33,6 +35,8 @@ def bent(state: State, op: Elementwise, step: int, source: int, most_rows: int) 
         too many rows.
     """
     sides = crossings.look(state.values[source], op, step)
+    if op.is_relu and not sides[0].near.shape[1] and state.values[source].jump is not None:
+        return _turned(state, sides[0], source, most_rows)
     known = crossings.events(state, state.values[source], sides)
     value = crossings.snapped(state.values[source], sides)
     found = crossings.crossings(value, sides)
@@ -45,6 +49,36 @@ def bent(state: State, op: Elementwise, step: int, source: int, most_rows: int) 
     z = put(after.values[source], row, found.unit, found.target, in_place=is_new)
     after.values[source] = z
     return after, _rectified(after.t, z, op) if op.is_relu else _bent(after.t, z, op), known
+
+
+def _turned(state: State, side: crossings.Sides, source: int, most_rows: int) -> Bent | None:
+    """The same for a ReLU that no unit is near to, compiled: most steps of most nets."""
+    z = state.values[source]
+    assert z.jump is not None
+    assert z.jump_error is not None
+    rows, jump = np.ascontiguousarray(z.rows), np.ascontiguousarray(z.jump)
+    entries = z.entry_bound().wide(rows.shape[1])
+    limits = crossings.T_ERROR, U
+    events, found, placed = compiled.planned(
+        state.t, state.is_own, rows, z.error, entries, side.cross, crossings.TYPICAL, *limits
+    )
+    (cell, lam, unit, _), (first, t, row, longest) = found, placed
+    if is_too_many(state, len(first), longest, most_rows):
+        return None
+    places = Insertion(cell[first], lam[first])
+    others = State(state.t, state.is_own, state.step, state.unit, dict(state.values))
+    del others.values[source]
+    after = grown(others, places, t, unit[first], side.number[0])
+    shape = len(after), rows.shape[1]
+    made = fresh(*shape), fresh(*shape), fresh(*shape), fresh(*shape)
+    error, before, behind = compiled.turned(
+        after.t, (rows, z.error, z.jump_error), jump, places.cell, places.lam, row, unit, made,
+        *limits,
+    )  # fmt: skip
+    after.values[source] = Value(made[0], error, None, z.has_exact_zeros, made[2], before)
+    out = Value(made[1], error, None, has_exact_zeros=True, jump=made[3], jump_error=behind)
+    low, high, which, left, right = events
+    return after, out, crossings.made(low, high, which, left, right, side.number)
 
 
 def _bent(t: Column, z: Value, op: Elementwise) -> Value:

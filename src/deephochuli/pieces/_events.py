@@ -35,8 +35,8 @@ class Events:
         """Number of events."""
         return len(self.low)
 
-    def chosen(self, which: NDArray[np.generic]) -> Events:
-        """Some of the events, by mask or by number."""
+    def chosen(self, which: NDArray[np.generic] | slice) -> Events:
+        """Some of the events, by mask, by number or by slice."""
         return Events(*(getattr(self, each.name)[which] for each in fields(self)))
 
 

@@ -7,9 +7,12 @@ bends coincide with kinks all the time: without this knowledge none of it could 
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
+from deephochuli.pieces import _compiled as compiled
 from deephochuli.pieces import _loops as loops
 from deephochuli.pieces._affine import Affine, Conv, Dense, Gather, Mean, Scale, Sum
 from deephochuli.pieces._bends import Bend, Elementwise, Maximum
@@ -17,8 +20,6 @@ from deephochuli.pieces._bends import Bend, Elementwise, Maximum
 Rows = NDArray[np.float64]
 COARSEST = loops.COARSEST
 """Stands for the granularity of zeros, which are multiples of everything."""
-_FINEST = -1000
-"""Products of finer numbers could be subnormal, and then rounded."""
 
 
 def granularity(x: Rows) -> NDArray[np.int64]:
@@ -40,8 +41,7 @@ def granularity(x: Rows) -> NDArray[np.int64]:
 
 def _grain(x: Rows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Granularity and largest magnitude of each row."""
-    x = np.ascontiguousarray(x)
-    return loops.grain(x, x.view(np.int64))
+    return loops.grain(np.ascontiguousarray(x))
 
 
 def _of(x: NDArray[np.float64]) -> int:
@@ -53,7 +53,7 @@ def _fits(
 ) -> NDArray[np.bool_]:
     """Whether sums of this magnitude, of multiples of 2^finest, are exact in float64."""
     bounded = np.minimum(finest, 900)
-    return (finest > _FINEST) & (largest * (1 + 2.0**-20) < np.ldexp(1.0, bounded + 53))
+    return (finest > compiled.FINEST) & (largest * (1 + 2.0**-20) < np.ldexp(1.0, bounded + 53))
 
 
 class Grain:
@@ -104,14 +104,19 @@ class Grain:
             return _fits(self._reach * largest + self._shift, np.minimum(finest, self._offset))
         whole = np.minimum(finest + self._factor, self._offset)
         is_exact = _fits(self._reach * largest + self._shift, whole) | (largest == 0)
-        return is_exact & self._divides(len(is_exact))
+        return is_exact & self._divides
 
-    def _divides(self, n: int) -> NDArray[np.bool_]:
+    @cached_property
+    def fixed(self) -> tuple[int, int, float, float, bool]:
+        """What `_compiled.rounded` needs to know of an affine step."""
+        return self._factor, self._offset, self._reach, self._shift, self._divides
+
+    @cached_property
+    def _divides(self) -> bool:
         """Whether the division of a step is by a power of two."""
-        op = self._op
-        divisor = op.divisor if isinstance(op, Mean | Scale) else 1
+        divisor = self._op.divisor if isinstance(self._op, Mean | Scale) else 1
         powers = np.log2(np.asarray(divisor, dtype=np.float64))
-        return np.full(n, bool((powers == np.round(powers)).all()))
+        return bool((powers == np.round(powers)).all())
 
 
 def is_exact_between(a: Rows, b: Rows, lam: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -27,10 +27,15 @@ def inserted(
         None where there would be more than `most_rows` rows, and cells can still be parted.
     """
     first, t, row, longest = loops.placed(state.t, found.cell, found.lam, found.tolerance)
-    if len(state) + len(first) > most_rows and longest > _SHORTEST:
+    if is_too_many(state, len(first), longest, most_rows):
         return None
     places = Insertion(found.cell[first], found.lam[first])
-    return _grown(state, places, t, found.unit[first], step), row
+    return grown(state, places, t, found.unit[first], step), row
+
+
+def is_too_many(state: State, n: int, longest: float, most_rows: int) -> bool:
+    """Whether n more rows are too many, and there is a cell that can be parted."""
+    return len(state) + n > most_rows and longest > _SHORTEST
 
 
 def halved(state: State) -> State:
@@ -38,16 +43,17 @@ def halved(state: State) -> State:
     n = len(state) - 1
     middle = Insertion(np.arange(n), np.full(n, 0.5))
     t = 0.5 * (state.t[1:] + state.t[:-1])
-    return _grown(state, middle, t, np.full(n, -1), -1)
+    return grown(state, middle, t, np.full(n, -1), -1)
 
 
-def _grown(
+def grown(
     state: State,
     places: Insertion,
     t: NDArray[np.float64],
     unit: NDArray[np.int64],
     step: int,
 ) -> State:
+    """A state with rows at some places, of these units."""
     if not len(places.cell):
         return state
     return State(

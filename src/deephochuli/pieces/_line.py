@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,12 +11,13 @@ from torch import nn
 
 from deephochuli.errors import PiecesError
 from deephochuli.pieces._affine import Rows
-from deephochuli.pieces._assembly import Found, assembled
-from deephochuli.pieces._certificate import clusters
+from deephochuli.pieces._assembly import Found, joined, parts
 from deephochuli.pieces._exact import decided
 from deephochuli.pieces._functions import HANDLERS
-from deephochuli.pieces._program import Program, is_bend
-from deephochuli.pieces._result import Interval, LineCount
+from deephochuli.pieces._moves import prepare
+from deephochuli.pieces._program import Program
+from deephochuli.pieces._result import LineCount
+from deephochuli.pieces._tally import Tally, tallied
 from deephochuli.pieces._trace import trace
 from deephochuli.pieces._walk import Report, walk
 
@@ -75,8 +76,8 @@ def count(
         (3, 3, [0.25, 0.5])
     """
     ends = _checked(x0, x1)
-    program = trace(model, _samples(ends), layer, HANDLERS)
-    return _count(program, _rows(ends), exact=exact, most_bytes=most_bytes, report=report)
+    counter = Counter(model, *_samples(ends), layer=layer)
+    return counter.count(x0, x1, exact=exact, most_bytes=most_bytes, report=report)
 
 
 def count_path(
@@ -112,12 +113,123 @@ def count_path(
     """
     if len(points) < 2:
         raise PiecesError(f"A path needs two points or more; got {len(points)}.")
-    pairs = [_checked(a, b) for a, b in pairwise(points)]
-    program = trace(model, _samples(torch.stack([p[0] for p in pairs])), layer, HANDLERS)
-    return tuple(
-        _count(program, _rows(pair), exact=exact, most_bytes=most_bytes, report=report)
-        for pair in pairs
+    ends = [_checked(a, b) for a, b in pairwise(points)]
+    counter = Counter(
+        model, *_samples(torch.cat([ends[0][:1], *(e[1:] for e in ends)])), layer=layer
     )
+    return tuple(
+        counter.count(a, b, exact=exact, most_bytes=most_bytes, report=report)
+        for a, b in pairwise(points)
+    )
+
+
+def tally(
+    model: nn.Module,
+    x0: torch.Tensor,
+    x1: torch.Tensor,
+    *,
+    layer: str | None = None,
+    most_bytes: int = MOST_BYTES,
+    report: Report | None = None,
+) -> Tally:
+    """Count as `count` does and keep no bend, in memory that does not grow with the count.
+
+    Args:
+        model: A module of affine and piecewise linear operations; see `count`.
+        x0: One input, without a batch dimension.
+        x1: Another one.
+        layer: Path of an inner module to count alone; x0 and x1 are inputs of that module.
+        most_bytes: About how much memory the count may take.
+        report: Called now and then with the finished share of the segment and the bends so far.
+
+    Raises:
+        PiecesError: See `count`.
+
+    Numerics:
+        See `count`; the numbers are the same.
+
+    Example:
+        >>> import torch
+        >>> found = tally(torch.nn.ReLU(), torch.tensor([-1.0]), torch.tensor([1.0]))
+        >>> found.n_pieces, found.pieces.is_certain
+        (2, True)
+    """
+    counter = Counter(model, *_samples(_checked(x0, x1)), layer=layer)
+    return counter.tally(x0, x1, most_bytes=most_bytes, report=report)
+
+
+class Counter:
+    """A module written down once, to be counted on many segments.
+
+    What does not depend on the segment is done when the counter is made: the module is followed,
+    and the norms of its layers are found. For a small module that takes longer than a count. The
+    weights are those of that moment: after the module has changed, make another counter.
+    """
+
+    def __init__(self, model: nn.Module, *examples: torch.Tensor, layer: str | None = None) -> None:
+        """Write a module down.
+
+        Args:
+            model: A module of affine and piecewise linear operations; see `count`. It is copied.
+            examples: One or more inputs, without a batch dimension; for all of them what was
+                written down is compared with the module.
+            layer: Path of an inner module to count alone.
+
+        Raises:
+            PiecesError: The module cannot be counted, or no example was given.
+
+        Example:
+            >>> import torch
+            >>> counter = Counter(torch.nn.ReLU(), torch.zeros(1))
+            >>> [counter.count(torch.tensor([-1.0]), torch.tensor([x])).n_pieces for x in (-2.0, 2)]
+            [1, 2]
+        """
+        if not examples:
+            raise PiecesError("A counter needs an input to follow the model with; got none.")
+        samples = torch.stack([each.detach().double().cpu() for each in examples])
+        self._program = trace(model, samples, layer, HANDLERS)
+        self._prepared = prepare(self._program)
+
+    def count(
+        self,
+        x0: torch.Tensor,
+        x1: torch.Tensor,
+        *,
+        exact: bool = False,
+        most_bytes: int = MOST_BYTES,
+        report: Report | None = None,
+    ) -> LineCount:
+        """Count between two inputs; see the function `count`."""
+        ends = self._ends(x0, x1)
+        found = joined(self._parts(ends, most_bytes, report))
+        if exact:
+            found = decided(self._program, ends, found, report)
+        return _result(self._program, ends, found)
+
+    def tally(
+        self,
+        x0: torch.Tensor,
+        x1: torch.Tensor,
+        *,
+        most_bytes: int = MOST_BYTES,
+        report: Report | None = None,
+    ) -> Tally:
+        """Count between two inputs, and keep no bend; see the function `tally`."""
+        ends = self._ends(x0, x1)
+        return tallied(self._program, ends, self._parts(ends, most_bytes, report))
+
+    def _parts(self, ends: Rows, most_bytes: int, report: Report | None) -> Iterator[Found]:
+        program, prepared = self._program, self._prepared
+        return parts(walk(program, prepared, ends, most_bytes=most_bytes, report=report))
+
+    def _ends(self, x0: torch.Tensor, x1: torch.Tensor) -> Rows:
+        ends = _checked(x0, x1)
+        if tuple(ends.shape[1:]) != self._program.shape:
+            raise PiecesError(
+                f"The counter was made for inputs of shape {self._program.shape}; got "
+                f"{tuple(ends.shape[1:])}. Give single inputs, without a batch dimension."
+            )
+        return ends.reshape(2, -1).numpy()
 
 
 def _checked(x0: torch.Tensor, x1: torch.Tensor) -> torch.Tensor:
@@ -140,35 +252,21 @@ def _samples(ends: torch.Tensor) -> torch.Tensor:
     return torch.cat([ends, (0.375 * ends[0] + 0.625 * ends[1])[None]])
 
 
-def _rows(ends: torch.Tensor) -> Rows:
-    return ends.reshape(2, -1).numpy()
-
-
-def _count(
-    program: Program, ends: Rows, *, exact: bool, most_bytes: int, report: Report | None
-) -> LineCount:
-    trail = walk(program, ends, most_bytes=most_bytes, report=report)
-    found = assembled(trail, clusters(trail.events))
-    if exact:
-        found = decided(program, ends, found, report)
-    return _result(program, ends, found)
-
-
 def _result(program: Program, ends: Rows, found: Found) -> LineCount:
-    bending = [i for i, step in enumerate(program.steps) if is_bend(step)]
+    bending = program.bending
     number = np.zeros(len(program.steps), dtype=np.int32)
-    number[bending] = np.arange(len(bending))
+    number[list(bending)] = np.arange(len(bending))
     length = float(np.linalg.norm(ends[1] - ends[0]))
     return LineCount(
-        n_regions=_within(len(found.t) + 1, found.regions),
-        n_pieces=_within(int(found.is_bend.sum()) + 1, found.pieces),
+        n_regions=found.regions.nearest(len(found.t) + 1),
+        n_pieces=found.pieces.nearest(int(found.is_bend.sum()) + 1),
         regions=found.regions,
         pieces=found.pieces,
         t=found.t,
         jump=found.jump / length,
         layer=number[found.step],
         unit=found.unit,
-        layers=tuple(program.steps[i].layer for i in bending),
+        layers=tuple(program.layers[i] for i in bending),
         is_bend=found.is_bend,
         n_ambiguous=len(found.open_low),
         n_exact=found.n_exact,
@@ -178,8 +276,3 @@ def _result(program: Program, ends: Rows, found: Found) -> LineCount:
         _program=program,
         _ends=ends,
     )
-
-
-def _within(n: int, interval: Interval) -> int:
-    """The model's count, where it is one of those that are possible."""
-    return int(min(max(n, interval.low), interval.high))

@@ -9,6 +9,8 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from deephochuli.pieces._memory import fresh
+
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True}
 COARSEST = 1 << 20
 
@@ -24,17 +26,18 @@ def sides(z: Any, row: Any, unit: Any, floor: Any, is_exact: Any, knot: Any) -> 
         change of side), in the order of the rows.
     """
     n_near, n_cross = _count_sides(z, row, unit, floor, is_exact, knot)
-    near = np.empty((2, n_near), np.int64)
-    cross = np.empty((2, n_cross), np.int64)
+    near = np.empty((2, n_near.sum()), np.int64)
+    cross = np.empty((2, n_cross.sum()), np.int64)
     i = k = 0
     for r in range(z.shape[0]):
-        for j in range(z.shape[1]):
-            here = z[r, j] - knot
-            if not is_exact[r] and abs(here) <= row[r] * unit[j] + floor[j]:
-                near[0, i], near[1, i] = r, j
-                i += 1
-            if r + 1 < z.shape[0]:
-                there = z[r + 1, j] - knot
+        if n_near[r]:
+            for j in range(z.shape[1]):
+                if abs(z[r, j] - knot) <= row[r] * unit[j] + floor[j]:
+                    near[0, i], near[1, i] = r, j
+                    i += 1
+        if n_cross[r]:
+            for j in range(z.shape[1]):
+                here, there = z[r, j] - knot, z[r + 1, j] - knot
                 if (here < 0.0 and there > 0.0) or (here > 0.0 and there < 0.0):
                     cross[0, k], cross[1, k] = r, j
                     k += 1
@@ -43,44 +46,55 @@ def sides(z: Any, row: Any, unit: Any, floor: Any, is_exact: Any, knot: Any) -> 
 
 @nb.njit(**OPTIONS)
 def _count_sides(z: Any, row: Any, unit: Any, floor: Any, is_exact: Any, knot: Any) -> Any:
-    n_near = n_cross = 0
+    """How many of both each row has: most have none, and are not looked at again."""
+    n_near, n_cross = np.zeros(len(z), np.int64), np.zeros(len(z), np.int64)
     for r in range(z.shape[0]):
+        here = z[r]
         if not is_exact[r]:
-            for j in range(z.shape[1]):
-                n_near += abs(z[r, j] - knot) <= row[r] * unit[j] + floor[j]
+            n, error = 0, row[r]
+            for j in range(len(here)):
+                n += abs(here[j] - knot) <= error * unit[j] + floor[j]
+            n_near[r] = n
         if r + 1 < z.shape[0]:
-            for j in range(z.shape[1]):
-                here, there = z[r, j] - knot, z[r + 1, j] - knot
-                n_cross += (here < 0.0 and there > 0.0) or (here > 0.0 and there < 0.0)
+            n, there = 0, z[r + 1]
+            for j in range(len(here)):
+                a, b = here[j] - knot, there[j] - knot
+                n += ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
+            n_cross[r] = n
     return n_near, n_cross
 
 
-@nb.njit(**OPTIONS)
 def interpolated(x: Any, cell: Any, lam: Any) -> Any:
     """Rows put in between neighbours: x[cell] + lam * (x[cell + 1] - x[cell]).
 
     Returns:
         (All rows, |x[cell]| + |x[cell + 1]| of each new one).
     """
-    n = x.shape[1]
-    out = np.empty((x.shape[0] + len(cell), n))
+    out = fresh(len(x) + len(cell), x.shape[1])
+    return out, _interpolate(x, cell, lam, out)
+
+
+@nb.njit(**OPTIONS)
+def _interpolate(x: Any, cell: Any, lam: Any, out: Any) -> Any:
     size = np.empty(len(cell))
     k = 0
-    for r in range(x.shape[0]):
-        out[r + k] = x[r]
+    for r in range(len(x)):
+        here, old = x[r], out[r + k]
+        for j in range(len(here)):
+            old[j] = here[j]
         first = k
         while k < len(cell) and cell[k] == r:
-            at = r + k + 1
-            for j in range(n):
-                out[at, j] = x[r, j] + lam[k] * (x[r + 1, j] - x[r, j])
+            there, new, share = x[r + 1], out[r + k + 1], lam[k]
+            for j in range(len(here)):
+                new[j] = here[j] + share * (there[j] - here[j])
             k += 1
         if k > first:
             a = b = 0.0
-            for j in range(n):
+            for j in range(len(here)):
                 a += x[r, j] * x[r, j]
                 b += x[r + 1, j] * x[r + 1, j]
             size[first:k] = np.sqrt(a) + np.sqrt(b)
-    return out, size
+    return size
 
 
 @nb.njit(**OPTIONS)
@@ -96,17 +110,23 @@ def spread(old: Any, new: Any, cell: Any) -> Any:
     return both
 
 
-@nb.njit(**OPTIONS)
 def spread_zeros(old: Any, cell: Any) -> Any:
     """Old rows, with rows of zeros behind the rows `cell`, ascending."""
-    both = np.empty((len(old) + len(cell), old.shape[1]))
+    both = fresh(len(old) + len(cell), old.shape[1])
+    _spread_zeros(old, cell, both)
+    return both
+
+
+@nb.njit(**OPTIONS)
+def _spread_zeros(old: Any, cell: Any, both: Any) -> None:
     k = 0
     for r in range(len(old)):
-        both[r + k] = old[r]
+        here, to = old[r], both[r + k]
+        for j in range(len(here)):
+            to[j] = here[j]
         while k < len(cell) and cell[k] == r:
             both[r + k + 1] = 0.0
             k += 1
-    return both
 
 
 @nb.njit(error_model="numpy", **OPTIONS)
@@ -238,35 +258,62 @@ def placed(t: Any, cell: Any, lam: Any, tolerance: Any) -> Any:
 
 
 @nb.njit(**OPTIONS)
+def used(x: Any) -> Any:
+    """Numbers of the columns that are not zero in all rows."""
+    is_used = np.zeros(x.shape[1], np.bool_)
+    for r in range(len(x)):
+        here = x[r]
+        for j in range(len(here)):
+            is_used[j] |= here[j] != 0.0
+    return np.flatnonzero(is_used)
+
+
+def picked(x: Any, columns: Any) -> Any:
+    """Some columns of all rows."""
+    out = fresh(len(x), len(columns))
+    _pick(x, columns, out)
+    return out
+
+
+@nb.njit(**OPTIONS)
+def _pick(x: Any, columns: Any, out: Any) -> None:
+    for r in range(len(x)):
+        here, to = x[r], out[r]
+        for k in range(len(columns)):
+            to[k] = here[columns[k]]
+
+
 def rectified(z: Any, jump: Any) -> Any:
     """max(z, 0), and jumps multiplied by its slope.
 
     Returns:
         (Values, jumps, whether any unit of a row is on, row and unit of each zero).
     """
-    out, passed = np.empty_like(z), np.empty_like(z)
-    is_on = np.zeros(len(z), np.bool_)
-    n = 0
-    for r in range(z.shape[0]):
-        some, zeros = 0, 0
-        for j in range(z.shape[1]):
-            here, there = z[r, j], jump[r, j]  # both are read first, so that nothing branches
-            out[r, j] = here if here > 0.0 else 0.0
-            passed[r, j] = there if here > 0.0 else 0.0
-            some += here > 0.0
-            zeros += here == 0.0
-        is_on[r] = some > 0
-        n += zeros
-    zero = np.empty((2, n), np.int64)
+    out, passed = fresh(*z.shape), fresh(*z.shape)
+    return out, passed, *_rectify(z, jump, out, passed)
+
+
+@nb.njit(**OPTIONS)
+def _rectify(z: Any, jump: Any, out: Any, passed: Any) -> Any:
+    is_on, zeros = np.zeros(len(z), np.bool_), np.zeros(len(z), np.int64)
+    for r in range(len(z)):
+        here, there, to, on = z[r], jump[r], out[r], passed[r]
+        some = none = 0
+        for j in range(len(here)):
+            a, b = here[j], there[j]  # both are read first, so that nothing branches
+            to[j] = a if a > 0.0 else 0.0
+            on[j] = b if a > 0.0 else 0.0
+            some += a > 0.0
+            none += a == 0.0
+        is_on[r], zeros[r] = some > 0, none
+    zero = np.empty((2, zeros.sum()), np.int64)
     k = 0
-    for r in range(z.shape[0]):
-        if k == n:
-            break
+    for r in np.flatnonzero(zeros):
         for j in range(z.shape[1]):
             if z[r, j] == 0.0:
                 zero[0, k], zero[1, k] = r, j
                 k += 1
-    return out, passed, is_on, zero
+    return is_on, zero
 
 
 @nb.njit(error_model="numpy", **OPTIONS)
@@ -309,32 +356,33 @@ def knot_jumps(
 
 
 @nb.njit(**OPTIONS)
-def grain(x: Any, bits: Any) -> Any:
-    """For each row the largest q such that all are multiples of 2^q, and the largest magnitude.
-
-    `bits` are the binary64 patterns of `x`.
-    """
-    finest = np.empty(bits.shape[0], np.int64)
-    largest = np.empty(bits.shape[0])
-    for r in range(bits.shape[0]):
-        least = COARSEST
-        top = 0.0
-        for j in range(bits.shape[1]):
-            top = max(top, abs(x[r, j]))
-            exponent = (bits[r, j] >> 52) & 0x7FF
-            significand = bits[r, j] & 0xFFFFFFFFFFFFF
-            if exponent:
-                significand |= 1 << 52
-            else:
-                exponent = 1
-            if significand == 0:
-                continue
-            q = exponent - 1075
-            while not significand & 1:
-                step = 8 if not significand & 0xFF else 1
-                significand >>= step
-                q += step
-            least = min(least, q)
-        finest[r] = least
-        largest[r] = top
+def grain(x: Any) -> Any:
+    """For each row the largest q such that all are multiples of 2^q, and the largest magnitude."""
+    finest = np.empty(len(x), np.int64)
+    largest = np.empty(len(x))
+    for r in range(len(x)):
+        finest[r], largest[r] = grain_of(x[r])
     return finest, largest
+
+
+@nb.njit(**OPTIONS)
+def grain_of(x: Any) -> Any:
+    """The same for one row."""
+    least, top = COARSEST, 0.0
+    for j, bits in enumerate(x.view(np.int64)):
+        top = max(top, abs(x[j]))
+        exponent = (bits >> 52) & 0x7FF
+        significand = bits & 0xFFFFFFFFFFFFF
+        if exponent:
+            significand |= 1 << 52
+        else:
+            exponent = 1
+        if significand == 0:
+            continue
+        q = exponent - 1075
+        while not significand & 1:
+            step = 8 if not significand & 0xFF else 1
+            significand >>= step
+            q += step
+        least = min(least, q)
+    return least, top

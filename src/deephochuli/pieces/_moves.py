@@ -8,12 +8,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.pieces._affine import Affine, Conv, Dense, Gather, Rows, Scale, Sum
+from deephochuli.pieces import _compiled as compiled
+from deephochuli.pieces import _strides as strides
+from deephochuli.pieces._affine import WIDE, Affine, Conv, Dense, Gather, Rows, Scale, Sum
 from deephochuli.pieces._bends import Elementwise, Maximum
 from deephochuli.pieces._exactness import Grain
-from deephochuli.pieces._norms import Norms, bend_rounding, norms_of
+from deephochuli.pieces._memory import fresh
+from deephochuli.pieces._norms import Norms, U, bend_rounding, norms_of
 from deephochuli.pieces._program import Program, Step
 from deephochuli.pieces._state import Column, Entries, Value, norm
+
+_FEWEST = 64
+"""With fewer rows than this all get their product."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +48,16 @@ def _prepared(step: Step) -> Prepared:
     return Prepared(step, norms, Grain(op))
 
 
-def moved(prepared: Prepared, op: Affine, inputs: Sequence[Value]) -> Value:
+def moved(
+    prepared: Prepared, op: Affine, inputs: Sequence[Value], t: Column | None = None
+) -> Value:
     """The output of an affine step at all rows.
+
+    Args:
+        prepared: The step.
+        op: What it does.
+        inputs: What it reads.
+        t: Places of the rows, with which a wide layer can leave out products.
 
     Numerics:
         float64 products and sums in torch's order. The bound on the 2-norm of the error is that of
@@ -51,21 +65,76 @@ def moved(prepared: Prepared, op: Affine, inputs: Sequence[Value]) -> Value:
     """
     norms = prepared.norms
     assert norms is not None
-    rows = np.ascontiguousarray(op.apply([v.rows for v in inputs]))
-    size = _joined([norm(v.rows) for v in inputs])
     before = _joined([v.error for v in inputs])
-    is_exact = _exact_rows(prepared.grain, [v.rows for v in inputs], before == 0)
-    rounding = norms.gamma * (norms.frobenius * size + norms.offset_norm)
-    error = norms.spectral * before + np.where(is_exact, 0.0, rounding)
-    jump, jump_error = _jump(op, norms, prepared.grain, inputs)
-    return Value(
-        rows,
-        error,
-        _entries(op, norms, inputs, size, before),
-        isinstance(op, Gather) and all(v.has_exact_zeros for v in inputs),
-        jump,
-        jump_error,
-    )
+    here = _seen(op, prepared, [v.rows for v in inputs], before == 0)
+    jump, jump_error, there = _jump(op, prepared, inputs)
+    strided = None
+    if t is not None and isinstance(op, Dense) and jump is not None and there is not None:
+        strided = _strided(t, op, inputs[0], jump, here, there)
+    if strided is None:
+        rows, lost = np.ascontiguousarray(op.apply([v.rows for v in inputs])), here.lost
+        floor = norms.gamma
+    else:
+        rows, extra, lost = strided
+        before, floor = before + extra, norms.gamma + strides.OFFSET_ROUNDING
+    rounding = norms.frobenius * lost + floor * norms.offset_norm
+    error = norms.spectral * before + np.where(here.is_exact, 0.0, rounding)
+    if isinstance(op, Scale) and inputs[0].entries is not None:
+        entries = _scaled(norms, inputs[0].entries)
+    else:
+        floors = floor * norms.offset
+        entries = Entries(before + lost, norms.unit, floors, here.size, norms.offset)
+    has_exact_zeros = isinstance(op, Gather) and all(v.has_exact_zeros for v in inputs)
+    return Value(rows, error, entries, has_exact_zeros, jump, jump_error)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What the rounding of a step depends on, row by row.
+
+    Attributes:
+        size: 2-norm.
+        lost: The same, times the rounding of a sum of as many products as are not zero.
+        is_exact: Whether nothing is rounded.
+    """
+
+    size: Column
+    lost: Column
+    is_exact: NDArray[np.bool_]
+
+
+def _seen(op: Affine, step: Prepared, rows: list[Rows], may_be: NDArray[np.bool_]) -> _Seen:
+    norms = step.norms
+    assert norms is not None
+    if len(rows) > 1 or isinstance(op, Gather):
+        size = _joined([norm(x) for x in rows])
+        return _Seen(size, norms.gamma * size, _exact_rows(step.grain, rows, may_be))
+    x = np.ascontiguousarray(rows[0])
+    size, terms, is_exact = compiled.rounded(x, may_be, step.grain.fixed)
+    if not isinstance(op, Dense | Conv):
+        return _Seen(size, norms.gamma * size, is_exact)
+    # What is multiplied with a zero is neither rounded nor changes a sum.
+    rounding = (terms + 2) * U
+    return _Seen(size, np.minimum(norms.gamma, rounding / (1 - rounding)) * size, is_exact)
+
+
+def _strided(
+    t: Column, op: Dense, value: Value, jump: Rows, here: _Seen, there: _Seen
+) -> tuple[Rows, Column, Column] | None:
+    """A product for some of the rows, the others by way of `_strides`.
+
+    Returns:
+        (Values at all rows; what is to be added to the errors before the step; what its rounding
+        goes with); None where that is not worth while.
+    """
+    if op.lead != 1 or value.jump is None or min(op.weight.shape) < WIDE or len(t) < _FEWEST:
+        return None
+    x, jumps = np.ascontiguousarray(value.rows), np.ascontiguousarray(value.jump)
+    sizes, losses = (here.size, there.size), (here.lost, there.lost)
+    kind, extra, lost = strides.planned(t, x, value.error, jumps, sizes, losses)
+    out = fresh(len(t), op.size)
+    strides.filled(t, kind, op.apply([x[kind != strides.BETWEEN]]), jump, out)
+    return out, extra, lost
 
 
 def bend_error(op: Elementwise, z: Value) -> Column:
@@ -97,23 +166,24 @@ def _exact_rows(grain: Grain, rows: list[Rows], may_be: NDArray[np.bool_]) -> ND
 
 
 def _jump(
-    op: Affine, norms: Norms, grain: Grain, inputs: Sequence[Value]
-) -> tuple[Rows | None, Column | None]:
+    op: Affine, step: Prepared, inputs: Sequence[Value]
+) -> tuple[Rows | None, Column | None, _Seen | None]:
     """Jumps go through the linear part, and their errors as errors do."""
+    norms = step.norms
+    assert norms is not None
     jumps = [v.jump for v in inputs if v.jump is not None]
     errors = [v.jump_error for v in inputs if v.jump_error is not None]
     if len(jumps) != len(inputs):
-        return None, None
-    size, before = _joined([norm(j) for j in jumps]), _joined(errors)
-    out = np.ascontiguousarray(op.linear(jumps))
+        return None, None, None
+    before = _joined(errors)
     is_sure = before == 0
-    is_exact = is_sure & (size == 0)
-    is_exact |= _exact_rows(grain, jumps, is_sure & (size > 0))
-    is_open = is_sure & ~is_exact
-    is_open[is_open] = ~out[is_open].any(axis=1)
+    out = np.ascontiguousarray(op.linear(jumps))
+    seen = _seen(op, step, jumps, is_sure)
+    is_exact = seen.is_exact | (is_sure & (seen.size == 0))
+    is_open = compiled.zero_rows(out, is_sure & ~is_exact)
     is_exact |= _meets_nothing(op, jumps, is_open)
-    error = norms.spectral * before + np.where(is_exact, 0.0, norms.gamma * norms.frobenius * size)
-    return out, error
+    error = norms.spectral * before + np.where(is_exact, 0.0, norms.frobenius * seen.lost)
+    return out, error, seen
 
 
 def _meets_nothing(op: Affine, jumps: list[Rows], may: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -138,24 +208,13 @@ def absolute(op: Affine) -> Affine:
             return op
 
 
-def _entries(
-    op: Affine, norms: Norms, inputs: Sequence[Value], size: Column, before: Column
-) -> Entries:
-    """The bound on each entry; a scale behind a product keeps the product's."""
-    first = inputs[0].entries
-    if isinstance(op, Scale) and first is not None:
-        factor, offset = norms.unit, norms.offset
-        return Entries(
-            row=first.row + norms.gamma * first.reach,
-            unit=first.unit * factor,
-            floor=first.floor * factor + norms.gamma * (first.offset * factor + offset),
-            reach=first.reach,
-            offset=first.offset * factor + offset,
-        )
+def _scaled(norms: Norms, first: Entries) -> Entries:
+    """The bound on each entry of a scale behind a product: the product's."""
+    factor, offset = norms.unit, norms.offset
     return Entries(
-        row=before + norms.gamma * size,
-        unit=norms.unit,
-        floor=norms.gamma * norms.offset,
-        reach=size,
-        offset=norms.offset,
+        row=first.row + norms.gamma * first.reach,
+        unit=first.unit * factor,
+        floor=first.floor * factor + norms.gamma * (first.offset * factor + offset),
+        reach=first.reach,
+        offset=first.offset * factor + offset,
     )

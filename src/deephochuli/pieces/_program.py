@@ -51,6 +51,11 @@ class Program:
         return tuple(step.layer for step in self.steps)
 
     @cached_property
+    def bending(self) -> tuple[int, ...]:
+        """Numbers of the steps that are piecewise linear and not affine."""
+        return tuple(i for i, step in enumerate(self.steps) if is_bend(step))
+
+    @cached_property
     def n_units(self) -> int:
         """How many units can bend: entries of all piecewise linear steps."""
         return sum(step.op.size for step in self.steps if is_bend(step))

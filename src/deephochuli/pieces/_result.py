@@ -33,6 +33,14 @@ class Interval:
         """Whether there is only one possible count."""
         return self.low == self.high
 
+    def nearest(self, n: int) -> int:
+        """The model's count, where it is one of those that are possible."""
+        return int(min(max(n, self.low), self.high))
+
+    def beside(self, other: Interval) -> Interval:
+        """What the count of two neighbouring parts can be, which share a region where they meet."""
+        return Interval(self.low + other.low - 1, self.high + other.high - 1)
+
     def __contains__(self, n: int) -> bool:
         """Whether a count is possible."""
         return self.low <= n <= self.high

@@ -32,6 +32,12 @@ class Entries:
     reach: Column
     offset: Column
 
+    def wide(self, n: int) -> tuple[Column, Column, Column, Column, Column]:
+        """All columns, with a number for each of n units where there was one for all."""
+        columns = self.unit, self.floor, self.offset
+        unit, floor, offset = (x if len(x) == n else np.full(n, x[0]) for x in columns)
+        return self.row, unit, floor, self.reach, offset
+
     def part(self, rows: slice) -> Entries:
         """The bound for some of the rows."""
         return replace(self, row=self.row[rows], reach=self.reach[rows])

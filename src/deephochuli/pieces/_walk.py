@@ -29,12 +29,15 @@ from deephochuli.pieces._bends import Elementwise, Maximum
 from deephochuli.pieces._envelope import maximal
 from deephochuli.pieces._events import Events, joined
 from deephochuli.pieces._insert import halved
-from deephochuli.pieces._moves import Prepared, moved, prepare
+from deephochuli.pieces._memory import BLOCK, recycling
+from deephochuli.pieces._moves import Prepared, moved
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._state import Column, State, Value
 
 _FEW = 16
 """A state with fewer rows has its cells parted before it is cut."""
+_MOST_ROWS = 1 << 14
+"""Narrow programs have more columns of bounds and places than values."""
 Report = Callable[[float, int], None]
 """Told the finished share of the segment, and the number of rows found, now and then."""
 
@@ -52,6 +55,7 @@ class Trail:
         jump_error: Bound on its error.
         events: Where units may bend.
         error: Largest bound on the error of the outputs at any row.
+        until: Whatever other chunks find later, does not reach to the left of this.
     """
 
     t: Column
@@ -61,39 +65,54 @@ class Trail:
     jump_error: Column
     events: Events
     error: float
+    until: float
+
+    def part(self, bends: slice, events: Events) -> Trail:
+        """Some of the bends, and what is known of these."""
+        columns = self.t[bends], self.step[bends], self.unit[bends]
+        jumps = self.jump[bends], self.jump_error[bends]
+        return Trail(*columns, *jumps, events, self.error, self.until)
 
 
 def walk(
     program: Program,
+    prepared: tuple[Prepared, ...],
     ends: Rows,
     *,
-    with_jumps: bool = True,
     most_bytes: int = 1 << 28,
     report: Report | None = None,
-) -> Trail:
-    """Find all bends of a program between two inputs.
+) -> Iterator[Trail]:
+    """Find all bends of a program between two inputs, chunk by chunk, from left to right.
 
     Args:
         program: What is evaluated.
+        prepared: What was found once for each of its steps.
         ends: Both inputs, shape (2, numel).
-        with_jumps: Also push the jump of the slope at each bend forward to the outputs.
         most_bytes: About how much memory the rows may take.
         report: Told how far it is.
     """
-    walker = _Walker(program, prepare(program), most_bytes, report)
-    trails = list(walker.finish(_start(ends, with_jumps), 0))
+    trails = _Walker(program, prepared, most_bytes, report).finish(_start(ends), 0, np.inf)
+    while True:
+        with recycling():
+            trail = next(trails, None)
+        if trail is None:
+            return
+        yield trail
+
+
+def together(first: Trail, then: Trail) -> Trail:
+    """What two neighbouring chunks found, as one."""
     columns = ("t", "step", "unit", "jump", "jump_error")
-    t, step, unit, jump, error = (
-        np.concatenate([getattr(trail, name) for trail in trails]) for name in columns
+    t, step, unit, jump, jump_error = (
+        np.concatenate([getattr(first, k), getattr(then, k)]) for k in columns
     )
-    events = joined([trail.events for trail in trails])
-    return Trail(t, step, unit, jump, error, events, max(trail.error for trail in trails))
+    events, error = joined([first.events, then.events]), max(first.error, then.error)
+    return Trail(t, step, unit, jump, jump_error, events, error, then.until)
 
 
-def _start(ends: Rows, with_jumps: bool) -> State:
+def _start(ends: Rows) -> State:
     nothing = np.zeros(2)
-    jump = np.zeros_like(ends) if with_jumps else None
-    value = Value(ends, nothing, None, False, jump, nothing if with_jumps else None)
+    value = Value(ends, nothing, None, False, np.zeros_like(ends), nothing)
     origin = np.full(2, -1, np.int32)
     return State(np.array([0.0, 1.0]), np.ones(2, dtype=bool), origin, origin, {0: value})
 
@@ -114,20 +133,24 @@ class _Walker:
         self._n_found = 0
         widest = max((_width(each) for each in prepared), default=1)
         # The arrays of a step: values, jumps, bounds, masks and what is made of them.
-        self._most_rows = max(64, most_bytes // (80 * max(widest, 1)))
+        rows = min(most_bytes // 80, BLOCK) // max(widest, 1)
+        self._most_rows = max(64, min(rows, _MOST_ROWS))
 
-    def finish(self, state: State, begin: int) -> Iterator[Trail]:
-        """Do all steps from one on, and yield what each chunk finds, in order."""
+    def finish(self, state: State, begin: int, until: float) -> Iterator[Trail]:
+        """Do all steps from one on, and yield what each chunk finds, in order.
+
+        `until` is where the rows of the chunk behind this state begin.
+        """
         events: list[Events] = []
         for i in range(begin, len(self._prepared)):
             grown = self._do(state, i, events) if len(state) <= self._most_rows else None
             if grown is None:
-                yield from self._split(state, i, events)
+                yield from self._split(state, i, events, until)
                 return
             state = grown
-        yield self._end(state, events)
+        yield self._end(state, events, until)
 
-    def _split(self, state: State, i: int, events: list[Events]) -> Iterator[Trail]:
+    def _split(self, state: State, i: int, events: list[Events], until: float) -> Iterator[Trail]:
         """Finish a state in chunks; what was found before it was cut goes with the first."""
         if len(state) < _FEW:
             state = halved(state)
@@ -135,7 +158,9 @@ class _Walker:
         n_parts = max(2, -(-n_cells * 2 // self._most_rows))
         edges = np.linspace(0, n_cells, n_parts + 1).astype(int).tolist()
         for a, b in pairwise(edges):
-            for trail in self.finish(state.part(a, b), i):
+            # The next chunk has one more cell on its left.
+            behind = min(float(state.t[b - 1]), until) if b < n_cells else until
+            for trail in self.finish(state.part(a, b), i, behind):
                 yield _with_events(trail, events)
                 events = []
 
@@ -154,12 +179,12 @@ class _Walker:
             state, out, known = bends
             events.append(known)
         else:
-            out = moved(prepared, op, [state.values[k] for k in step.inputs])
+            out = moved(prepared, op, [state.values[k] for k in step.inputs], state.t)
         needed = self._program.needed_after[i]
         kept = {k: v for k, v in (state.values | {step.output: out}).items() if k in needed}
         return replace(state, values=kept)
 
-    def _end(self, state: State, events: list[Events]) -> Trail:
+    def _end(self, state: State, events: list[Events], until: float) -> Trail:
         out = state.values[self._program.output]
         inner = state.is_own & (state.step >= 0)
         rows = np.nonzero(inner)[0]
@@ -172,10 +197,8 @@ class _Walker:
         if self._report is not None:
             self._report(float(state.t[-1]), self._n_found)
         error = float(out.error.max(initial=0.0))
-        found = joined(events)
-        return Trail(
-            state.t[rows], state.step[rows], state.unit[rows], jump, jump_error, found, error
-        )
+        t, step, unit = state.t[rows], state.step[rows], state.unit[rows]
+        return Trail(t, step, unit, jump, jump_error, joined(events), error, until)
 
 
 def _width(prepared: Prepared) -> int:
@@ -185,8 +208,4 @@ def _width(prepared: Prepared) -> int:
 
 
 def _with_events(trail: Trail, events: list[Events]) -> Trail:
-    if not events:
-        return trail
-    found = joined([*events, trail.events])
-    columns = trail.t, trail.step, trail.unit, trail.jump, trail.jump_error
-    return Trail(*columns, found, trail.error)
+    return replace(trail, events=joined([*events, trail.events])) if events else trail

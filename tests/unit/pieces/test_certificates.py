@@ -42,7 +42,7 @@ def found_of(jump, bound, *, t=(0.5,), most=(1.0,)):
     """What is made of bends with these jumps, in clusters around 0.5 that hold so many."""
     n = len(t)
     number = np.zeros(n, np.int32)
-    trail = Trail(np.array(t), number, number, np.array(jump), np.array(bound), none(), 0.0)
+    trail = Trail(np.array(t), number, number, np.array(jump), np.array(bound), none(), 0.0, 1.0)
     known = np.array(most)
     edges = np.linspace(0.4, 0.6, len(most) + 1)
     return assembled(trail, Clusters(edges[:-1], edges[1:] - 1e-3, known, known))
@@ -67,7 +67,7 @@ def test_bends_beyond_the_known_number_are_rounding_errors():
 @pytest.mark.parametrize(("gap", "is_clear"), [(2.0**-50, False), (2.0**-36, True)])
 def test_a_gap_as_narrow_as_the_errors_of_places_is_no_clear_place(gap, is_clear):
     one = np.ones(2)
-    trail = Trail(np.zeros(0), *np.zeros((2, 0), np.int32), *np.zeros((2, 0)), none(), 0.0)
+    trail = Trail(np.zeros(0), *np.zeros((2, 0), np.int32), *np.zeros((2, 0)), none(), 0.0, 1.0)
     known = Clusters(np.array([0.25, 0.5 + gap]), np.array([0.5, 0.75]), one, one)
     places = assembled(trail, known).clear
     between = places[(places > 0.4) & (places < 0.6)]
