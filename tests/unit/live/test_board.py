@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from deephochuli.live import _board
+from deephochuli.errors import StoreError
+from deephochuli.live import _board, _watched
 from deephochuli.live._board import Board
 from tests.unit.live.conftest import Growing
 
@@ -118,3 +119,16 @@ def test_a_run_that_goes_away_keeps_its_data(growing):
     (run,) = board.snapshot.runs
     assert run.phase == "waiting"
     assert run.part is not None
+
+
+def test_a_folder_that_cannot_be_listed_is_told_as_a_run_that_cannot_be_read(growing, monkeypatch):
+    def refuse(folder):
+        raise StoreError(f"{folder} cannot be read: Permission denied.")
+
+    monkeypatch.setattr(_board, "run_folders", refuse)
+    monkeypatch.setattr(_watched, "run_folders", refuse)
+    board = Board([growing.folder])
+    board.look()
+    (run,) = board.snapshot.runs
+    assert (run.phase, run.part) == ("unreadable", None)
+    assert "Permission denied" in run.note
