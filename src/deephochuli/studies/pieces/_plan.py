@@ -10,6 +10,9 @@ from deephochuli.studies._study import Params
 _ZOOMS: Final = {20: 10, 30: 20, 40: 30}
 """Depth -> log2 of how short the segment is: 2^10 pieces lie on it before the step."""
 
+_DEEPEST: Final = {18: (4, 6, 8, 10, 12, 16), 20: (4, 8, 12, 16)}
+"""Depth -> log2 of noise levels, where less noise leaves too many places to decide exactly."""
+
 _STEPS: Final = (
     ("last", "sin", -4),
     ("last", "sin", -10),
@@ -88,6 +91,8 @@ def _whole() -> Iterator[dict[str, Any]]:
 def _random_biases() -> Iterator[dict[str, Any]]:
     for depth in range(2, 17, 2):
         yield _absolute(depth, (4, 6, 8, 10, 12, 16, 20, 40))
+    for depth, levels in _DEEPEST.items():
+        yield _absolute(depth, levels)
     for depth, zoom in _ZOOMS.items():
         yield _absolute(depth, range(8, 41, 4), zoom=zoom)
     for width in _WIDTHS:
