@@ -43,6 +43,7 @@ class Arithmetic:
 
     Example:
         >>> from dataclasses import replace
+        >>> from deephochuli.arithmetic import get_arithmetic
         >>> from deephochuli.formats import BFLOAT16
         >>> mine = replace(get_arithmetic("fp32"), name="mine", activations=BFLOAT16)
         >>> mine.activations.name
