@@ -5,7 +5,7 @@ Writing::
     with RunWriter(path, Manifest(...)) as writer:      # a new or empty folder
         writer.append(StepRow(step=0, wall_s=0.1, loss=2.3), [TapRow(...), ...])
 
-    RunWriter(path, manifest, *, chunk_steps=16, chunk_seconds=30.0, max_bytes=None,
+    RunWriter(path, manifest, *, chunk_steps=32, chunk_seconds=30.0, max_bytes=None,
               buffer_bytes=16 << 20, resume=False, resume_step=None)
         .append(step: StepRow, taps: Sequence[TapRow])  never raises an Exception; copies arrays
         .flush()  .close()  .is_open  .manifest  .path
