@@ -112,6 +112,7 @@ def measured_noise(
         model, which carries the numbers of the arithmetic.
 
     Example:
+        >>> _ = torch.manual_seed(0)
         >>> model = torch.nn.Linear(4, 1)
         >>> batch = torch.ones(8, 4), torch.zeros(8, 1)
         >>> loss = lambda model, batch: (model(batch[0]) - batch[1]).square().mean()

@@ -25,15 +25,15 @@ def serve(
     """Show runs on a local page that follows their recording. Ctrl-C ends it."""
     from deephochuli.live import LiveServer
 
-    with LiveServer(runs, port=port) as server, TemporaryDirectory() as folder:
-        typer.echo(server.url)
-        typer.echo("Only this machine can open it. Ctrl-C ends it.", err=True)
-        if open_page:
-            typer.launch(str(doorway(server.url, Path(folder))))
-        try:
+    try:
+        with LiveServer(runs, port=port) as server, TemporaryDirectory() as folder:
+            typer.echo(server.url)
+            typer.echo("Only this machine can open it. Ctrl-C ends it.", err=True)
+            if open_page:
+                typer.launch(str(doorway(server.url, Path(folder))))
             threading.Event().wait()
-        except KeyboardInterrupt:
-            return  # seen enough
+    except KeyboardInterrupt:
+        return  # seen enough
 
 
 def doorway(url: str, folder: Path) -> Path:
