@@ -74,15 +74,26 @@ def round_blocks(
     _check(x, chosen, tensor_scale)
     mode = Rounding(rounding)
     words = key_for(mode, key)
-    element = spec_of(chosen.element, mode, Overflow.SATURATE, "float64")
-    scale = ""
-    if not chosen.has_power_of_two_scale:
-        scale = spec_of(chosen.scale, Rounding.NEAREST_EVEN, Overflow.SATURATE, "float64")
+    element, scale = _specs_of(fmt, mode)
     unit = 0.0 if tensor_scale == "amax" else 1.0 if tensor_scale is None else tensor_scale
     arguments = element, scale, chosen.block, dim, [] if words is None else list(words.words), unit
     if straight_through and x.requires_grad:
         return _through(x, *arguments)
     return _blocks(x.detach(), *arguments)
+
+
+@torch.compiler.assume_constant_result
+def _specs_of(fmt: BlockFormat | str, mode: Rounding) -> tuple[str, str]:
+    """What operators are told of the elements and of the scale, "" for a power of two.
+
+    From what the user has given: the compiler of torch 2.11 cannot pass the formats of a block
+    format on as constants.
+    """
+    chosen = get_block_format(fmt)
+    element = spec_of(chosen.element, mode, Overflow.SATURATE, "float64")
+    if chosen.has_power_of_two_scale:
+        return element, ""
+    return element, spec_of(chosen.scale, Rounding.NEAREST_EVEN, Overflow.SATURATE, "float64")
 
 
 def _check(x: Tensor, fmt: BlockFormat, tensor_scale: float | Literal["amax"] | None) -> None:

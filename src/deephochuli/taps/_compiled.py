@@ -54,9 +54,28 @@ from deephochuli.taps._place import Place
 from deephochuli.taps._reader import Reader
 
 # What the operator is told of the tensor it is given.
-BEGIN, INPUT, INPUT_GRADIENT, OUTPUT, OUTPUT_GRADIENT, NARROW = 0, 1, 2, 3, 4, 5
+BEGIN, INPUT, INPUT_GRADIENT, OUTPUT, OUTPUT_GRADIENT, NARROW, NO_HOOK = 0, 1, 2, 3, 4, 5, 6
+# What is said once where a tensor cannot be looked at in compiled code.
+_UNSEEN: Final = {
+    NARROW: (
+        "The tensors at {path!r} have less than 32 bits and lie inside compiled code: they are not "
+        "looked at there, nor are others like them, because that would round values that the "
+        "compiler keeps in more. Parameters, gradients and updates are recorded. To see the "
+        "activations too, record without torch.compile."
+    ),
+    NO_HOOK: (
+        "The gradients at {path!r} lie inside compiled code: torch {torch} cannot show them there "
+        "without changing how the code is compiled, so neither they nor others like them are "
+        "recorded; activations, parameters, their gradients and updates are. torch 2.13 shows "
+        "them, and so does a run without torch.compile."
+    ),
+}
 # At the beginning: the module's training mode, and whether gradients are wanted.
 TRAINS, GRADIENTS = 1, 2
+
+HOOKS_KEEP_TENSORS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
+"""Whether a tensor with a hook is the same tensor in compiled code. Up to torch 2.12 it becomes a
+view, which an activation that works in place refuses."""
 
 _numbers = itertools.count()
 _watches: WeakValueDictionary[int, CompiledWatch] = WeakValueDictionary()
@@ -71,7 +90,8 @@ def look(x: Tensor, watch: int, module: int, what: int) -> None:
         watch: Number of the watch; nothing happens once it is gone.
         module: Number of the module within the watch; at the `BEGIN` of a forward, its mode.
         what: `BEGIN`, `INPUT`, `INPUT_GRADIENT`, `OUTPUT`, `OUTPUT_GRADIENT`; or `NARROW`, when
-            the tensor at the module is not given, because looking would change it.
+            the tensor at the module is not given, because looking would change it; or `NO_HOOK`,
+            when its gradient is not.
     """
     found = _watches.get(watch)
     if found is not None:
@@ -117,7 +137,7 @@ class CompiledWatch:
         self._n_inputs: Counter[int] = Counter()
         self._n_gradients: Counter[tuple[int, int]] = Counter()
         self._is_on = False
-        self._has_said_narrow = False
+        self._said: set[int] = set()
         _watches[self.number] = self
 
     def _plans(self) -> Mapping[nn.Module, Plan]:
@@ -164,7 +184,11 @@ class CompiledWatch:
             return
         if sees_value:
             look(x.detach(), self.number, module, what)
-        if sees_gradient and x.requires_grad and torch.is_grad_enabled():
+        if not (sees_gradient and x.requires_grad and torch.is_grad_enabled()):
+            return
+        if not HOOKS_KEEP_TENSORS:
+            look(self.anything, self.number, module, NO_HOOK)
+        else:
             x.register_hook(functools.partial(_look_at_gradient, self.number, module, what + 1))
 
     # ---- what is known of a forward
@@ -190,8 +214,8 @@ class CompiledWatch:
         try:
             if what == BEGIN:
                 self._begin(is_training=bool(module & TRAINS), has_gradients=module >= GRADIENTS)
-            elif what == NARROW:
-                self._say_narrow(self._tapped[module])
+            elif what in _UNSEEN:
+                self._say_unseen(what, self._tapped[module])
             elif self._is_on:
                 self._look(x, self._tapped[module], module, what)
         except Exception as error:  # an instrument never stops the training
@@ -204,15 +228,10 @@ class CompiledWatch:
         self._announce(is_training, has_gradients)
         self.forward_begins(is_recording=bool(self._reader.tell("is_recording")), is_listed=True)
 
-    def _say_narrow(self, tapped: Tapped) -> None:
-        if not self._has_said_narrow:
-            self._has_said_narrow = True
-            say(
-                f"The tensors at {tapped.path!r} have less than 32 bits and lie inside compiled "
-                "code: they are not looked at there, nor are others like them, because that would "
-                "round values that the compiler keeps in more. Parameters, gradients and updates "
-                "are recorded. To see the activations too, record without torch.compile."
-            )
+    def _say_unseen(self, what: int, tapped: Tapped) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            say(_UNSEEN[what].format(path=tapped.path, torch=torch.__version__))
 
     def _look(self, x: Tensor, tapped: Tapped, module: int, what: int) -> None:
         """Show one tensor at its place, if it has one."""
@@ -275,6 +294,15 @@ def is_compiler_on() -> bool:
     a module that it does not trace itself, such as `nn.Sequential` compiled in place.
     """
     return get_eval_frame_callback() not in (None, False)
+
+
+def is_exporting() -> bool:
+    """Say whether torch exports the model, whose graph must not hold our operator.
+
+    In whatever torch 2.11 compiles, `torch.compiler.is_exporting()` is True; the flag it should
+    tell of is right there as well.
+    """
+    return torch.compiler._is_exporting_flag
 
 
 def call_uncompiled(function: Any, *args: object) -> None:

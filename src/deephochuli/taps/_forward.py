@@ -22,6 +22,7 @@ from deephochuli.taps._compiled import (
     CompiledWatch,
     call_uncompiled,
     is_compiler_on,
+    is_exporting,
     never_compile_alone,
 )
 from deephochuli.taps._frames import Call, ThreadState, ground
@@ -61,7 +62,7 @@ class ForwardWatch:
     def before(self, module: nn.Module, args: tuple[object, ...]) -> None:
         """Global forward pre-hook."""
         if torch.compiler.is_compiling():
-            if not torch.compiler.is_exporting():
+            if not is_exporting():
                 self._compiled.before(module, args)
         elif is_compiler_on():
             call_uncompiled(self._before, module, args, sys._getframe(1), False)
@@ -88,7 +89,7 @@ class ForwardWatch:
     def after(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         """Global forward hook, called after an exception as well."""
         if torch.compiler.is_compiling():
-            if not torch.compiler.is_exporting():
+            if not is_exporting():
                 self._compiled.after(module, output)
         elif is_compiler_on():
             call_uncompiled(self._after, module, output)

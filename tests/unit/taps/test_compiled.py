@@ -8,10 +8,14 @@ import torch
 from torch import nn
 
 from deephochuli.errors import DeepHochuliWarning
-from deephochuli.taps import QUANTITIES, Selection, attach
+from deephochuli.taps import QUANTITIES, Selection, _compiled, attach
 from tests.unit.taps.conftest import Collector
 
 EVERYTHING = Selection(quantities=QUANTITIES)
+shows_gradients = pytest.mark.skipif(
+    not _compiled.HOOKS_KEEP_TENSORS,
+    reason=f"torch {torch.__version__} cannot show gradients inside compiled code, 2.13 can",
+)
 
 
 class Block(nn.Module):
@@ -99,6 +103,7 @@ def assert_same(collector, expected):
         assert (found.role, found.channel_dim) == (known.role, known.channel_dim)
 
 
+@shows_gradients
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("before", [False, True], ids=["attached first", "compiled first"])
 def test_compiled_code_shows_what_eager_code_shows(way, before):
@@ -114,6 +119,7 @@ def test_compiled_code_shows_what_eager_code_shows(way, before):
     assert all(torch.equal(ours[name], weights[name]) for name in weights)
 
 
+@shows_gradients
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of inductor's own making
 @pytest.mark.skipif(sys.platform == "win32", reason="inductor needs a C++ compiler")
@@ -141,6 +147,7 @@ def inside_a_sequence(model, backend):
     return outer, outer
 
 
+@shows_gradients
 @pytest.mark.parametrize("way", [parts_of, inside_a_sequence])
 def test_what_python_still_runs_is_seen_beside_what_is_compiled(way):
     expected, weights = seen_in(None, None)
@@ -154,6 +161,7 @@ def test_what_python_still_runs_is_seen_beside_what_is_compiled(way):
     assert all(torch.equal(ours[name], weights[name.removeprefix("0.")]) for name in weights)
 
 
+@shows_gradients
 def test_layers_come_in_the_order_of_the_model():
     collector, _ = seen_in(wrapped, "aot_eager")
     places = collector.places
@@ -162,6 +170,7 @@ def test_layers_come_in_the_order_of_the_model():
     assert places["conv1.weight:w"].order < places["gelu:z"].order
 
 
+@shows_gradients
 def test_an_evaluation_is_told_from_a_training():
     model = Block()
     compiled = torch.compile(model, backend="aot_eager")
@@ -174,6 +183,7 @@ def test_an_evaluation_is_told_from_a_training():
     assert [event for event in collector.events if event != "end"] == ["train", "eval"]
 
 
+@shows_gradients
 def test_steps_that_are_not_recorded_show_nothing():
     compiled = torch.compile(Block(), backend="aot_eager")
     collector = Collector()
@@ -203,6 +213,7 @@ def test_a_failing_sink_is_switched_off_and_said_once():
     assert len(ours) == 1
 
 
+@shows_gradients
 # The compiler itself asks tensors between two graphs for their gradient.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_a_graph_break_changes_nothing_of_what_is_seen():
@@ -250,3 +261,19 @@ def test_narrow_tensors_are_left_alone_and_that_is_said_once():
     assert "less than 32 bits" in str(said[0].message)
     assert not collector.counts("z", "dz", "a", "da")
     assert collector.events.count("train") == 2
+
+
+def test_where_hooks_make_views_gradients_are_left_alone_and_that_is_said_once(monkeypatch):
+    expected, weights = seen_in(None, None)
+    monkeypatch.setattr(_compiled, "HOOKS_KEEP_TENSORS", False)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", DeepHochuliWarning)
+        collector, ours = seen_in(wrapped, "aot_eager", after=True)
+    assert [str(w.message) for w in said if w.category is DeepHochuliWarning] == [
+        _compiled._UNSEEN[_compiled.NO_HOOK].format(path="relu", torch=torch.__version__)
+    ]
+    assert collector.counts("z", "a", "w", "g", "u") == expected.counts("z", "a", "w", "g", "u")
+    assert not collector.counts("dz", "da")
+    for place in collector.seen:
+        assert all(map(torch.equal, collector.seen[place], expected.seen[place])), place
+    assert all(torch.equal(ours[name], weights[name]) for name in weights)
