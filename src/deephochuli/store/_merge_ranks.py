@@ -80,8 +80,12 @@ def _borders(sources: Sequence[Source], wanted: NDArray[np.int64]) -> list[int]:
     """Last step of each block: where a chunk of the first rank ends, so that few are in memory."""
     if not len(wanted):
         return []
-    ends = [int(chunk.steps()["step"][-1]) for chunk in sources[0].reader.chunks]
+    ends = [_last_step(chunk) for chunk in sources[0].reader.chunks]
     return sorted({*ends, int(wanted[-1])})
+
+
+def _last_step(chunk: ChunkReader) -> int:
+    return chunk.seal.step_last if chunk.seal else int(chunk.steps()["step"][-1])
 
 
 class _Cursor:
