@@ -170,7 +170,8 @@ def merge_frames(copies: Copies, frames: Sequence[Frame]) -> Frame:
     steps, at_step = np.unique(frame.numbers["step_first"], return_inverse=True)
     place = frame.tap * len(steps) + at_step
     rows = rows[np.argsort(place[rows], kind="stable")]
-    is_alone = np.bincount(place[rows])[place[rows]] == 1
+    changes = place[rows[1:]] != place[rows[:-1]]
+    is_alone = np.append(True, changes) & np.append(changes, True)
     alone, several = frame.take(rows[is_alone]), frame.take(rows[~is_alone])
     merged = merge_by_tap(Frame(place[rows[~is_alone]], several.numbers, several.lists))
     numbers = merged.numbers | {"n_steps": np.ones(len(merged), np.int64)}

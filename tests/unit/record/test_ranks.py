@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -59,6 +61,31 @@ def test_ranks_can_be_left_out_or_asked_for(tmp_path, monkeypatch):
     with dh.record(net(), to=tmp_path / "run", ranks=False):
         pass
     assert (tmp_path / "run" / "manifest.json").exists()
+
+
+def test_a_step_costs_a_rank_nothing_more(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    found = []
+    for ranks in (False, None):
+        called = Counter()
+
+        def note(frame, event, argument, called=called):
+            called[frame.f_code] += event == "call"
+
+        model = net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with dh.record(model, optimizer, to=tmp_path / str(ranks), every=1, ranks=ranks):
+            for step in range(3):
+                sys.setprofile(note if step == 2 else None)
+                model(batch(0, step)).sum().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+            sys.setprofile(None)
+        found.append(called)
+    assert found[0] == found[1]
+    assert found[0].total() > 100
+    assert (tmp_path / "None" / "rank-1" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize(("rank", "size"), [("2", "2"), ("-1", "2"), ("x", "2"), ("0", "")])
@@ -144,6 +171,17 @@ def test_a_growing_run_is_merged_chunk_by_chunk(tmp_path, monkeypatch):
     found = rows(run)
     shutil.rmtree(tmp_path / "run" / "merged")
     assert rows(dh.open_run(tmp_path / "run")) == found
+
+
+def test_chunks_of_ranks_may_end_at_different_steps(tmp_path):
+    def flush_at(rank, step):
+        return step in ((2, 3, 9), (1, 5, 6, 7), ())[rank]
+
+    record_ranks(tmp_path / "often", 3, steps=range(10), flush_at=flush_at)
+    record_ranks(tmp_path / "once", 3, steps=range(10))
+    run = dh.open_run(tmp_path / "often")
+    assert [each.n_chunks for each in run.ranks] == [3, 5, 1]
+    assert rows(run) == rows(dh.open_run(tmp_path / "once"))
 
 
 def test_a_step_that_is_recorded_again_is_merged_again(tmp_path):
