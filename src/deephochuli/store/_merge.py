@@ -21,6 +21,7 @@ _SUMMED = [c.name for c in merged_by("sum", columns=(*TAP_COLUMNS, *SPAN_COLUMNS
 _LANES = [c.name for c in merged_by("lanes")]
 _KEY_SPAN = 1 << 16
 _SPARSE = 4
+_AT_ONCE = 1 << 17
 _WIDEST = np.iinfo(np.int64).max
 
 
@@ -135,6 +136,21 @@ def add_histograms(keys: Ragged, counts: Ragged, bounds: Array) -> tuple[Ragged,
         The keys of each group, increasing, and the sum of the counts of each in int64; no list
         where no row of a group has one.
     """
+    edges = keys.offsets[bounds]
+    # A group that begins in each stretch of this length, so that little is in memory at once.
+    cuts = np.searchsorted(edges, np.arange(0, int(edges[-1]), _AT_ONCE))
+    parts: list[tuple[Ragged, Ragged]] = []
+    for i, j in pairwise(sorted({0, *cuts.tolist(), len(bounds) - 1})):
+        first, last = int(bounds[i]), int(bounds[j])
+        of_some = keys.slice(first, last), counts.slice(first, last)
+        parts.append(_add_groups(*of_some, bounds[i : j + 1] - first))
+    merged_keys, merged_counts = zip(*parts, strict=True)
+    dtype = keys.values.dtype.type
+    return Ragged.joined(merged_keys, dtype), Ragged.joined(merged_counts, np.int64)
+
+
+def _add_groups(keys: Ragged, counts: Ragged, bounds: Array) -> tuple[Ragged, Ragged]:
+    """What `add_histograms` says, of few groups at once."""
     n_groups = len(bounds) - 1
     group = np.repeat(np.arange(n_groups), np.diff(keys.offsets[bounds]))
     least = int(np.iinfo(keys.values.dtype).min)
