@@ -93,5 +93,7 @@ def rows(run: dh.RunReader) -> dict[tuple[str, str, int], dict[str, object]]:
             name: None if values is None else values.tolist() for name, values in listed.items()
         }
         of_row |= {name: repr(column[row]) for name, column in records.numbers.items()}
-        found[tap.layer, tap.quantity, int(records.step_first[row])] = of_row
+        place = (tap.layer, tap.quantity, int(records.step_first[row]))
+        assert place not in found, "a tap has two rows in a step"
+        found[place] = of_row
     return found

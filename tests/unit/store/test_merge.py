@@ -62,8 +62,13 @@ def ragged(lists, kind):
     return Ragged.of([None if row is None else np.array(row, kind) for row in lists], kind)
 
 
-@given(groups_of_histograms, st.booleans(), st.sampled_from([np.int16, np.uint16]))
-def test_histograms_add_key_by_key(groups, is_dense, kind):
+@given(
+    groups_of_histograms,
+    st.booleans(),
+    st.sampled_from([np.int16, np.uint16]),
+    st.sampled_from([1, 5, 1 << 17]),
+)
+def test_histograms_add_key_by_key(groups, is_dense, kind, at_once):
     def key(number):  # few different keys, or any
         return (number % 5 if is_dense else number) + (2**15 if kind is np.uint16 else 0)
 
@@ -71,7 +76,9 @@ def test_histograms_add_key_by_key(groups, is_dense, kind):
     dicts = [h if h is None else dict(sorted(h.items())) for group in groups for h in group]
     keys = ragged([None if h is None else list(h) for h in dicts], kind)
     counts = ragged([None if h is None else list(h.values()) for h in dicts], np.int64)
-    merged_keys, merged_counts = add_histograms(keys, counts, bounds_of(groups))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_merge, "_AT_ONCE", at_once)
+        merged_keys, merged_counts = add_histograms(keys, counts, bounds_of(groups))
     assert merged_keys.values.dtype == kind
     for number, group in enumerate(groups):
         expected = Counter()
