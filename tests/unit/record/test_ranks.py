@@ -36,6 +36,37 @@ def test_what_flows_is_added_and_what_all_hold_is_counted_once(tmp_path):
     assert not run.has_writer
 
 
+def say_same_data(folder, n_ranks):
+    """Let the manifests say what a tensor-parallel plan makes them say."""
+    for rank in range(n_ranks):
+        file = folder / f"rank-{rank}" / "manifest.json"
+        manifest = json.loads(file.read_text())
+        manifest["rank"]["same_data"] = list(range(n_ranks))
+        file.write_text(json.dumps(manifest))
+
+
+def test_what_looks_the_same_on_ranks_with_the_same_data_is_one_tensor(tmp_path):
+    record_ranks(tmp_path / "run", 3, inputs=lambda rank, step: batch(0, step))
+    say_same_data(tmp_path / "run", 3)
+    run = dh.open_run(tmp_path / "run")
+    assert rows(run) == rows(run.ranks[0])
+    assert run.steps["n_micro_batches"].tolist() == [1] * 6
+
+
+def test_what_looks_different_there_is_parts_of_a_tensor(tmp_path):
+    record_ranks(tmp_path / "run", 3, inputs=lambda rank, step: batch(max(rank, 1), step))
+    say_same_data(tmp_path / "run", 3)
+    run = dh.open_run(tmp_path / "run")
+    merged, alone = rows(run), [rows(rank) for rank in run.ranks]
+    tap = ("relu", "z", 4)
+    assert merged[tap]["n"] == repr(2 * np.int64(20))  # two ranks have the same, which counts once
+    assert merged[tap]["calls"] == alone[0][tap]["calls"]
+    assert [merged[tap][name] for name in ("positive", "zero", "nonfinite")] == [None] * 3
+    for name in ("n_per_channel", "n_channels", "n_silent_channels"):
+        assert run.records().numbers[name].max() == -1
+    assert merged["hidden.weight", "w", 4] == alone[0]["hidden.weight", "w", 4]
+
+
 def test_the_steps_of_ranks_become_one(tmp_path):
     record_ranks(tmp_path / "run", 2)
     run = dh.open_run(tmp_path / "run")
