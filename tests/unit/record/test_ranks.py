@@ -106,8 +106,10 @@ def test_a_step_costs_a_rank_nothing_more(tmp_path, monkeypatch):
 
         model = net()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        with dh.record(model, optimizer, to=tmp_path / str(ranks), every=1, ranks=ranks):
+        to = tmp_path / str(ranks)
+        with dh.record(model, optimizer, to=to, every=1, ranks=ranks) as recording:
             for step in range(3):
+                recording.flush()  # so that no chunk is due by its age
                 sys.setprofile(note if step == 2 else None)
                 model(batch(0, step)).sum().backward()
                 optimizer.step()
