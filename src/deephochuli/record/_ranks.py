@@ -94,14 +94,14 @@ def _divided_by_fsdp(model: nn.Module) -> dict[int, set[int]]:
     for module in model.modules():
         if not isinstance(module, kind):
             continue
-        for group in _groups_of(cast(Any, module)._get_fsdp_state()):
+        for group in groups_of(cast(Any, module)._get_fsdp_state()):
             for each in group.fsdp_params:
                 ranks: set[int] = set(each.mesh_info.mesh.mesh.flatten().tolist())
                 found[id(each.sharded_param)] = ranks
     return found
 
 
-def _groups_of(state: Any) -> list[Any]:
+def groups_of(state: Any) -> list[Any]:
     """The parameters that FSDP keeps together; before torch 2.12 a module had one group or none."""
     if hasattr(state, "_fsdp_param_groups"):
         return state._fsdp_param_groups

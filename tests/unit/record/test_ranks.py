@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 import deephochuli as dh
 from deephochuli.errors import DeepHochuliWarning, StoreError, TapError
 from deephochuli.kernels import TensorJob, reference_backend
+from deephochuli.record._ranks import groups_of
 from tests.unit.record.several import batch, net, record_ranks, rows
 
 
@@ -119,6 +121,18 @@ def test_a_step_costs_a_rank_nothing_more(tmp_path, monkeypatch):
     assert found[0] == found[1]
     assert found[0].total() > 100
     assert (tmp_path / "None" / "rank-1" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (SimpleNamespace(_fsdp_param_group=None), []),  # torch 2.11
+        (SimpleNamespace(_fsdp_param_group="group"), ["group"]),
+        (SimpleNamespace(_fsdp_param_groups=["one", "two"]), ["one", "two"]),  # since torch 2.12
+    ],
+)
+def test_groups_of_parameters_are_found_under_each_torch(state, expected):
+    assert groups_of(state) == expected
 
 
 @pytest.mark.parametrize(("rank", "size"), [("2", "2"), ("-1", "2"), ("x", "2"), ("0", "")])
