@@ -94,8 +94,15 @@ def _divided_by_fsdp(model: nn.Module) -> dict[int, set[int]]:
     for module in model.modules():
         if not isinstance(module, kind):
             continue
-        for group in cast(Any, module)._get_fsdp_state()._fsdp_param_groups:
+        for group in groups_of(cast(Any, module)._get_fsdp_state()):
             for each in group.fsdp_params:
                 ranks: set[int] = set(each.mesh_info.mesh.mesh.flatten().tolist())
                 found[id(each.sharded_param)] = ranks
     return found
+
+
+def groups_of(state: Any) -> list[Any]:
+    """The parameters that FSDP keeps together; before torch 2.12 a module had one group or none."""
+    if hasattr(state, "_fsdp_param_groups"):
+        return state._fsdp_param_groups
+    return [] if state._fsdp_param_group is None else [state._fsdp_param_group]

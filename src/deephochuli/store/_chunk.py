@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from deephochuli.store._cover import chunk_name
 from deephochuli.store._files import publish_folder, remove_folder, size_of
-from deephochuli.store._merge import add_float_groups, merge_by_tap
+from deephochuli.store._merge import add_float_groups, by_tap, merge_by_tap
 from deephochuli.store._ragged import Array, Frame, join_frames
 from deephochuli.store._rows import StepRow
 from deephochuli.store._seal import SEAL_NAME, Seal, seal_file, seal_text
@@ -55,7 +55,7 @@ class ChunkDraft:
         """Write the rows of some steps, by tap, and merge them."""
         self._steps += steps
         block = join_frames(frames)
-        block = block.take(np.argsort(block.tap, kind="stable"))
+        block = by_tap(block)
         for file in ("taps", "sketches"):
             self._write(file, self._table(block, file))
         self._rollups.append(merge_by_tap(block))

@@ -117,16 +117,15 @@ class ChunkReader:
     def rows(self, names: Iterable[str]) -> dict[str, Any]:
         """Columns of numbers and of lists of all taps in all steps."""
         names = set(names)
-        found = self.columns("taps", names - LISTS)
         lists = names & LISTS
         if not lists:
-            return found
+            return self.columns("taps", names)
+        found = self.columns("taps", {*(names - LISTS), "step", *_NAMES})
         beside = self.columns("sketches", {*lists, "step", *_NAMES})
-        numbers = self._read("taps", ("step", *_NAMES))
-        if not _is_same_rows(numbers, beside):
+        if not _is_same_rows(found, beside):
             path = self._files["sketches"].path
             raise StoreError(f"{path} is damaged: its rows are not those of the taps.")
-        return found | {name: beside[name] for name in lists}
+        return {name: (beside if name in lists else found)[name] for name in names}
 
     def columns_of_tap(
         self, table: str, index: TapIndex, tap: int, names: Iterable[str]

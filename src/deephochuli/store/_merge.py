@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.store._ragged import LIST_TYPES, Array, Frame, Ragged
+from deephochuli.store._ragged import Array, Frame, Ragged, offsets_of
 from deephochuli.store._rows import Counts
 from deephochuli.store._schema import HISTOGRAMS, SPAN_COLUMNS, TAP_COLUMNS, merged_by
 
@@ -21,7 +20,9 @@ MIXED = 0
 _SUMMED = [c.name for c in merged_by("sum", columns=(*TAP_COLUMNS, *SPAN_COLUMNS))]
 _LANES = [c.name for c in merged_by("lanes")]
 _KEY_SPAN = 1 << 16
-_FEW = 256
+_SPARSE = 4
+_AT_ONCE = 1 << 17
+_WIDEST = np.iinfo(np.int64).max
 
 
 def merge_by_tap(frame: Frame) -> Frame:
@@ -40,14 +41,19 @@ def merge_by_tap(frame: Frame) -> Frame:
     """
     if not len(frame):
         return frame
-    order = np.argsort(frame.tap, kind="stable")
-    if np.any(order[1:] < order[:-1]):
-        frame = frame.take(order)
+    frame = by_tap(frame)
     starts = np.flatnonzero(np.diff(frame.tap, prepend=frame.tap[:1] - 1))
     bounds = np.append(starts, len(frame))
     numbers = _merge_numbers(frame, starts, bounds)
     lists = _merge_histograms(frame, bounds) | _merge_lanes(frame, bounds, numbers)
     return Frame(frame.tap[starts], numbers | channel_numbers(lists["positive"]), lists)
+
+
+def by_tap(frame: Frame) -> Frame:
+    """The rows of a frame, by increasing tap and then as they came: itself if they are so."""
+    if np.all(frame.tap[1:] >= frame.tap[:-1]):
+        return frame
+    return frame.take(np.argsort(frame.tap, kind="stable"))
 
 
 def channel_numbers(positive: Ragged) -> dict[str, Array]:
@@ -114,71 +120,74 @@ def _merge_histograms(frame: Frame, bounds: Array) -> dict[str, Ragged]:
     merged: dict[str, Ragged] = {}
     for name, count_name in HISTOGRAMS.items():
         keys, counts = frame.lists[name], frame.lists[count_name]
-        edges = keys.offsets[bounds]
-        is_few = edges[1:] - edges[:-1] <= _FEW
-        pairs = _add_few(keys, counts, bounds, is_few)
-        places = np.zeros(_KEY_SPAN, np.int64)
-        for group in np.flatnonzero(~is_few).tolist():
-            i, j = int(bounds[group]), int(bounds[group + 1])
-            pairs[group] = add_histograms(keys.slice(i, j), counts.slice(i, j), places)
-        merged[name] = Ragged.of([pair and pair[0] for pair in pairs], LIST_TYPES[name])
-        merged[count_name] = Ragged.of([pair and pair[1] for pair in pairs], np.int64)
+        merged[name], merged[count_name] = add_histograms(keys, counts, bounds)
     return merged
 
 
-def _add_few(
-    keys: Ragged, counts: Ragged, bounds: Array, is_few: NDArray[np.bool_]
-) -> list[tuple[Array, Counts] | None]:
-    """What `add_histograms` says for each group with few keys, by one sort for all of them.
-
-    There may be tens of thousands of such groups, and a call for each costs more than its keys.
-    """
-    edges = keys.offsets[bounds]
-    group = np.repeat(np.arange(len(is_few)), edges[1:] - edges[:-1])
-    chosen = is_few[group]
-    group, values = group[chosen], keys.values[chosen]
-    least = int(np.iinfo(values.dtype).min)
-    placed = group * _KEY_SPAN + (values.astype(np.int64) - least)
-    order = np.argsort(placed, kind="stable")
-    placed, values = placed[order], values[order]
-    starts = np.flatnonzero(np.diff(placed, prepend=-1))
-    used = values[starts]
-    total = np.add.reduceat(counts.values[chosen][order], starts) if len(starts) else starts
-    cuts: list[int] = np.searchsorted(
-        placed[starts] // _KEY_SPAN, np.arange(len(is_few) + 1)
-    ).tolist()
-    has_any: list[bool] = np.logical_or.reduceat(keys.present, bounds[:-1]).tolist()
-    return [
-        (used[i:j], total[i:j]) if any_present else None
-        for (i, j), any_present in zip(pairwise(cuts), has_any, strict=True)
-    ]
-
-
-def add_histograms(
-    keys: Ragged, counts: Ragged, places: NDArray[np.int64]
-) -> tuple[Array, Counts] | None:
-    """Sum of some histograms, or None if there is none.
+def add_histograms(keys: Ragged, counts: Ragged, bounds: Array) -> tuple[Ragged, Ragged]:
+    """Sum of the histograms of each group of rows.
 
     Args:
         keys: Keys of each histogram, of a type with 16 bits.
-        counts: Their counts.
-        places: 2**16 integers for use as a table; what they hold does not matter.
+        counts: Their counts, 1 at least.
+        bounds: First row of each group, which has one row at least, and the number of rows.
 
     Returns:
-        The keys of all, increasing, and the sum of the counts of each in int64.
+        The keys of each group, increasing, and the sum of the counts of each in int64; no list
+        where no row of a group has one.
     """
-    if not keys.present.any():
-        return None
-    if len(keys) == 1:
-        return keys.values, counts.values
-    is_used = np.zeros(_KEY_SPAN, np.bool_)
-    # A negative key counts from the end of the table, where its 16 bits lead to as well.
-    is_used[keys.values] = True
-    used = np.sort(np.flatnonzero(is_used).astype(np.uint16).view(keys.values.dtype))
-    places[used] = np.arange(len(used))
-    total = np.zeros(len(used), np.int64)
-    np.add.at(total, places[keys.values], counts.values)
-    return used, total
+    edges = keys.offsets[bounds]
+    # A group that begins in each stretch of this length, so that little is in memory at once.
+    cuts = np.searchsorted(edges, np.arange(0, int(edges[-1]), _AT_ONCE))
+    parts: list[tuple[Ragged, Ragged]] = []
+    for i, j in pairwise(sorted({0, *cuts.tolist(), len(bounds) - 1})):
+        first, last = int(bounds[i]), int(bounds[j])
+        of_some = keys.slice(first, last), counts.slice(first, last)
+        parts.append(_add_groups(*of_some, bounds[i : j + 1] - first))
+    merged_keys, merged_counts = zip(*parts, strict=True)
+    dtype = keys.values.dtype.type
+    return Ragged.joined(merged_keys, dtype), Ragged.joined(merged_counts, np.int64)
+
+
+def _add_groups(keys: Ragged, counts: Ragged, bounds: Array) -> tuple[Ragged, Ragged]:
+    """What `add_histograms` says, of few groups at once."""
+    n_groups = len(bounds) - 1
+    group = np.repeat(np.arange(n_groups), np.diff(keys.offsets[bounds]))
+    least = int(np.iinfo(keys.values.dtype).min)
+    shifted = keys.values.astype(np.int64) - least
+    used = np.flatnonzero(np.bincount(shifted, minlength=_KEY_SPAN))
+    if n_groups * len(used) <= _SPARSE * len(shifted):
+        of_group, key, total = _add_in_table(group, shifted, counts.values, used)
+    else:
+        of_group, key, total = _add_sorted(group, shifted, counts.values)
+    offsets = offsets_of(np.bincount(of_group, minlength=n_groups))
+    present = np.logical_or.reduceat(keys.present, bounds[:-1])
+    key = (key + least).astype(keys.values.dtype)
+    return Ragged(key, offsets, present), Ragged(total, offsets, present)
+
+
+def _add_in_table(
+    group: Array, key: Array, counts: Array, used: Array
+) -> tuple[Array, Array, Counts]:
+    """Sums by group and key where most groups have most keys: a row of a table for each group."""
+    column = np.zeros(_KEY_SPAN, np.int64)
+    column[used] = np.arange(len(used))
+    table = np.zeros((int(group[-1]) + 1 if len(group) else 0) * len(used), np.int64)
+    np.add.at(table, group * len(used) + column[key], counts)
+    cells = np.flatnonzero(table)
+    of_group, of_key = np.divmod(cells, max(len(used), 1))
+    return of_group, used[of_key], table[cells]
+
+
+def _add_sorted(group: Array, key: Array, counts: Array) -> tuple[Array, Array, Counts]:
+    """The same where groups have few of the keys, as tens of thousands of small tensors do."""
+    placed = group * _KEY_SPAN + key
+    # Rows are sorted each by itself: a stable sort has only to merge them.
+    order = np.argsort(placed, kind="stable")
+    placed = placed[order]
+    starts = np.flatnonzero(np.diff(placed, prepend=-1))
+    total = np.add.reduceat(counts[order], starts)
+    return *np.divmod(placed[starts], _KEY_SPAN), total
 
 
 def _merge_lanes(frame: Frame, bounds: Array, numbers: dict[str, Array]) -> dict[str, Ragged]:
@@ -187,25 +196,38 @@ def _merge_lanes(frame: Frame, bounds: Array, numbers: dict[str, Array]) -> dict
     Rows without counts are left out. Where the number of channels changed there is no such sum:
     the merged row has no counts, and n_per_channel is taken back.
     """
-    groups = list(pairwise(bounds.tolist()))
-    merged: dict[str, Ragged] = {}
-    for name in _LANES:
-        lists = frame.lists[name]
-        counted: list[bool] = np.logical_or.reduceat(lists.present, bounds[:-1]).tolist()
-        merged[name] = Ragged.of(
-            [
-                _add_lanes(lists.slice(i, j)) if any_counted else None
-                for (i, j), any_counted in zip(groups, counted, strict=True)
-            ],
-            np.int64,
-        )
+    merged = {name: add_lanes(frame.lists[name], bounds) for name in _LANES}
     numbers["n_per_channel"] = np.where(merged["positive"].present, numbers["n_per_channel"], -1)
     return merged
 
 
-def _add_lanes(lists: Ragged) -> NDArray[Any] | None:
-    """Sum of the lists of one tap, or None if there is none or their lengths differ."""
-    lengths = lists.lengths[lists.present]
-    if not len(lengths) or np.any(lengths != lengths[0]):
-        return None
-    return lists.values.reshape(len(lengths), lengths[0]).sum(axis=0)
+def add_lanes(lists: Ragged, bounds: Array) -> Ragged:
+    """Sum of the lists of each group of rows, element by element.
+
+    Args:
+        lists: Lists of int64.
+        bounds: First row of each group, which has one row at least, and the number of rows.
+
+    Returns:
+        The sum of each group; no list where it has none, or lists of different lengths.
+    """
+    starts = bounds[:-1]
+    n_lists = np.add.reduceat(lists.present.astype(np.int64), starts)
+    widest = np.maximum.reduceat(np.where(lists.present, lists.lengths, -1), starts)
+    narrowest = np.minimum.reduceat(np.where(lists.present, lists.lengths, _WIDEST), starts)
+    is_sum = widest == narrowest
+    width = np.where(is_sum, widest, 0)
+    edges = lists.offsets[bounds]
+    parts = [np.empty(0, np.int64)]
+    # Neighbours of one shape, such as a tap in several steps, are added at once.
+    for i, j in _runs(np.stack([is_sum, n_lists, width])):
+        if is_sum[i]:
+            block = lists.values[edges[i] : edges[j]].reshape(j - i, n_lists[i], width[i])
+            parts.append(block.sum(axis=1).ravel())
+    return Ragged(np.concatenate(parts), offsets_of(width), is_sum)
+
+
+def _runs(columns: Array) -> Iterator[tuple[int, int]]:
+    """First column of each run of equal columns, and the one after its last."""
+    changes = np.flatnonzero(np.any(columns[:, 1:] != columns[:, :-1], axis=0)) + 1
+    return pairwise([0, *changes.tolist(), columns.shape[1]])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from deephochuli.errors import StoreError
 from deephochuli.store._chunk import DRAFT_PREFIX
 from deephochuli.store._chunks import ChunkReader
 from deephochuli.store._files import remove_folder, size_of
+from deephochuli.store._listing import join_names
 from deephochuli.store._manifest import MANIFEST_NAME, Manifest, Session, read_manifest
 from deephochuli.store._ragged import LIST_TYPES, Frame
 from deephochuli.store._reader import RunReader
@@ -140,8 +141,7 @@ def rows_before(chunk: ChunkReader, step: int, taps: Taps) -> tuple[list[StepRow
     steps = [_step_row(found, row) for row in np.flatnonzero(found["step"] < step).tolist()]
     names = ["step", *(column.name for column in TAP_COLUMNS)]
     columns = chunk.rows(names)
-    rows = np.flatnonzero(columns["step"] < step)
-    return steps, _frame(columns, taps).take(rows)
+    return steps, _frame(columns, taps).where(columns["step"] < step)
 
 
 def _step_row(columns: dict[str, Any], row: int) -> StepRow:
@@ -156,12 +156,12 @@ def _frame(columns: dict[str, Any], taps: Taps) -> Frame:
     """Rows of taps.parquet and sketches.parquet as they were before they were written."""
     texts = {c.name: columns[c.name] for c in TAP_COLUMNS if c.kind == "text"}
     dtypes = np.array([taps.dtype_index(name) for name in texts["dtype"].names], np.int64)
-    names = [column.names for column in texts.values()]
-    codes = np.stack([column.codes for column in texts.values()], 1)
-    kinds, place = _distinct(codes)
-    known = [
-        taps.add(_texts(texts, names, kind), int(columns["order"][row])) for row, kind in kinds
-    ]
+    found = join_names(texts["layer"], texts["quantity"])
+    known = np.zeros(len(found.first), np.int64)
+    # In the order in which they come, so that rows that are sorted by tap stay so.
+    for pair, row in sorted(enumerate(found.first), key=itemgetter(1)):
+        words = {name: column.names[column.codes[row]] for name, column in texts.items()}
+        known[pair] = taps.add(words, int(columns["order"][row]))
     numbers = {
         column.name: columns[column.name]
         for column in TAP_COLUMNS
@@ -171,14 +171,4 @@ def _frame(columns: dict[str, Any], taps: Taps) -> Frame:
     span = {"step_first": step, "step_last": step, "n_steps": np.ones_like(step)}
     numbers |= span | {"dtype": dtypes[texts["dtype"].codes]}
     lists = {name: columns[name] for name in LIST_TYPES}
-    return Frame(np.array(known, np.int64)[place], numbers, lists)
-
-
-def _distinct(codes: Any) -> tuple[list[tuple[int, Any]], Any]:
-    """Each combination of texts that occurs with a row that has it, and which one each row has."""
-    kinds, first, place = np.unique(codes, axis=0, return_index=True, return_inverse=True)
-    return list(zip(first.tolist(), kinds.tolist(), strict=True)), place.reshape(-1)
-
-
-def _texts(texts: dict[str, Any], names: Sequence[list[str]], kind: list[int]) -> dict[str, str]:
-    return {name: values[code] for name, values, code in zip(texts, names, kind, strict=True)}
+    return Frame(known[found.place], numbers, lists)

@@ -69,11 +69,12 @@ def _array(column: Column, frame: Frame, taps: Taps) -> pa.Array:
 
 def _coded(indices: Array, names: list[str]) -> pa.Array:
     """Dictionary array of the names used, each once: Parquet writes others without a dictionary."""
-    used, codes = np.unique(indices, return_inverse=True)
+    used = np.flatnonzero(np.bincount(indices))
     places: dict[str, int] = {}
-    place = [places.setdefault(names[i], len(places)) for i in used.tolist()]
+    place = np.zeros(len(names), np.int32)
+    place[used] = [places.setdefault(names[i], len(places)) for i in used.tolist()]
     return pa.DictionaryArray.from_arrays(
-        pa.array(np.array(place, np.int32)[codes]), pa.array(list(places), pa.string())
+        pa.array(place[indices]), pa.array(list(places), pa.string())
     )
 
 

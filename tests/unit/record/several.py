@@ -47,6 +47,7 @@ def record_ranks(
     spoil: Callable[[nn.Module, int, int], None] = lambda model, rank, step: None,
     every: int | Callable[[int], int] = 1,
     resume: bool | int = False,
+    flush_at: Callable[[int, int], bool] = lambda rank, step: False,
 ) -> None:
     """Let ranks train alike, with a rate of zero, and record.
 
@@ -59,6 +60,7 @@ def record_ranks(
         spoil: May change the model of a rank before a step.
         every: Schedule, of all or of each rank.
         resume: As of `record`.
+        flush_at: Whether a rank ends its chunk after a step.
     """
     for rank in range(n_ranks) if only is None else only:
         with pytest.MonkeyPatch.context() as patch:
@@ -75,6 +77,8 @@ def record_ranks(
                     loss.backward()
                     optimizer.step()
                     optimizer.zero_grad()
+                    if flush_at(rank, step):
+                        recording.flush()
 
 
 def rows(run: dh.RunReader) -> dict[tuple[str, str, int], dict[str, object]]:
@@ -89,5 +93,7 @@ def rows(run: dh.RunReader) -> dict[tuple[str, str, int], dict[str, object]]:
             name: None if values is None else values.tolist() for name, values in listed.items()
         }
         of_row |= {name: repr(column[row]) for name, column in records.numbers.items()}
-        found[tap.layer, tap.quantity, int(records.step_first[row])] = of_row
+        place = (tap.layer, tap.quantity, int(records.step_first[row]))
+        assert place not in found, "a tap has two rows in a step"
+        found[place] = of_row
     return found

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import sys
+from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import torch
 import deephochuli as dh
 from deephochuli.errors import DeepHochuliWarning, StoreError, TapError
 from deephochuli.kernels import TensorJob, reference_backend
+from deephochuli.record._ranks import groups_of
 from tests.unit.record.several import batch, net, record_ranks, rows
 
 
@@ -32,6 +36,37 @@ def test_what_flows_is_added_and_what_all_hold_is_counted_once(tmp_path):
     assert run.manifest.ranks.merged == [0, 1, 2]
     assert run.finished
     assert not run.has_writer
+
+
+def say_same_data(folder, n_ranks):
+    """Let the manifests say what a tensor-parallel plan makes them say."""
+    for rank in range(n_ranks):
+        file = folder / f"rank-{rank}" / "manifest.json"
+        manifest = json.loads(file.read_text())
+        manifest["rank"]["same_data"] = list(range(n_ranks))
+        file.write_text(json.dumps(manifest))
+
+
+def test_what_looks_the_same_on_ranks_with_the_same_data_is_one_tensor(tmp_path):
+    record_ranks(tmp_path / "run", 3, inputs=lambda rank, step: batch(0, step))
+    say_same_data(tmp_path / "run", 3)
+    run = dh.open_run(tmp_path / "run")
+    assert rows(run) == rows(run.ranks[0])
+    assert run.steps["n_micro_batches"].tolist() == [1] * 6
+
+
+def test_what_looks_different_there_is_parts_of_a_tensor(tmp_path):
+    record_ranks(tmp_path / "run", 3, inputs=lambda rank, step: batch(max(rank, 1), step))
+    say_same_data(tmp_path / "run", 3)
+    run = dh.open_run(tmp_path / "run")
+    merged, alone = rows(run), [rows(rank) for rank in run.ranks]
+    tap = ("relu", "z", 4)
+    assert merged[tap]["n"] == repr(2 * np.int64(20))  # two ranks have the same, which counts once
+    assert merged[tap]["calls"] == alone[0][tap]["calls"]
+    assert [merged[tap][name] for name in ("positive", "zero", "nonfinite")] == [None] * 3
+    for name in ("n_per_channel", "n_channels", "n_silent_channels"):
+        assert run.records().numbers[name].max() == -1
+    assert merged["hidden.weight", "w", 4] == alone[0]["hidden.weight", "w", 4]
 
 
 def test_the_steps_of_ranks_become_one(tmp_path):
@@ -59,6 +94,45 @@ def test_ranks_can_be_left_out_or_asked_for(tmp_path, monkeypatch):
     with dh.record(net(), to=tmp_path / "run", ranks=False):
         pass
     assert (tmp_path / "run" / "manifest.json").exists()
+
+
+def test_a_step_costs_a_rank_nothing_more(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    found = []
+    for ranks in (False, None):
+        called = Counter()
+
+        def note(frame, event, argument, called=called):
+            called[frame.f_code] += event == "call"
+
+        model = net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        to = tmp_path / str(ranks)
+        with dh.record(model, optimizer, to=to, every=1, ranks=ranks) as recording:
+            for step in range(3):
+                recording.flush()  # so that no chunk is due by its age
+                sys.setprofile(note if step == 2 else None)
+                model(batch(0, step)).sum().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+            sys.setprofile(None)
+        found.append(called)
+    assert found[0] == found[1]
+    assert found[0].total() > 100
+    assert (tmp_path / "None" / "rank-1" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (SimpleNamespace(_fsdp_param_group=None), []),  # torch 2.11
+        (SimpleNamespace(_fsdp_param_group="group"), ["group"]),
+        (SimpleNamespace(_fsdp_param_groups=["one", "two"]), ["one", "two"]),  # since torch 2.12
+    ],
+)
+def test_groups_of_parameters_are_found_under_each_torch(state, expected):
+    assert groups_of(state) == expected
 
 
 @pytest.mark.parametrize(("rank", "size"), [("2", "2"), ("-1", "2"), ("x", "2"), ("0", "")])
@@ -144,6 +218,17 @@ def test_a_growing_run_is_merged_chunk_by_chunk(tmp_path, monkeypatch):
     found = rows(run)
     shutil.rmtree(tmp_path / "run" / "merged")
     assert rows(dh.open_run(tmp_path / "run")) == found
+
+
+def test_chunks_of_ranks_may_end_at_different_steps(tmp_path):
+    def flush_at(rank, step):
+        return step in ((2, 3, 9), (1, 5, 6, 7), ())[rank]
+
+    record_ranks(tmp_path / "often", 3, steps=range(10), flush_at=flush_at)
+    record_ranks(tmp_path / "once", 3, steps=range(10))
+    run = dh.open_run(tmp_path / "often")
+    assert [each.n_chunks for each in run.ranks] == [3, 5, 1]
+    assert rows(run) == rows(dh.open_run(tmp_path / "once"))
 
 
 def test_a_step_that_is_recorded_again_is_merged_again(tmp_path):
