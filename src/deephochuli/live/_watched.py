@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from deephochuli.errors import DeepHochuliWarning, StoreError
-from deephochuli.report import MANIFEST, run_folders
+from deephochuli.report import MANIFEST, ending, run_folders
 from deephochuli.store import RunReader, open_run
 
 
@@ -119,8 +119,7 @@ class Watched:
         _ = reader.steps
         if reader.finished:
             self.phase = Phase.ENDED
-            stopped = reader.manifest.stopped
-            self.note = f"Recording ended before training did: {stopped}." if stopped else ""
+            self.note = ending(reader.manifest)
         elif reader.has_writer:
             self.phase, self.note = Phase.RECORDING, ""
         else:

@@ -30,6 +30,7 @@ from deephochuli.report._live import live_page as live_page
 from deephochuli.report._live import live_part as live_part
 from deephochuli.report._markdown import write_markdown as write_markdown
 from deephochuli.report._print import print_findings as print_findings
+from deephochuli.report._read import ending as ending
 from deephochuli.report._read import read_ahead as read_ahead
 from deephochuli.report._sheets import build_sheets_report as build_sheets_report
 from deephochuli.report._sheets import sheet_to_json as sheet_to_json
@@ -58,6 +59,7 @@ __all__ = [
     "comparison_to_json",
     "diagnosis_tables",
     "diagnosis_to_json",
+    "ending",
     "findings_table",
     "finite_or_none",
     "kept_tables",

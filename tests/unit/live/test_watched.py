@@ -24,6 +24,15 @@ def test_a_run_is_waited_for_then_grows_then_ends(tmp_path):
     assert not run.look()
 
 
+def test_an_error_that_ended_the_training_is_said(tmp_path):
+    growing = Growing(tmp_path / "run")
+    growing.end(RuntimeError("out of memory"))
+    run = Watched(tmp_path / "run")
+    run.look()
+    assert run.phase is Phase.ENDED
+    assert run.note == "The training ended with an error: RuntimeError: out of memory"
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_killed_recording_is_told_from_one_that_goes_on(tmp_path):
     child = os.fork()

@@ -195,7 +195,22 @@ def test_what_was_seen_before_an_exception_is_kept(tmp_path):
         crash()
     run = open_run(tmp_path / "run")
     assert run.finished
+    assert run.manifest.raised == "RuntimeError: on purpose"
     assert run.scalars("1", "z")["n_nan"].tolist() == [0, 0, 42]
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        (SystemExit(0), None),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (ValueError("first line\nsecond line"), "ValueError: first line"),
+    ],
+)
+def test_the_run_says_which_error_ended_the_training(tmp_path, ending, said):
+    with pytest.raises(type(ending)), record(make_model(), to=tmp_path / "run"):
+        raise ending
+    assert open_run(tmp_path / "run").manifest.raised == said
 
 
 def test_refusals_leave_nothing_behind(tmp_path):
