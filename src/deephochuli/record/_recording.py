@@ -91,8 +91,8 @@ class Recording:
         self._attachment.detach()
         try:
             self._recorder.finish()
-        except Exception as error:  # an error here would hide one that ended the training
-            self._attachment.faults.report("the last step", error)
+        except Exception as fault:  # to raise it would hide the error that ended the training
+            self._attachment.faults.report("the last step", fault)
         if self._ring is not None:
             self._ring.close()
         self._writer.close(error)
