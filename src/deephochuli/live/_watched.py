@@ -6,6 +6,7 @@ import os
 import warnings
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from deephochuli.errors import DeepHochuliWarning, StoreError
 from deephochuli.report import MANIFEST, ending, run_folders
@@ -29,6 +30,11 @@ class Phase(StrEnum):
 
 OVER = (Phase.ENDED, Phase.INTERRUPTED)
 """Phases in which nothing more is to be expected, unless somebody resumes the run."""
+
+
+NO_STEP_YET: Final = (
+    "No recorded step can be read yet: the first chunk is written after 32 of them, or 30 seconds."
+)
 
 
 class Watched:
@@ -121,7 +127,8 @@ class Watched:
             self.phase = Phase.ENDED
             self.note = ending(reader.manifest)
         elif reader.has_writer:
-            self.phase, self.note = Phase.RECORDING, ""
+            self.phase = Phase.RECORDING
+            self.note = "" if self.n_steps else NO_STEP_YET
         else:
             self.phase = Phase.INTERRUPTED
             self.note = "The recording did not end in order, and no process writes it any more."

@@ -99,13 +99,18 @@ function codePoint(sign) {
 }
 
 /**
- * A name cut in the middle: the ends of a layer's path say the most.
+ * A name that fits: of a layer's path initials from the left, as many as needed, since neighbours
+ * often differ in a number in the middle only. Whatever is still too long is cut in the middle.
  * @param {string} name
  * @param {number} most
  * @returns {string}
  */
 export function shortened(name, most) {
-  const signs = [...visible(name)];
+  const parts = visible(name).split(".");
+  for (let i = 0; i < parts.length && parts.length > 2 && [...parts.join(".")].length > most; i++) {
+    parts[i] = parts[i].replace(/(\p{L})\p{L}*_?/gu, "$1");
+  }
+  const signs = [...parts.join(".")];
   if (signs.length <= most) return signs.join("");
   const tail = Math.floor((most - 1) * 0.6);
   return `${signs.slice(0, most - 1 - tail).join("")}…${signs.slice(-tail).join("")}`;
