@@ -88,7 +88,7 @@ def _places(pair: RunPair, suffix: str) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for tap in pair.taps:
         step, distance, ordinary = tap.largest
-        stored = tap.dtypes[0] if len(set(tap.dtypes)) == 1 else " / ".join(tap.dtypes)
+        stored = tap.dtypes[0] if len(set(tap.dtypes)) == 1 else "/".join(tap.dtypes)
         rows.append(
             (
                 *(tap.layer, tap.quantity, COMPUTED[tap.direction], stored),
