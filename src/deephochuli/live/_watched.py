@@ -32,6 +32,7 @@ OVER = (Phase.ENDED, Phase.INTERRUPTED)
 """Phases in which nothing more is to be expected, unless somebody resumes the run."""
 
 
+NO_STEP: Final = "It holds no recorded step: training ended before one was due."
 NO_STEP_YET: Final = (
     "No recorded step can be read yet: the first chunk is written after 32 of them, or 30 seconds."
 )
@@ -125,7 +126,7 @@ class Watched:
         _ = reader.steps
         if reader.finished:
             self.phase = Phase.ENDED
-            self.note = ending(reader.manifest)
+            self.note = ending(reader.manifest) or ("" if self.n_steps else NO_STEP)
         elif reader.has_writer:
             self.phase = Phase.RECORDING
             self.note = "" if self.n_steps else NO_STEP_YET

@@ -38,6 +38,7 @@ from deephochuli.report._sheets import sheets_to_json as sheets_to_json
 from deephochuli.report._sheets_terminal import claims_table as claims_table
 from deephochuli.report._sheets_terminal import sheet_tables as sheet_tables
 from deephochuli.report._terminal import MARKS as MARKS
+from deephochuli.report._terminal import NOTHING as NOTHING
 from deephochuli.report._terminal import STYLES as STYLES
 from deephochuli.report._terminal import findings_table as findings_table
 from deephochuli.report._text import finite_or_none as finite_or_none
@@ -48,6 +49,7 @@ from deephochuli.report._text import sparkline as sparkline
 __all__ = [
     "MANIFEST",
     "MARKS",
+    "NOTHING",
     "STYLES",
     "Answer",
     "answer_of",

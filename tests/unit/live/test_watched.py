@@ -26,6 +26,14 @@ def test_a_run_is_waited_for_then_grows_then_ends(tmp_path):
     assert not run.look()
 
 
+def test_a_run_that_ended_without_a_step_says_so(tmp_path):
+    Growing(tmp_path / "run").end()
+    run = Watched(tmp_path / "run")
+    run.look()
+    assert (run.phase, run.n_steps) == (Phase.ENDED, 0)
+    assert run.note == "It holds no recorded step: training ended before one was due."
+
+
 def test_an_error_that_ended_the_training_is_said(tmp_path):
     growing = Growing(tmp_path / "run")
     growing.end(RuntimeError("out of memory"))
