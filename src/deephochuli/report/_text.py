@@ -31,8 +31,9 @@ def shortened(name: str, most: int) -> str:
     'm.d.l.17.self_attn.q_proj.weight'
     """
     parts = plain(name).split(".")
+    is_path = len(parts) > 2 and " " not in name
     for i, part in enumerate(parts):
-        if len(parts) > 2 and sum(map(len, parts)) + len(parts) - 1 > most:
+        if is_path and sum(map(len, parts)) + len(parts) - 1 > most:
             parts[i] = _WORD.sub(r"\1", part)
     text = ".".join(parts)
     if len(text) <= most:

@@ -66,8 +66,10 @@ def test_names_that_differ_in_the_middle_stay_different_when_they_must_be_short(
 
 
 def test_other_names_are_cut_in_the_middle():
-    calls = [("shortened", [name, 12]) for name in ("layer1.conv2", "weight" * 4, "a." + "b" * 30)]
-    assert call_all("dom", calls) == ["layer1.conv2", "weigh…weight", "a.bbb…bbbbbb"]
+    names = ("layer1.conv2", "weight" * 4, "a." + "b" * 30, "From 0.5 to 1.5, in all layers.")
+    short = call_all("dom", [("shortened", [name, 12]) for name in names])
+    assert short == ["layer1.conv2", "weigh…weight", "a.bbb…bbbbbb", "From …ayers."]
+    assert short == [shortened(name, 12) for name in names]
 
 
 def test_of_very_many_rows_some_are_named_and_the_chosen_one():

@@ -107,10 +107,16 @@ function codePoint(sign) {
  */
 export function shortened(name, most) {
   const parts = visible(name).split(".");
-  for (let i = 0; i < parts.length && parts.length > 2 && [...parts.join(".")].length > most; i++) {
+  const isPath = parts.length > 2 && !/\s/.test(name);
+  for (let i = 0; i < parts.length && isPath && [...parts.join(".")].length > most; i++) {
     parts[i] = parts[i].replace(/(\p{L})\p{L}*_?/gu, "$1");
   }
-  const signs = [...parts.join(".")];
+  return cut(parts.join("."), most);
+}
+
+/** A text cut in the middle: its ends say the most. */
+function cut(shown, most) {
+  const signs = [...shown];
   if (signs.length <= most) return signs.join("");
   const tail = Math.floor((most - 1) * 0.6);
   return `${signs.slice(0, most - 1 - tail).join("")}…${signs.slice(-tail).join("")}`;
@@ -123,5 +129,5 @@ export function shortened(name, most) {
  * @returns {HTMLElement}
  */
 export function nameElement(name, most = 80) {
-  return html("bdi", { class: "name", title: shortened(name, 300) }, shortened(name, most));
+  return html("bdi", { class: "name", title: cut(visible(name), 300) }, shortened(name, most));
 }
