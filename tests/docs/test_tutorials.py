@@ -138,6 +138,7 @@ def test_every_notebook_that_is_offered_has_a_script():
     assert {path.stem for path in notebooks.OFFERED.iterdir()} == {path.stem for path in SCRIPTS}
 
 
+@pytest.mark.slow  # it starts a kernel
 def test_a_notebook_that_is_offered_computes_the_numbers_of_its_text(tmp_path):
     made = notebooks.to_offered(percent.read_cells(SCRIPT))
     kinds = [(cell.cell_type, cell.source.split("\n")[0]) for cell in made.cells]
