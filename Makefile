@@ -23,7 +23,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 PYTEST := $(PY) -m pytest
 
 .PHONY: help setup demo studies test test-ranks test-integrations test-all check fmt bench exhaustive docs \
-  dist try-wheel release-check constraints clean
+  notebooks dist try-wheel release-check constraints clean
 
 help: ## List these targets
 	@echo "DeepHochuli: make TARGET"
@@ -93,6 +93,9 @@ docs: $(VENV)/.installed-dev ## Check links, commands and code of the documentat
 	@echo "==> The site (Sphinx; a warning is an error)"
 	@$(BIN)/sphinx-build -E -W -q --keep-going docs docs/_build/html
 	@echo "==> docs/_build/html/index.html"
+
+notebooks: $(VENV)/.installed-dev ## Write examples/notebooks from the scripts of the tutorials
+	@$(PY) docs/_ext/notebooks.py
 
 dist: $(VENV)/.installed-dev ## Build wheel and source archive; check that they are whole and repeat
 	@echo "==> dist/ (tools/build_dist.py)"

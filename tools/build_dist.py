@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -18,6 +19,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "src" / "deephochuli"
+VERSION: Final = re.compile(rb'^VERSION = "([^"]+)"$', re.MULTILINE)
 IN_SDIST: Final = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff")
 
 
@@ -69,6 +71,18 @@ def sdist_faults(names: set[str], wanted: set[str]) -> list[str]:
     return [f"the source archive lacks {name}" for name in sorted(files - names)]
 
 
+def version_faults(name: str, code: bytes) -> list[str]:
+    """Whether an archive is named as the code inside of it.
+
+    >>> version_faults("deephochuli-0.1.0.tar.gz", b'VERSION = "0.2.0"')
+    ['deephochuli-0.1.0.tar.gz holds version 0.2.0']
+    """
+    match = VERSION.search(code)
+    held = match[1].decode() if match else "none"
+    named = re.split(r"-|\.tar", name)[1]
+    return [] if named == held else [f"{name} holds version {held}"]
+
+
 def faults(archives: list[Path]) -> list[str]:
     """What is wrong with the contents of both archives."""
     found: list[str] = []
@@ -76,10 +90,15 @@ def faults(archives: list[Path]) -> list[str]:
         if path.suffix == ".whl":
             with zipfile.ZipFile(path) as wheel:
                 found += wheel_faults(set(wheel.namelist()), package_files())
+                code = wheel.read("deephochuli/_version.py")
         else:
             with tarfile.open(path) as sdist:
                 names = {name.partition("/")[2] for name in sdist.getnames()}
+                top = path.name.removesuffix(".tar.gz")
+                file = sdist.extractfile(f"{top}/src/deephochuli/_version.py")
+                code = file.read() if file else b""
             found += sdist_faults(names, package_files())
+        found += version_faults(path.name, code)
     return found
 
 

@@ -2,9 +2,10 @@
 
     python tools/check_release.py
 
-The version is written once, in src/deephochuli/_version.py: a clone without tags, a source archive
-and an installed wheel all know it. What else names it must agree: CITATION.cff, the newest version
-in CHANGELOG.md (or, before a release, its "To become" line), and the tag of the commit, if any.
+A build takes its version from the tag of the commit, and a clone without tags from
+src/deephochuli/_version.py (tools/version.py). Whatever names it must agree: the tag, if any, the
+package, CITATION.cff, and the newest version in CHANGELOG.md (or, before a release, its "To become"
+line).
 """
 
 from __future__ import annotations

@@ -75,10 +75,12 @@ def install(python: Path, wanted: str, pip_arguments: list[str], folder: Path) -
     run([*pip, "install", "--quiet", *pins, wanted], folder)
 
 
-def try_core(python: Path, folder: Path) -> None:
+def try_core(python: Path, folder: Path, wheel: Path) -> None:
     """What has to work with the core dependencies alone."""
     command = python.with_name("deephochuli")
     version = run([command, "--version"], folder).strip()
+    if version.split()[-1] != wheel.name.split("-")[1]:
+        raise TrialError(f"{wheel.name} calls itself {version}")
     for words in (
         [command, "--help"],
         [command, "formats"],
@@ -148,7 +150,7 @@ def main() -> int:
         with place(options.folder) as folder:
             python = make(folder / "environment")
             install(python, str(wheels[0]), options.pip, folder)
-            try_core(python, folder)
+            try_core(python, folder, wheels[0])
             try_types(python, folder)
             write_sbom(python, folder)
             install(python, f"{wheels[0]}[demo]", options.pip, folder)

@@ -1,8 +1,14 @@
-"""Tutorials: scripts in cells, run as notebooks, and what they print put beside the code."""
+"""Tutorials: scripts in cells, run as notebooks, and what they print put beside the code.
+
+    python docs/_ext/notebooks.py
+
+writes the notebooks of examples/notebooks, which hold no outputs, from the scripts.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -20,6 +26,10 @@ from nbformat import NotebookNode, v4
 ROOT: Final = Path(__file__).resolve().parents[2]
 RUNS: Final = ROOT / "docs" / "_build" / "runs"
 """Where finished runs are kept; one that would be the same is not run again."""
+SCRIPTS: Final = ROOT / "examples" / "tutorials"
+OFFERED: Final = ROOT / "examples" / "notebooks"
+HIDDEN: Final = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
+"""Of cells whose code a reader of a notebook needs not see."""
 TIMEOUT_S: Final = 300
 PAGE: Final = re.compile(r"^<!-- page: (\S+) -->$", re.MULTILINE)
 """Asks for a file in HTML that the run wrote, to be shown on the page."""
@@ -60,6 +70,50 @@ def to_notebook(cells: list[percent.Cell]) -> NotebookNode:
 def _asking(wanted: list[tuple[str, str]]) -> str:
     values = ", ".join(f"format({expression}, {spec!r})" for expression, spec in wanted)
     return f"__import__('builtins').print(__import__('json').dumps([{values}]))"
+
+
+def to_offered(cells: list[percent.Cell]) -> NotebookNode:
+    """A notebook for readers to run: no outputs, no checks, and numbers of their own in the text.
+
+    A paragraph with numbers is a cell that prints it; Jupyter folds its code away. Equal scripts
+    have equal notebooks, so that one is out of date only where its script has changed.
+    """
+    made: list[NotebookNode] = []
+    for cell in cells:
+        if cell.kind == "text":
+            made += _paragraphs(cell.source)
+        elif (
+            source := percent.without_asserts(cell.source) if cell.kind == "check" else cell.source
+        ):
+            made.append(v4.new_code_cell(source, metadata=HIDDEN if cell.kind == "check" else {}))
+    for number, cell in enumerate(made):
+        cell.id = f"cell-{number}"
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return v4.new_notebook(cells=made, metadata={"kernelspec": kernel}, nbformat_minor=5)
+
+
+def _paragraphs(text: str) -> list[NotebookNode]:
+    """Cells of a text: neighbours without numbers stay together."""
+    made: list[NotebookNode] = []
+    for has_numbers, group in itertools.groupby(
+        text.split("\n\n"), key=lambda part: bool(percent.expressions(part))
+    ):
+        source = "\n\n".join(group)
+        if has_numbers:
+            made.append(v4.new_code_cell(percent.to_code(source), metadata=HIDDEN))
+        elif shown := PAGE.sub(r"[Open \1](\1)", source).strip():
+            made.append(v4.new_markdown_cell(shown))
+    return made
+
+
+def write_offered(folder: Path = OFFERED) -> None:
+    """Write the notebook of each script, and remove those of scripts that are gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.ipynb"):
+        old.unlink()
+    for script in sorted(SCRIPTS.glob("*.py")):
+        notebook = to_offered(percent.read_cells(script.read_text("utf-8")))
+        nbformat.write(notebook, folder / f"{script.stem}.ipynb")
 
 
 def execute(notebook: NotebookNode, folder: Path) -> None:
@@ -178,3 +232,7 @@ def _output(output: dict[str, Any]) -> str:
         return f"![Figure](data:image/png;base64,{data['image/png'].strip()})"
     text = output.get("text") or data.get("text/plain", "")
     return f"````{{code-block}} text\n:class: output\n\n{text.rstrip()}\n````"
+
+
+if __name__ == "__main__":
+    write_offered()

@@ -7,6 +7,7 @@ the text holds ``{{expression:format}}``, and the run fills it in.
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -92,3 +93,45 @@ def fill(text: str, values: list[str]) -> str:
     if rest := list(each):
         raise ValueError(f"{len(rest)} values more than the text has places for")
     return filled
+
+
+def to_code(text: str) -> str:
+    r'''Code that shows the text in a notebook, with what its expressions come to there.
+
+    >>> print(to_code("lost {{share:.1%}} of {1, 2}"))
+    from IPython.display import Markdown
+    <BLANKLINE>
+    Markdown(f"""lost {share:.1%} of {{1, 2}}""")
+
+    Raises:
+        ValueError: A sign that would end or bend the text.
+    '''
+    if '"""' in text or "\\" in text:
+        raise ValueError(f"a paragraph with numbers holds quotes or a backslash: {text!r}")
+    parts: list[str] = []
+    end = 0
+    for match in _NUMBER.finditer(text):
+        spec = f":{match[2]}" if match[2] else ""
+        parts += [_doubled(text[end : match.start()]), f"{{{match[1].strip()}{spec}}}"]
+        end = match.end()
+    parts.append(_doubled(text[end:]))
+    return f'from IPython.display import Markdown\n\nMarkdown(f"""{"".join(parts)}""")'
+
+
+def without_asserts(source: str) -> str:
+    r"""Code without its asserts: what a check computes, and the text needs.
+
+    >>> without_asserts("lost = 1 - kept\nassert lost > 0, (\n    'none'\n)")
+    'lost = 1 - kept'
+    """
+    lines, body = source.splitlines(), ast.parse(source).body
+    asserts = [node for node in body if isinstance(node, ast.Assert)]
+    if len(asserts) == len(body):
+        return ""
+    for node in reversed(asserts):
+        del lines[node.lineno - 1 : node.end_lineno]
+    return "\n".join(lines).strip("\n")
+
+
+def _doubled(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nbformat
 import notebooks
 import percent
 import pytest
@@ -122,3 +123,50 @@ def test_a_request_to_another_host_is_seen(tmp_path, text):
 )
 def test_a_link_that_somebody_clicks_on_is_none(text):
     assert not foreign_requests(text)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_the_notebook_that_is_offered_is_that_of_the_script(script):
+    """If not: python docs/_ext/notebooks.py"""
+    made = notebooks.to_offered(percent.read_cells(script.read_text("utf-8")))
+    offered = (notebooks.OFFERED / f"{script.stem}.ipynb").read_text("utf-8")
+    assert nbformat.writes(made) == offered.rstrip("\n")
+    assert all(cell.get("outputs", []) == [] for cell in made.cells)
+
+
+def test_every_notebook_that_is_offered_has_a_script():
+    assert {path.stem for path in notebooks.OFFERED.iterdir()} == {path.stem for path in SCRIPTS}
+
+
+@pytest.mark.slow  # it starts a kernel
+def test_a_notebook_that_is_offered_computes_the_numbers_of_its_text(tmp_path):
+    made = notebooks.to_offered(percent.read_cells(SCRIPT))
+    kinds = [(cell.cell_type, cell.source.split("\n")[0]) for cell in made.cells]
+    assert kinds == [
+        ("code", "answer = 42"),
+        ("markdown", "# Title"),
+        ("code", "from IPython.display import Markdown"),
+        ("code", "answer = 6 * 7"),
+        ("code", "from IPython.display import Markdown"),
+    ]
+    notebooks.execute(made, tmp_path)
+    shown = [
+        o["data"]["text/markdown"]
+        for cell in made.cells
+        for o in cell.get("outputs", [])
+        if "data" in o
+    ]
+    assert shown == ["The answer is 42, and 42% of a hundred.", "Then 43."]
+
+
+@pytest.mark.parametrize("text", ['a """ {{b}}', "a \\n {{b}}"])
+def test_text_that_would_not_be_itself_in_code_is_refused(text):
+    with pytest.raises(ValueError, match="quotes or a backslash"):
+        percent.to_code(text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_notebook_that_is_offered_runs(script, tmp_path):
+    notebook = nbformat.read(notebooks.OFFERED / f"{script.stem}.ipynb", as_version=4)
+    notebooks.execute(notebook, tmp_path)

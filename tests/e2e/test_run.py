@@ -78,6 +78,7 @@ def losses(ended):
 
 def check_crash(run):
     assert run.finished
+    assert run.manifest.raised == "ValueError: the data is of the wrong shape"
     assert run.manifest.model.class_name == "Net"
     assert run.steps["step"].tolist() == list(range(20))
     assert run.scalars("relu", "z")["n"].tolist() == [64 * 32] * 20

@@ -139,6 +139,38 @@ def test_runs_stand_side_by_side_and_one_that_begins_later_joins(browser, tmp_pa
         assert asked_of_others(page, server) == []
 
 
+COVERED = """
+[...document.querySelectorAll('.finding:has(> .evidence)')].filter(finding => {
+  const button = finding.querySelector('.evidence').getBoundingClientRect();
+  const words = document.createRange();
+  words.selectNodeContents(finding.querySelector('h3'));
+  return [...words.getClientRects()].some(line =>
+    line.right > button.left && line.top < button.bottom && line.bottom > button.top);
+}).length
+"""
+
+
+@pytest.mark.parametrize("width", [800, 1280])
+def test_nothing_is_cut_or_covered_and_notes_are_read_in_full(browser, tmp_path, width):
+    long = Growing(tmp_path / "an-experiment-with-a-rather-long-name-of-november-2026")
+    crashed = Growing(tmp_path / "crashed")
+    for run in (long, crashed):
+        run.grow(2)
+    crashed.end(RuntimeError("out of memory, somewhere " + "far " * 30 + "down"))
+    with LiveServer([long.folder, crashed.folder], seconds=0.05) as server:
+        page = browser.open(server.url, width=width, height=900)
+        page.wait_for("document.querySelectorAll('.run').length === 2")
+        assert "1 note" in page.text("#live summary")
+        page.click("#live summary")
+        assert "RuntimeError: out of memory" in page.text("#live tbody")
+        right = page.run("document.querySelector('#live table').getBoundingClientRect().right")
+        assert right <= width
+        assert page.run("document.documentElement.scrollWidth") <= width
+        assert page.run("document.querySelector('.brush').getBoundingClientRect().right") <= width
+        assert page.run(COVERED) == 0
+    long.end()
+
+
 def test_hostile_names_stay_names(browser, tmp_path):
     shape = Shape(
         layers=HOSTILE_NAMES, n_steps=2, n_elements=64, n_channels=4, command=HOSTILE_NAMES

@@ -127,7 +127,7 @@ def _change_state(module: nn.Module, fault: str) -> bool:
     """Change a setting, a weight or a statistic of a normalisation."""
     with torch.no_grad():
         if fault == "eps" and hasattr(module, "eps"):
-            module.eps = 100 * module.eps  # type: ignore[operator]
+            module.eps = 100 * module.eps
             return True
         weight = getattr(module, "weight", None)
         if fault == "gamma" and hasattr(module, "eps") and weight is not None:

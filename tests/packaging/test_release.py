@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.build_dist import package_files, sdist_faults, wheel_faults
+from tools.build_dist import package_files, sdist_faults, version_faults, wheel_faults
 from tools.check_release import Named, disagreements, read
 
 INFO = "deephochuli-0.1.0.dist-info/"
@@ -64,3 +64,12 @@ def test_what_does_not_belong_into_a_wheel_is_seen():
 def test_what_a_source_archive_lacks_is_seen():
     names = {f"src/{name}" for name in package_files()}
     assert "the source archive lacks LICENSE" in sdist_faults(names, package_files())
+
+
+@pytest.mark.parametrize(
+    ("code", "held"), [(b'VERSION = "0.1.0"\n', "0.1.0"), (b"VERSION = None\n", "none")]
+)
+@pytest.mark.parametrize("name", ["deephochuli-0.2.0-py3-none-any.whl", "deephochuli-0.2.0.tar.gz"])
+def test_an_archive_that_holds_another_version_is_seen(name, code, held):
+    assert version_faults(name, code) == [f"{name} holds version {held}"]
+    assert version_faults(name, b'x = 1\nVERSION = "0.2.0"\n') == []

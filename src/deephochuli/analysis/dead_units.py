@@ -123,7 +123,8 @@ def find(run: RunReader) -> list[Finding]:
             layer=worst.tap.layer,
             quantity="z",
             summary=(
-                f"{n_dead} channels in {len(hit)} ReLU layers had no positive pre-activation in "
+                f"{n_dead} {'channel' if n_dead == 1 else 'channels'} in {len(hit)} ReLU "
+                f"{'layer' if len(hit) == 1 else 'layers'} had no positive pre-activation in "
                 f"the last window (steps {worst.first_steps[-1]} to {worst.last_steps[-1]}). In "
                 f"{worst.tap.layer}: {int(worst.dead.sum())} of {worst.n_channels} dead, "
                 f"{int(worst.dormant.sum())} dormant, {worst.n_revived} revived during the run."

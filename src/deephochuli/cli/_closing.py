@@ -96,7 +96,7 @@ def _print_run(run: Run, findings: list[Finding] | None, out: Console) -> None:
     if findings is None:
         line.append("  no step was completed")
     elif not findings:
-        line.append("  nothing was found: no recorded number was lost to its format")
+        line.append("  nothing was found: what was lost, if anything, is too little to be reported")
     out.print(line)
     for finding in (findings or ())[:MOST_FINDINGS]:
         out.print(_finding_line(finding))

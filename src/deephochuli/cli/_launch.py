@@ -76,7 +76,11 @@ def launch(plan: Plan) -> int:
         session.finish()
         if plan.fail_on is None or done.code not in (None, 0):
             raise
-    except KeyboardInterrupt:
+    except Exception as error:
+        session.error = error
+        raise
+    except KeyboardInterrupt as error:
+        session.error = error
         # The interpreter dies of the signal only if nothing runs code from text after this point,
         # as the import of a dataclass does.
         session.close()
@@ -100,9 +104,14 @@ def _wait_for_threads() -> None:
 
 
 class _Session:
-    """The recordings of one script, with what is said about them."""
+    """The recordings of one script, with what is said about them.
+
+    Attributes:
+        error: What the script raised; the runs are closed later, after its traceback.
+    """
 
     def __init__(self, plan: Plan) -> None:
+        self.error: BaseException | None = None
         self._plan = plan
         self._folder = plan.folder.absolute()  # the script may change the working folder
         self._origin = origin_of(plan.script)
@@ -144,7 +153,7 @@ class _Session:
         self._is_closed = True
         try:
             if self._discovery is not None:
-                self._discovery.end()
+                self._discovery.end(self.error)
             if self._status is not None:
                 self._status.close()
             with contextlib.suppress(OSError):

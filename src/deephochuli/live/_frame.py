@@ -17,8 +17,8 @@ from deephochuli.live._pulse import (
     pulse_of,
     worst_layers,
 )
-from deephochuli.live._watched import Phase, Watched
-from deephochuli.report import MARKS, STYLES, plain, shortened, sparkline
+from deephochuli.live._watched import OVER, Phase, Watched
+from deephochuli.report import MARKS, NOTHING, STYLES, plain, shortened, sparkline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,8 +35,7 @@ PHASE_STYLES: Final = {
     Phase.INTERRUPTED: "bold yellow",
     Phase.UNREADABLE: "bold red",
 }
-NOTHING_YET: Final = "Nothing was found so far: no recorded number was lost to its format."
-NOTHING: Final = "Nothing was found: no recorded number was lost to its format."
+NOTHING_YET: Final = "Nothing was found so far."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def _pulse(pulse: Pulse, seen: Seen | None, phase: Phase) -> Table:
 
 
 def _pulse_rows(pulse: Pulse, seen: Seen | None, phase: Phase) -> list[tuple[str, str, str]]:
-    rows = [("recorded", _recorded(pulse), "")]
+    rows = [("recorded", _recorded(pulse, phase), "")]
     if pulse.steps_per_s is not None:
         rows.append(("rate", f"{pulse.steps_per_s:,.3g} steps/s", ""))
     if pulse.chunk_age_s is not None and phase is Phase.RECORDING:
@@ -118,9 +117,9 @@ def _pulse_rows(pulse: Pulse, seen: Seen | None, phase: Phase) -> list[tuple[str
     return rows
 
 
-def _recorded(pulse: Pulse) -> str:
+def _recorded(pulse: Pulse, phase: Phase) -> str:
     if pulse.last_step is None:
-        return "no step yet"
+        return "no step" if phase in OVER else "no step yet"
     return f"{pulse.n_steps:,} steps, the last is {pulse.last_step:,}"
 
 

@@ -42,7 +42,7 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Courses:
-    """Curves over the recorded steps, at most `MOST_POINTS` points each.
+    """Curves over the recorded steps, at most `MOST_POINTS` points each, all at the same steps.
 
     Attributes:
         loss: Mean of the losses told in each group of neighbouring steps; nan where there is none.
@@ -117,6 +117,9 @@ def rate_of(steps: Ints, wall_s: Floats) -> float | None:
 def courses_of(run: RunReader) -> Courses:
     """Curves over the recorded steps: losses step by step, shares chunk by chunk.
 
+    A share stands at each point whose first step is in its group of chunks, so that what stands
+    above each other happened at the same time.
+
     Numerics:
         Counts are summed as integers over all taps and over groups of neighbouring chunks, and
         divided once.
@@ -126,12 +129,22 @@ def courses_of(run: RunReader) -> Courses:
     starts, chunk = np.unique(rows.step_first, return_inverse=True)
     at, n_groups = grouped(chunk, len(starts))
     is_gradient = np.isin(_quantities(run)[rows.tap], GRADIENTS)
-    loss_at, n_losses = grouped(np.arange(len(losses)), len(losses))
+    point, n_points = grouped(np.arange(len(losses)), len(losses))
+    first_steps = run.steps["step"][np.searchsorted(point, np.arange(n_points))]
+    there, _ = grouped(np.searchsorted(starts, first_steps, "right") - 1, len(starts))
+    subnormal = _shares(*_subnormal(rows.numbers, is_gradient), at, n_groups)
+    swamped = _shares(*_swamped(rows.numbers), at, n_groups)
     return Courses(
-        loss=_means(losses, loss_at, n_losses),
-        subnormal=_shares(*_subnormal(rows.numbers, is_gradient), at, n_groups),
-        swamped=_shares(*_swamped(rows.numbers), at, n_groups),
+        loss=_means(losses, point, n_points),
+        subnormal=_drawn_at(there, subnormal),
+        swamped=_drawn_at(there, swamped),
     )
+
+
+def _drawn_at(groups: Ints, shares: Sequence[float]) -> tuple[float, ...]:
+    """The share of the group of each point; nan before the first, as where nothing was recorded."""
+    at: list[int] = groups.tolist()
+    return tuple(shares[group] if group >= 0 and shares else math.nan for group in at)
 
 
 def grouped(places: Ints, n: int) -> tuple[Ints, int]:

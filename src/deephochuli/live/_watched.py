@@ -6,9 +6,10 @@ import os
 import warnings
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from deephochuli.errors import DeepHochuliWarning, StoreError
-from deephochuli.report import MANIFEST, run_folders
+from deephochuli.report import MANIFEST, ending, run_folders
 from deephochuli.store import RunReader, open_run
 
 
@@ -29,6 +30,12 @@ class Phase(StrEnum):
 
 OVER = (Phase.ENDED, Phase.INTERRUPTED)
 """Phases in which nothing more is to be expected, unless somebody resumes the run."""
+
+
+NO_STEP: Final = "It holds no recorded step: training ended before one was due."
+NO_STEP_YET: Final = (
+    "No recorded step can be read yet: the first chunk is written after 32 of them, or 30 seconds."
+)
 
 
 class Watched:
@@ -119,10 +126,10 @@ class Watched:
         _ = reader.steps
         if reader.finished:
             self.phase = Phase.ENDED
-            stopped = reader.manifest.stopped
-            self.note = f"Recording ended before training did: {stopped}." if stopped else ""
+            self.note = ending(reader.manifest) or ("" if self.n_steps else NO_STEP)
         elif reader.has_writer:
-            self.phase, self.note = Phase.RECORDING, ""
+            self.phase = Phase.RECORDING
+            self.note = "" if self.n_steps else NO_STEP_YET
         else:
             self.phase = Phase.INTERRUPTED
             self.note = "The recording did not end in order, and no process writes it any more."

@@ -100,13 +100,13 @@ class Discovery:
             child = weakref.WeakMethod(self._forsake)
             os.register_at_fork(after_in_child=lambda: (method := child()) and method())
 
-    def end(self) -> None:
-        """Complete all runs and leave torch as it was."""
+    def end(self, error: BaseException | None = None) -> None:
+        """Complete all runs and leave torch as it was; `error` ended the training, if any did."""
         with self._lock:
             self._undo()
             for run in self._runs.open:
                 with self._guarded(f"The end of {run.name}"):
-                    self._runs.close(run)
+                    self._runs.close(run, error)
 
     def _forsake(self) -> None:
         """Leave a process that was forked from the one that is recorded."""

@@ -81,17 +81,21 @@ class Recording:
         if self._followed is not None:
             self._followed.look()
 
-    def close(self) -> None:
-        """Cease to look, and complete the run folder. Calling it again does nothing."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Cease to look, and complete the run folder. Calling it again does nothing.
+
+        Args:
+            error: What ended the training, if it was an error; whoever looks at the run is told.
+        """
         followed, self._followed = self._followed, None
         self._attachment.detach()
         try:
             self._recorder.finish()
-        except Exception as error:  # an error here would hide one that ended the training
-            self._attachment.faults.report("the last step", error)
+        except Exception as fault:  # to raise it would hide the error that ended the training
+            self._attachment.faults.report("the last step", fault)
         if self._ring is not None:
             self._ring.close()
-        self._writer.close()
+        self._writer.close(error)
         if followed is not None:
             followed.end()
 
@@ -108,7 +112,7 @@ class Recording:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self.close(None if kind is SystemExit else error)
 
 
 def record(

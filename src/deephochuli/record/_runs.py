@@ -170,12 +170,12 @@ class Runs:
         self._names[name] += 1
         return name + (f"-{self._names[name]}" if self._names[name] > 1 else "")
 
-    def close(self, run: Run) -> None:
-        """End a recording and let go of its model."""
+    def close(self, run: Run, error: BaseException | None = None) -> None:
+        """End a recording and let go of its model; `error` ended its training, if any did."""
         recording, run.recording = run.recording, None
         if recording is not None:
             run.n_steps = recording.n_steps
-            recording.close()
+            recording.close(error)
 
     def close_abandoned(self) -> None:
         """End the recordings of models that the script has dropped, to free their memory."""

@@ -30,6 +30,7 @@ from deephochuli.report._live import live_page as live_page
 from deephochuli.report._live import live_part as live_part
 from deephochuli.report._markdown import write_markdown as write_markdown
 from deephochuli.report._print import print_findings as print_findings
+from deephochuli.report._read import ending as ending
 from deephochuli.report._read import read_ahead as read_ahead
 from deephochuli.report._sheets import build_sheets_report as build_sheets_report
 from deephochuli.report._sheets import sheet_to_json as sheet_to_json
@@ -37,6 +38,7 @@ from deephochuli.report._sheets import sheets_to_json as sheets_to_json
 from deephochuli.report._sheets_terminal import claims_table as claims_table
 from deephochuli.report._sheets_terminal import sheet_tables as sheet_tables
 from deephochuli.report._terminal import MARKS as MARKS
+from deephochuli.report._terminal import NOTHING as NOTHING
 from deephochuli.report._terminal import STYLES as STYLES
 from deephochuli.report._terminal import findings_table as findings_table
 from deephochuli.report._text import finite_or_none as finite_or_none
@@ -47,6 +49,7 @@ from deephochuli.report._text import sparkline as sparkline
 __all__ = [
     "MANIFEST",
     "MARKS",
+    "NOTHING",
     "STYLES",
     "Answer",
     "answer_of",
@@ -58,6 +61,7 @@ __all__ = [
     "comparison_to_json",
     "diagnosis_tables",
     "diagnosis_to_json",
+    "ending",
     "findings_table",
     "finite_or_none",
     "kept_tables",

@@ -112,8 +112,19 @@ def _bins(rows: Rows, recorded: Ints, most: int) -> Timeline:
 def _notes(reader: RunReader) -> tuple[str, ...]:
     """Sentences on what is missing from a run."""
     notes = [f"Left out: {damage.chunk} ({damage.reason})." for damage in reader.damaged]
-    if reader.manifest.stopped:
-        notes.append(f"Recording ended before training did: {reader.manifest.stopped}.")
+    if ended := ending(reader.manifest):
+        notes.append(ended)
     elif not reader.finished:
         notes.append("The recording has not ended in order: it still runs, or was interrupted.")
     return tuple(notes)
+
+
+def ending(manifest: Manifest) -> str:
+    """A sentence on what ended a run, where it was neither the end of training nor a kill.
+
+    >>> ending(Manifest(raised="RuntimeError: out of memory"))
+    'The training ended with an error: RuntimeError: out of memory'
+    """
+    if manifest.raised:
+        return f"The training ended with an error: {manifest.raised}"
+    return f"Recording ended before training did: {manifest.stopped}." if manifest.stopped else ""

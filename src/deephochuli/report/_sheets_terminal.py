@@ -159,7 +159,8 @@ def cell_text(cell: object) -> str:
         return f"{cell:,}"
     if isinstance(cell, float):
         return _number(cell)
-    return shortened(str(cell), NAME_WIDTH)
+    text = str(cell)
+    return plain(text) if " " in text else shortened(text, NAME_WIDTH)
 
 
 def _number(value: float) -> str:

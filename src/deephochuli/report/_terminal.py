@@ -20,7 +20,7 @@ STYLES: Final = {"critical": "bold red", "warning": "yellow", "note": "blue"}
 MARKS: Final = {"critical": "◆", "warning": "▲", "note": "●"}
 MOST_PLACES: Final = 3
 MOST_BINADES: Final = 36
-NOTHING: Final = "Nothing was found: no recorded number was lost to its format."
+NOTHING: Final = "Nothing was found: what was lost, if anything, is too little to be reported."
 
 
 def findings_table(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from deephochuli.analysis import Number, percent
 
 BLOCKS: Final = "▁▂▃▄▅▆▇█"
+_WORD: Final = re.compile(r"([^\W\d_])[^\W\d_]*_?")
 
 
 def plain(name: str) -> str:
@@ -20,8 +22,20 @@ def plain(name: str) -> str:
 
 
 def shortened(name: str, most: int) -> str:
-    """A name cut in the middle, because the ends of a layer's path say the most."""
-    text = plain(name)
+    """A name that fits.
+
+    Of a layer's path initials from the left, as many as needed: neighbours often differ in a number
+    in the middle only. Whatever is still too long is cut in the middle.
+
+    >>> shortened("model.decoder.layers.17.self_attn.q_proj.weight", 32)
+    'm.d.l.17.self_attn.q_proj.weight'
+    """
+    parts = plain(name).split(".")
+    is_path = len(parts) > 2 and " " not in name
+    for i, part in enumerate(parts):
+        if is_path and sum(map(len, parts)) + len(parts) - 1 > most:
+            parts[i] = _WORD.sub(r"\1", part)
+    text = ".".join(parts)
     if len(text) <= most:
         return text
     tail = (most - 1) * 3 // 5

@@ -105,6 +105,7 @@ class Manifest(_Data):
         ended: When it ended.
         finished: The recording ended in order (not by a kill).
         stopped: Why recording ended before training did (disk cap, disk full), or None.
+        raised: The error that ended the training, or None.
         n_steps: Recorded steps, once finished.
         n_chunks: Chunks, once finished.
         sessions: Stretches of recording: more than one if the run was resumed.
@@ -132,6 +133,7 @@ class Manifest(_Data):
     ended: datetime | None = None
     finished: bool = False
     stopped: str | None = None
+    raised: str | None = None
     n_steps: int | None = None
     n_chunks: int | None = Field(default=None, ge=0, le=MOST_CHUNKS)
     sessions: list[Session] = Field(default_factory=list[Session])

@@ -195,6 +195,6 @@ def _manifest_of(ranks: Sequence[RunReader], present: Sequence[RunReader]) -> Ma
         sources=[(each.manifest.run_id, len(each.manifest.sessions)) for each in present],
     )
     blank = Manifest()
-    taken_back = ("run_id", "ended", "finished", "stopped", "n_steps", "n_chunks", "sessions")
-    update = {name: getattr(blank, name) for name in taken_back}
+    taken_back = ("run_id", "ended", "finished", "stopped", "raised", "n_steps", "n_chunks")
+    update = {name: getattr(blank, name) for name in (*taken_back, "sessions")}
     return lowest.model_copy(update={**update, "rank": None, "ranks": ranks_of})

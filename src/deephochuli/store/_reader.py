@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from deephochuli.errors import DeepHochuliWarning, StoreError
 from deephochuli.store._answers import Channels, Damage, MergedTap, Rollups, TapInfo
-from deephochuli.store._arrow import Values
 from deephochuli.store._chunks import ChunkReader, pick, read_each
+from deephochuli.store._columns import Columns, Scope, join, read_columns, read_rows
 from deephochuli.store._cover import chunk_name, chunk_numbers, cover, gaps
 from deephochuli.store._listing import LISTED, list_taps
 from deephochuli.store._lock import has_writer
 from deephochuli.store._manifest import Manifest, read_manifest
 from deephochuli.store._merge import merge_by_tap
 from deephochuli.store._parquet import most_memory
-from deephochuli.store._ragged import LIST_TYPES, Array, Frame, Ragged
+from deephochuli.store._ragged import LIST_TYPES, Array, Frame
 from deephochuli.store._rows import Counts, Keys
-from deephochuli.store._schema import NUMPY_TYPES, SPAN_COLUMNS, STEP_COLUMNS, TAP_COLUMNS
+from deephochuli.store._schema import SPAN_COLUMNS, STEP_COLUMNS, TAP_COLUMNS
 
 _SPAN = tuple(c.name for c in SPAN_COLUMNS)
 _T = TypeVar("_T")
@@ -32,12 +32,6 @@ SCALARS = tuple(c.name for c in TAP_COLUMNS if c.kind != "text" and not c.is_lis
 """Columns with one number per row."""
 HISTOGRAM_LISTS = ("key", "count", "ratio", "ratio_count")
 CHANNEL_LISTS = ("positive", "zero", "nonfinite")
-
-_TYPES = {
-    c.name: NUMPY_TYPES[c.kind]
-    for c in (*TAP_COLUMNS, *SPAN_COLUMNS, *STEP_COLUMNS)
-    if c.kind != "text"
-}
 
 
 def entries(folder: Path) -> list[str]:
@@ -82,7 +76,7 @@ class RunReader:
         self.manifest = manifest
         self.damaged = []
         self.superseded = []
-        self._cache: dict[str, Any] = {}
+        self._forget()
         self._opened: dict[int, ChunkReader] = {}
         self._left_out: set[int] = set()
         self._chunks: list[ChunkReader] = []
@@ -109,8 +103,19 @@ class RunReader:
         self._open_chunks()
         has_changed = known != (manifest, list(self._opened), len(self.damaged))
         if has_changed:
-            self._cache.clear()
+            self._cache = {}
+            for columns in self._tables.values():
+                columns.set_aside()
         return has_changed
+
+    def _forget(self) -> None:
+        """Drop all that was read, as where a chunk that is in it counts no longer."""
+        self._cache: dict[str, Any] = {}
+        self._tables = {
+            "scalars": Columns("taps", read_columns, is_sorted=True),
+            "taps": Columns("taps", read_rows),
+            "rollup": Columns("rollup", read_columns),
+        }
 
     @property
     def finished(self) -> bool:
@@ -143,7 +148,8 @@ class RunReader:
         Files that are open stay open, so this costs nothing by itself. The part stays as it is.
         """
         part = copy.copy(self)
-        part.damaged, part.superseded, part._cache = [], [], {}
+        part.damaged, part.superseded = [], []
+        part._forget()
         part._chunks = [chunk for chunk in self._chunks if keep(chunk)]
         part._opened = {chunk.number: chunk for chunk in part._chunks}
         part._left_out = set(self._left_out)
@@ -305,7 +311,7 @@ class RunReader:
         """Take a chunk for damaged, as whoever read it found it to be."""
         self._leave_out(number, error)
         self._choose()
-        self._cache.clear()
+        self._forget()
 
     def _leave_out(self, number: int, error: StoreError) -> None:
         self._opened.pop(number, None)
@@ -322,13 +328,18 @@ class RunReader:
             try:
                 return compute()
             except _ChunkDroppedError:
-                self._cache.clear()
+                self._forget()
 
-    def _each(self, read: Callable[[ChunkReader], _T]) -> list[_T]:
-        """Answers of all chunks. A damaged one is dropped, and the whole question asked again."""
+    def _each(
+        self, read: Callable[[ChunkReader], _T], chunks: list[ChunkReader] | None = None
+    ) -> list[_T]:
+        """Answers of chunks, all if none are given.
+
+        A damaged one is dropped, and the whole question asked again.
+        """
         answers: list[_T] = []
         memory, most = 0, most_memory(sum(chunk.n_bytes for chunk in self._chunks))
-        for chunk, answer in read_each(self._chunks, read):
+        for chunk, answer in read_each(self._chunks if chunks is None else chunks, read):
             if isinstance(answer, StoreError):
                 self._leave_out(chunk.number, answer)
                 self._choose()
@@ -346,7 +357,7 @@ class RunReader:
         if "steps" not in self._cache:
             parts = self._each(lambda chunk: chunk.steps())
             names = [column.name for column in STEP_COLUMNS] + ["has_loss"]
-            self._cache["steps"] = {name: _join(parts, name) for name in names}
+            self._cache["steps"] = {name: join(parts, name) for name in names}
         return self._cache["steps"]
 
     def _taps(self) -> list[TapInfo]:
@@ -361,36 +372,14 @@ class RunReader:
         return self._cache["index"]
 
     def _scalars(self, names: Sequence[str]) -> dict[str, Array]:
-        cache: dict[str, Array] = self._cache.setdefault("scalars", {})
-        index = self._index()
-        if "tap" not in cache:
-            taps = self._each(lambda c: c.tap_of_row("taps", index))
-            tap = np.concatenate([np.empty(0, np.int64), *taps])
-            # Rows of a tap come in the order of steps: the sort must not change that. Integers of
-            # 16 bits are sorted by radix, ten times as fast.
-            narrow = tap.astype(np.uint16) if len(index) <= 1 << 16 else tap
-            cache["sort"] = np.argsort(narrow, kind="stable")
-            cache["tap"] = tap[cache["sort"]]
-        missing = [name for name in names if name not in cache]
-        if missing:
-            parts = self._each(lambda c: c.columns("taps", missing))
-            cache |= {name: _join(parts, name)[cache["sort"]] for name in missing}
-        return {name: cache[name] for name in ("tap", *names)}
+        return self._tables["scalars"].of(self._scope(), names)
 
     def _columns(self, table: str, names: Sequence[str]) -> dict[str, Any]:
         """Columns of all rows of a table of each chunk, chunk after chunk."""
-        cache: dict[str, Any] = self._cache.setdefault(f"columns of {table}", {})
-        index = self._index()
-        if "tap" not in cache:
-            taps = self._each(lambda c: c.tap_of_row(table, index))
-            cache["tap"] = np.concatenate([np.empty(0, np.int64), *taps])
-            numbers = [chunk.number for chunk in self._chunks]
-            cache["chunk"] = np.repeat(np.array(numbers, np.int64), [len(tap) for tap in taps])
-        missing = [name for name in names if name not in cache]
-        if missing:
-            parts = self._each(lambda c: _read_rows(c, table, missing))
-            cache |= {name: _join(parts, name) for name in missing}
-        return {name: cache[name] for name in ("tap", "chunk", *names)}
+        return self._tables[table].of(self._scope(), names)
+
+    def _scope(self) -> Scope:
+        return Scope(self._chunks, self._index(), self._each)
 
     def _tap_columns(
         self, table: str, layer: str, quantity: str, names: Sequence[str]
@@ -398,13 +387,13 @@ class RunReader:
         """Columns of one tap over all chunks that hold it; those of all taps may be known."""
         tap = self.find(layer, quantity)
         index = self._index()
-        known: dict[str, Any] = self._cache.get(f"columns of {table}", {})
+        known = self._tables[table].values if table in self._tables else {}
         missing = [name for name in names if name not in known]
         found: dict[str, Any] = {}
         if missing:
             parts = self._each(lambda c: c.columns_of_tap(table, index, tap, missing))
             present = [part for part in parts if part is not None]
-            found = {name: _join(present, name) for name in missing}
+            found = {name: join(present, name) for name in missing}
         if len(missing) < len(names):
             rows = np.flatnonzero(known["tap"] == tap)
             found |= {name: pick(known[name], rows) for name in names if name in known}
@@ -421,27 +410,12 @@ class RunReader:
         return MergedTap(info=info, numbers=numbers, **span, **lists)
 
 
-def _read_rows(chunk: ChunkReader, table: str, names: Sequence[str]) -> dict[str, Any]:
-    """Columns of all rows of a chunk."""
-    return chunk.rows(names) if table == "taps" else chunk.columns(table, names)
-
-
 def _rollups(columns: dict[str, Any], lists: Sequence[str]) -> Rollups:
     return Rollups(
         **{name: columns[name] for name in ("tap", "chunk", *_SPAN)},
         numbers={name: columns[name] for name in SCALARS},
         lists={name: columns[name] for name in lists},
     )
-
-
-def _join(parts: Sequence[dict[str, Any]], name: str) -> Values:
-    """Append one column of several parts."""
-    if name == "has_loss":
-        return np.concatenate([np.empty(0, np.bool_), *(part["has_loss"] for part in parts)])
-    dtype = _TYPES[name]
-    if name in LIST_TYPES:
-        return Ragged.joined([part[name] for part in parts], dtype)
-    return np.concatenate([np.empty(0, dtype), *(part[name] for part in parts)])
 
 
 def _frame_of(columns: dict[str, Any]) -> Frame:

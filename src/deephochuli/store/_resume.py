@@ -91,7 +91,8 @@ def look_back(folder: Path, manifest: Manifest, resume_step: int | None) -> Past
     )
     update = {
         "sessions": [*stored.sessions, began],
-        **{"finished": False, "ended": None, "stopped": None, "n_steps": None, "n_chunks": None},
+        **dict.fromkeys(("ended", "stopped", "raised", "n_steps", "n_chunks")),
+        "finished": False,
     }
     return Past(
         manifest=stored.model_copy(update=update),

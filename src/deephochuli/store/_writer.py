@@ -28,6 +28,7 @@ _ROW_BYTES = 512
 _MOST_CHUNK_BYTES = 128 << 20
 _MOST_CHUNK_STEPS = 8192
 _MOST_FAILURES = 3
+_MOST_ERROR_SIGNS = 500
 
 
 class RunWriter:
@@ -172,12 +173,20 @@ class RunWriter:
         except Exception as error:  # as in append
             self._fail(error)
 
-    def close(self) -> None:
-        """Write the open chunk and note in the manifest that the run is complete."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Write the open chunk and note in the manifest that the run is complete.
+
+        Args:
+            error: What ended the training, if it was an error; the manifest says which.
+        """
         if self._closed or os.getpid() != self._pid:
             return
         self.flush()
         self._closed = True
+        if error is not None:
+            first_line = describe(error).partition("\n")[0].removesuffix(": ")
+            update = {"raised": first_line[:_MOST_ERROR_SIGNS]}
+            self.manifest = self.manifest.model_copy(update=update)
         self._note(finished=True)
         drop_lock(self.path)
 

@@ -30,9 +30,9 @@ class Growing:
             row = StepRow(step=step, wall_s=step / 50, loss=1.0 / self.n_steps)
             self._writer.append(row, list(rows_of_step(SHAPE, step, 0.5, self._rng)))
 
-    def end(self) -> None:
-        """End the recording in order."""
-        self._writer.close()
+    def end(self, error: BaseException | None = None) -> None:
+        """End the recording in order, though perhaps an error ended the training."""
+        self._writer.close(error)
 
 
 @pytest.fixture

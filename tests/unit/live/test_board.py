@@ -31,16 +31,19 @@ def test_data_come_with_the_first_step_and_again_when_there_is_more(tmp_path, mo
     assert part_of(board) == first
     growing.grow()
     board.look()
-    assert part_of(board) == first  # too soon after the work that the first one was
-    assert board.snapshot.runs[0].pulse.n_steps == 8
+    assert part_of(board)["version"] == 2  # reading all of a run the first time delays nothing
+    growing.grow()
+    board.look()
+    assert part_of(board)["version"] == 2  # too soon after the work that the second one was
+    assert board.snapshot.runs[0].pulse.n_steps == 12
     monkeypatch.setattr(board._pace, "is_due", lambda: True)
     board.look()
-    assert part_of(board)["version"] == 2
-    assert part_of(board)["payload"]["runs"][0]["n_recorded"] == 8
+    assert part_of(board)["version"] == 3
+    assert part_of(board)["payload"]["runs"][0]["n_recorded"] == 12
     monkeypatch.undo()
     growing.end()
     board.look()
-    assert part_of(board)["version"] == 3  # the last word is not delayed
+    assert part_of(board)["version"] == 4  # the last word is not delayed
     assert board.snapshot.runs[0].phase == "ended"
 
 

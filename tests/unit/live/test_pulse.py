@@ -45,11 +45,18 @@ def subnormal_and_nonzero(run: RunReader, steps, *, layer=None) -> tuple[int, in
 def test_the_shares_over_time_are_those_of_the_histograms(run):
     courses = courses_of(run)
     chunks = [(0, 32), (32, 64), (64, 70)]
-    assert len(courses.subnormal) == len(courses.swamped) == len(chunks)
+    firsts = [min(i for i in range(70) if i * 60 // 70 == point) for point in range(60)]
+    at = [next(k for k, (a, b) in enumerate(chunks) if a <= i < b) for i in firsts]
+    assert set(at) == {0, 1, 2}
+    by_chunk = [
+        {values[point] for point in range(60) if at[point] == k}
+        for values in (courses.subnormal, courses.swamped)
+        for k in range(3)
+    ]
+    assert [len(values) for values in by_chunk] == [1] * 6  # one share wherever its chunk is
+    shares = [values.pop() for values in by_chunk]
     table = run.all_scalars(["n_updatable", "n_unmoved"])
-    for (first, last), subnormal, swamped in zip(
-        chunks, courses.subnormal, courses.swamped, strict=True
-    ):
+    for (first, last), subnormal, swamped in zip(chunks, shares[:3], shares[3:], strict=True):
         steps = {5 * number for number in range(first, last)}
         part, whole = subnormal_and_nonzero(run, steps)
         assert 0 < part < whole

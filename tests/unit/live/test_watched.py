@@ -13,15 +13,34 @@ def test_a_run_is_waited_for_then_grows_then_ends(tmp_path):
     assert (run.look(), run.phase, run.n_steps) == (False, Phase.WAITING, 0)
     growing = Growing(tmp_path / "run")
     assert run.look()
-    assert (run.phase, run.note, run.n_steps) == (Phase.RECORDING, "", 0)
+    assert (run.phase, run.n_steps) == (Phase.RECORDING, 0)
+    assert run.note.startswith("No recorded step can be read yet")
     assert not run.look()
     growing.grow(2)
     assert run.look()
-    assert (run.phase, run.n_steps, run.version) == (Phase.RECORDING, 8, 2)
+    assert (run.phase, run.note, run.n_steps) == (Phase.RECORDING, "", 8)
+    assert run.version == 2
     growing.end()
     assert run.look()
     assert (run.phase, run.is_over, run.n_steps) == (Phase.ENDED, True, 8)
     assert not run.look()
+
+
+def test_a_run_that_ended_without_a_step_says_so(tmp_path):
+    Growing(tmp_path / "run").end()
+    run = Watched(tmp_path / "run")
+    run.look()
+    assert (run.phase, run.n_steps) == (Phase.ENDED, 0)
+    assert run.note == "It holds no recorded step: training ended before one was due."
+
+
+def test_an_error_that_ended_the_training_is_said(tmp_path):
+    growing = Growing(tmp_path / "run")
+    growing.end(RuntimeError("out of memory"))
+    run = Watched(tmp_path / "run")
+    run.look()
+    assert run.phase is Phase.ENDED
+    assert run.note == "The training ended with an error: RuntimeError: out of memory"
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")

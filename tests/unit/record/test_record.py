@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import deephochuli
-from deephochuli.errors import StoreError, TapError
+from deephochuli.errors import DeepHochuliWarning, StoreError, TapError
 from deephochuli.kernels import key_of
 from deephochuli.record import record
 from deephochuli.store import open_run
@@ -195,7 +195,34 @@ def test_what_was_seen_before_an_exception_is_kept(tmp_path):
         crash()
     run = open_run(tmp_path / "run")
     assert run.finished
+    assert run.manifest.raised == "RuntimeError: on purpose"
     assert run.scalars("1", "z")["n_nan"].tolist() == [0, 0, 42]
+
+
+def test_a_fault_at_the_end_does_not_hide_the_error_before_it(tmp_path):
+    def fail():
+        raise OSError("no room")
+
+    recording = record(make_model(), to=tmp_path / "run")
+    recording._recorder.finish = fail
+    with pytest.warns(DeepHochuliWarning, match="no room"), pytest.raises(ValueError, match="x"):
+        with recording:
+            raise ValueError("x")
+    assert open_run(tmp_path / "run").manifest.raised == "ValueError: x"
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        (SystemExit(0), None),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (ValueError("first line\nsecond line"), "ValueError: first line"),
+    ],
+)
+def test_the_run_says_which_error_ended_the_training(tmp_path, ending, said):
+    with pytest.raises(type(ending)), record(make_model(), to=tmp_path / "run"):
+        raise ending
+    assert open_run(tmp_path / "run").manifest.raised == said
 
 
 def test_refusals_leave_nothing_behind(tmp_path):

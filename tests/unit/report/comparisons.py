@@ -37,7 +37,7 @@ def error(rel: float, **changes: float) -> Error:
         "rms_ulps": rel * 2.0**23,
         "max_ulps": rel * 2.0**25,
     }
-    return Error(**{**fields, **changes})  # type: ignore[arg-type]
+    return Error(**{**fields, **changes})
 
 
 def rows_of(executor: str, own: float, names: tuple[tuple[str, str], ...] = CALLS) -> list[Row]:
@@ -73,7 +73,7 @@ def comparison(names: tuple[tuple[str, str], ...] = CALLS, **changes: object) ->
         "losses": {"fp64": 2.25, "fp32": 2.25, "tf32": 2.375},
         "unmatched": {"fp32": (), "tf32": (("extra", 1),)},
     }
-    return Comparison(**{**fields, **changes})  # type: ignore[arg-type]
+    return Comparison(**{**fields, **changes})
 
 
 def floor_of(compared: Comparison) -> Floor:
@@ -106,7 +106,7 @@ def verdict(compared: Comparison | None = None, **changes: object) -> Verdict:
         "n_runs": 7,
         "execution": "tf32",
     }
-    return Verdict(**{**fields, **changes})  # type: ignore[arg-type]
+    return Verdict(**{**fields, **changes})
 
 
 def clean_verdict() -> Verdict:
@@ -126,7 +126,7 @@ def kept(**changes: object) -> Kept:
         "n_candidates": 3,
         "n_runs": 12,
     }
-    return Kept(**{**fields, **changes})  # type: ignore[arg-type]
+    return Kept(**{**fields, **changes})
 
 
 def pairs(**changes: object) -> PairComparison:
@@ -147,4 +147,4 @@ def pairs(**changes: object) -> PairComparison:
         "shapes": ((("wide", 0), "outputs have the shapes [(2,)] and [(3,)]"),),
         "environment": (("torch", "2.12", "2.13"), ("cuda device", "none", "a GPU")),
     }
-    return PairComparison(**{**fields, **changes})  # type: ignore[arg-type]
+    return PairComparison(**{**fields, **changes})

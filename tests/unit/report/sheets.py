@@ -133,7 +133,7 @@ def sheet(**changes: object) -> Sheet:
         "figures": (cutoff(), layers(), bars(), pieces()),
         "notes": ("512 outputs of each layer were replayed.", "One batch."),
     }
-    return Sheet(**{**fields, **changes})  # type: ignore[arg-type]
+    return Sheet(**{**fields, **changes})
 
 
 def claims() -> tuple[Claim, ...]:
@@ -144,7 +144,7 @@ def claims() -> tuple[Claim, ...]:
             source="founding project, section 2",
             expected="a share of 0.01 within a factor of 2",
             measured=f"0.0{number + 1} (0.009–0.014), n = 20",
-            verdict=verdict,  # type: ignore[arg-type]
+            verdict=verdict,
             because="The interval lies inside of the tolerance.",
         )
         for number, verdict in enumerate(("confirmed", "refined", "refuted", "open", "confirmed"))

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from deephochuli.report import Answer, claims_table, sheet_tables, sheets_to_json
+from deephochuli.report._sheets_terminal import cell_text
 from tests.e2e.synthetic import HOSTILE_NAMES
 from tests.unit.report import sheets as made
 
@@ -92,3 +93,11 @@ def test_json_holds_the_sheets_as_they_are():
     figure = found["answers"][0]["figures"][0]
     assert figure["series"][3]["y"] == list(made.cutoff().series[3].y)
     assert found["answers"][0]["tables"][0]["columns"] == list(made.table().columns)
+
+
+def test_a_sentence_in_a_cell_is_not_cut_and_a_long_layer_name_keeps_its_number():
+    sentence = "warning: 12.5 % of the channels of some layer far down are dead"
+    assert cell_text(sentence) == sentence
+    name = "model.language_model.decoder.layers.17.self_attention.query_projection.weight"
+    assert ".17." in cell_text(name)
+    assert len(cell_text(name)) <= 44

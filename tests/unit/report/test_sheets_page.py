@@ -119,7 +119,7 @@ def test_hostile_names_do_not_end_the_script(tmp_path):
 
 
 def bad_series(series: Series, scale: str = "linear"):
-    axis = Axis("x", scale)  # type: ignore[arg-type]
+    axis = Axis("x", scale)
     return made.sheet(figures=(Figure("f", "t", axis, Axis("y"), (series,)),))
 
 
@@ -137,7 +137,7 @@ def bad_series(series: Series, scale: str = "linear"):
         (
             bad_series(Series("s", (1.0,), (1.0,), mark="pie")),
             "has the mark 'pie'; expected one of",
-        ),  # type: ignore[arg-type]
+        ),
         (bad_series(Series("s", (), ()), "log"), "has the scale 'log'; expected one of linear"),
         (
             made.sheet(figures=(Figure("f", "t", Axis("x"), Axis("y", "category"), ()),)),
@@ -148,7 +148,7 @@ def bad_series(series: Series, scale: str = "linear"):
             "has 2 columns, and 1 cells in row 1",
         ),
         (
-            made.sheet(tables=(Table("t", "t", ("a",), (([1],),)),)),  # type: ignore[arg-type]
+            made.sheet(tables=(Table("t", "t", ("a",), (([1],),)),)),
             r"holds \[1\], a list; expected a text",
         ),
     ],
@@ -163,7 +163,7 @@ def test_answers_that_cannot_be_shown_are_refused(tmp_path):
         build_sheets_report([], tmp_path / "page.html", title="t")
     with pytest.raises(SheetError, match="Two sheets have the key 'swamping'"):
         build_sheets_report([made.sheet(), made.sheet()], tmp_path / "page.html", title="t")
-    wrong = replace(made.claims()[0], verdict="proven")  # type: ignore[arg-type]
+    wrong = replace(made.claims()[0], verdict="proven")
     with pytest.raises(SheetError, match="verdict 'proven'; expected one of confirmed"):
         sheet_to_json(Answer(made.sheet(), (wrong,)))
     (tmp_path / "file").write_text("")

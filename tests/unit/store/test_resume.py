@@ -170,6 +170,17 @@ def test_drafts_are_cleared_and_what_is_there_counts_for_the_cap(tmp_path):
     assert reader.manifest.stopped is None
 
 
+def test_a_run_that_goes_on_after_an_error_ended_without_one(tmp_path):
+    path = tmp_path / "run"
+    writer = RunWriter(path, Manifest())
+    for step, rows in run_of(range(4)):
+        writer.append(step, rows)
+    writer.close(RuntimeError("out of memory"))
+    assert open_run(path).manifest.raised == "RuntimeError: out of memory"
+    write(path, run_of(range(4, 8)))
+    assert open_run(path).manifest.raised is None
+
+
 def test_resuming_where_there_is_nothing_begins_a_run(tmp_path):
     write(tmp_path / "run", run_of(range(3)))
     assert len(open_run(tmp_path / "run").manifest.sessions) == 1

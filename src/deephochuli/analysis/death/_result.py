@@ -30,6 +30,8 @@ FATES: Final = {
 }
 """What can become of a unit, and the attribute of `LayerUnits` that says which units it became of;
 the first four are causes of death and exclude each other."""
+_FOLLOWED: Final = frozenset(fate for fate in FATES if "frozen" in fate or "swamped" in fate)
+"""Fates that are known only where steps of training were followed."""
 
 MOST_ROWS: Final = 500
 
@@ -189,14 +191,13 @@ class Death:
 
     def __str__(self) -> str:
         """The layers as text, and the sum."""
-        head = f"{'layer':24} {'units':>6}" + "".join(f" {fate[-14:]:>14}" for fate in FATES)
-        lines = [
-            f"{layer.layer[:24]:24} {layer.n_units:6}"
-            + "".join(f" {int(layer.which(fate).sum()):14}" for fate in FATES)
+        fates = [fate for fate in FATES if self.n_steps or fate not in _FOLLOWED]
+        rows = [
+            [layer.layer, layer.n_units, *(int(layer.which(fate).sum()) for fate in fates)]
             for layer in self.layers
         ]
-        total = "".join(f" {count:14}" for count in self.counts().values())
-        return "\n".join([head, *lines, f"{'all':24} {self.n_units:6}{total}"])
+        total = ["all", self.n_units, *(self.count(fate) for fate in fates)]
+        return _aligned(["layer", "units", *fates], [*rows, total])
 
     def sheet(self) -> Sheet:
         """The answer as data."""
@@ -223,6 +224,22 @@ _NOTES: Final = (
     "Frozen is said only where steps of training were followed: exact gradient not zero in some "
     "step, no bit of the incoming weights changed in any.",
 )
+
+
+def _aligned(headings: list[str], rows: list[list[str | int]]) -> str:
+    """A table as text, the words of each heading above each other."""
+    words = [heading.split() for heading in headings]
+    height = max(map(len, words))
+    stacked = [[""] * (height - len(each)) + each for each in words]
+    lines = [*map(list, zip(*stacked, strict=True)), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
 
 
 def _answer(death: Death) -> str:

@@ -9,9 +9,10 @@ from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.parting._distance import CHANCE
 from deephochuli.analysis.parting._judge import MARGIN, SUSTAINED, WINDOW, TapParting
 from deephochuli.analysis.parting._result import Parting, RunPair
-from deephochuli.analysis.parting._text import WHERE, place, sentences
+from deephochuli.analysis.parting._text import place, sentences
 
 MOST_CURVES: Final = 6
+COMPUTED: Final = {"forward": "forward", "backward": "backward", "parameters": "optimizer"}
 
 
 @sheet_for.register(Parting)
@@ -76,7 +77,8 @@ def _overview(parting: Parting) -> Table:
 
 
 def _tables(pair: RunPair, suffix: str) -> list[Table]:
-    found = [_places(pair, suffix), _findings(pair, suffix)]
+    found = [] if pair.verdict == "equal" else [_places(pair, suffix)]
+    found.append(_findings(pair, suffix))
     found += [_settings(pair, suffix)] if pair.settings else []
     found += [_unaligned(pair, suffix)] if pair.unaligned else []
     return [table for table in found if table.rows]
@@ -86,16 +88,23 @@ def _places(pair: RunPair, suffix: str) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for tap in pair.taps:
         step, distance, ordinary = tap.largest
-        stored = tap.dtypes[0] if len(set(tap.dtypes)) == 1 else " / ".join(tap.dtypes)
+        stored = tap.dtypes[0] if len(set(tap.dtypes)) == 1 else "/".join(tap.dtypes)
         rows.append(
             (
-                *(tap.layer, tap.quantity, WHERE[tap.direction], stored),
+                *(tap.layer, tap.quantity, COMPUTED[tap.direction], stored),
                 *(tap.first_step, tap.last_equal, tap.beyond_step),
                 *(distance, ordinary, step),
             )
         )
     columns = (
-        *("layer", "quantity", "computed", "stored in", "first differs at step", "equal at step"),
+        *(
+            "layer",
+            "quantity",
+            "computed in",
+            "stored in",
+            "first differs at step",
+            "equal at step",
+        ),
         *("beyond the ordinary from step", "distance", "ordinary distance", "at step"),
     )
     return Table(

@@ -62,7 +62,7 @@ def parting_sentence(pair: RunPair) -> str:
     since = (
         f"up to step {first.last_equal} everything recorded there is equal"
         if first.last_equal is not None
-        else "which is the first common step"
+        else "that is the first common step"
     )
     return (
         f"{pair.other} parts from {pair.reference} at step {first.first_step}, "
@@ -85,11 +85,11 @@ def beyond_sentence(pair: RunPair) -> str:
     ordinary = (
         f"what {listed(pair.replicates)} differ by"
         if pair.replicates
-        else f"what {pair.reference} varies from step to step"
+        else f"{pair.reference} itself moves from step to step"
     )
     if beyond is None:
         return f"No histogram stays further away than {ordinary}."
-    return f"From step {beyond.beyond_step} on {place(beyond)} is further away than {ordinary}."
+    return f"From step {beyond.beyond_step} on, {place(beyond)} is further away than {ordinary}."
 
 
 def _causes(pair: RunPair) -> list[str]:

@@ -5,7 +5,7 @@ import { css, diverging, ink, runColor } from "./colors.mjs";
 import { layersWith, meaningOf, quantityLabel, shownRuns, stepWindow, stepsLabel } from "./context.mjs";
 import { html, nameElement, replace, shortened, svg, visible } from "./dom.mjs";
 import { dot } from "./header.mjs";
-import { cellText, layout, matricesOf } from "./heatmap.mjs";
+import { cellText, labelSize, labelledRows, layout, matricesOf } from "./heatmap.mjs";
 import { metricOf } from "./metrics.mjs";
 import { decimal, points } from "./numbers.mjs";
 import { createPanel, dropDown } from "./panel.mjs";
@@ -158,7 +158,6 @@ function differenceMap(context, view, difference, layers, reach, { labels, plot,
     svg("rect", { x: labels, y: top, width: plot, height: row * layers.length, fill: `url(#${id})` }));
   const inside = (step) => Math.min(x.range[1], Math.max(x.range[0], x(step)));
   rows.forEach((cells, r) => {
-    if (names) chart.append(text(labels - 10, top + (r + 0.5) * row + 4, shortened(layers[r], Math.floor((labels - 16) / 6.4)), { "text-anchor": "end", class: "row-label", "font-size": Math.min(11.5, row + 2) }));
     for (const place of cells ? places : []) {
       if (Number.isNaN(cells[place])) continue;
       const [from, to] = [inside(timeline.first[place]), inside(timeline.first[place + 1] ?? window[1])];
@@ -166,6 +165,8 @@ function differenceMap(context, view, difference, layers, reach, { labels, plot,
     }
     if (row > 9) chart.append(line(labels, top + (r + 1) * row - 0.5, labels + plot, top + (r + 1) * row - 0.5, { stroke: ink("card") }));
   });
+  const label = (r) => text(labels - 10, top + (r + 0.5) * row + 4, shortened(layers[r], Math.floor((labels - 16) / 6.4)), { "text-anchor": "end", class: "row-label", "font-size": labelSize(row) });
+  if (names) chart.append(...labelledRows(layers.length, row, -1).map(label));
   chart.append(axisBelow(x, top + row * layers.length, ticks(window, plot / 80), String));
   if (view.at !== null && view.at >= window[0] && view.at <= window[1]) chart.append(line(x(view.at), top, x(view.at), top + row * layers.length, { stroke: ink("critical") }));
   listen(context, chart, difference, layers, metric, { x, top, row });

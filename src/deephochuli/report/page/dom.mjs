@@ -99,13 +99,24 @@ function codePoint(sign) {
 }
 
 /**
- * A name cut in the middle: the ends of a layer's path say the most.
+ * A name that fits: of a layer's path initials from the left, as many as needed, since neighbours
+ * often differ in a number in the middle only. Whatever is still too long is cut in the middle.
  * @param {string} name
  * @param {number} most
  * @returns {string}
  */
 export function shortened(name, most) {
-  const signs = [...visible(name)];
+  const parts = visible(name).split(".");
+  const isPath = parts.length > 2 && !/\s/.test(name);
+  for (let i = 0; i < parts.length && isPath && [...parts.join(".")].length > most; i++) {
+    parts[i] = parts[i].replace(/(\p{L})\p{L}*_?/gu, "$1");
+  }
+  return cut(parts.join("."), most);
+}
+
+/** A text cut in the middle: its ends say the most. */
+function cut(shown, most) {
+  const signs = [...shown];
   if (signs.length <= most) return signs.join("");
   const tail = Math.floor((most - 1) * 0.6);
   return `${signs.slice(0, most - 1 - tail).join("")}…${signs.slice(-tail).join("")}`;
@@ -118,5 +129,5 @@ export function shortened(name, most) {
  * @returns {HTMLElement}
  */
 export function nameElement(name, most = 80) {
-  return html("bdi", { class: "name", title: shortened(name, 300) }, shortened(name, most));
+  return html("bdi", { class: "name", title: cut(visible(name), 300) }, shortened(name, most));
 }

@@ -15,6 +15,8 @@ const LABELS = 190;
 const RIM = 10;
 const GAP = 16;
 const RARE_FLOOR = -5;
+const HIGHEST = 2100; // of a map of very many layers, in pixels
+const LINE = 9; // that a name needs, in pixels
 
 /**
  * @typedef {object} Matrix
@@ -139,7 +141,21 @@ export function layout(width, count, index, nRows) {
   const left = Math.min(LABELS, width * 0.3);
   const others = count * RIM + (count - 1) * (RIM + GAP);
   const plot = sideBySide ? Math.floor((width - left - others) / count) : width - left - RIM;
-  return { labels: names ? left : RIM, plot, rim: RIM, names, row: Math.max(7, Math.min(22, 560 / Math.max(1, nRows))) };
+  const least = Math.max(2, Math.min(7, HIGHEST / Math.max(1, nRows)));
+  return { labels: names ? left : RIM, plot, rim: RIM, names, row: Math.max(least, Math.min(22, 560 / Math.max(1, nRows))) };
+}
+
+/**
+ * Rows whose names have room: all, or every so many, and the chosen one instead of its neighbours.
+ * @param {number} count
+ * @param {number} row height of a row
+ * @param {number} chosen its number, or -1
+ * @returns {number[]}
+ */
+export function labelledRows(count, row, chosen) {
+  const apart = Math.ceil(LINE / row);
+  const isFree = (i) => i === chosen || (i % apart === 0 && (chosen < 0 || Math.abs(i - chosen) >= apart));
+  return Array.from({ length: count }, (_, i) => i).filter(isFree);
 }
 
 /** Drop-downs of the panel. */
@@ -188,7 +204,7 @@ function mapOf(context, view, matrix, layers, range, { labels, plot, rim, names,
   chart.append(text(labels, 14, matrix.run.name, { "font-weight": 600, fill: ink("ink"), "font-size": 12.5 }));
   chart.append(svg("rect", { x: labels, y: top, width: plot, height: row * layers.length, fill: `url(#${hatchId})` }));
   chart.append(...picture(matrix, layers.length, metric, range, x, top, row));
-  if (names) layers.forEach((layer, i) => chart.append(rowLabel(context, view, layer, labels, top + (i + 0.5) * row, row)));
+  if (names) chart.append(...labelledRows(layers.length, row, layers.indexOf(view.layer)).map((i) => rowLabel(view, layers[i], labels, top + (i + 0.5) * row, row)));
   chart.append(axisBelow(x, top + row * layers.length, ticks(window, plot / 80), String));
   chart.append(...selection(view, layers, x, labels, plot, top, row));
   listen(context, view, chart, matrix, layers, metric, { x, top, row });
@@ -217,13 +233,18 @@ function columnEdges({ timeline, places }, x) {
 }
 
 /** Name of a row; a click selects the layer. */
-function rowLabel(context, view, layer, right, y, row) {
+function rowLabel(view, layer, right, y, row) {
   const chosen = layer === view.layer;
   return text(right - 10, y + 4, shortened(layer, Math.floor((right - 16) / 6.4)), {
-    "text-anchor": "end", class: "row-label", "font-size": Math.min(11.5, row + 2), direction: "ltr", "unicode-bidi": "isolate",
+    "text-anchor": "end", class: "row-label", "font-size": labelSize(row), direction: "ltr", "unicode-bidi": "isolate",
     fill: ink(chosen ? "ink" : "soft"), "font-weight": chosen ? 650 : 400,
     "data-layer": layer,
   });
+}
+
+/** @param {number} row height of a row @returns {number} size of its name */
+export function labelSize(row) {
+  return Math.min(11.5, Math.ceil(LINE / row) * row - 0.5);
 }
 
 /** Frame around the selected row, and the step of the evidence. */

@@ -42,9 +42,10 @@ export function createMark() {
     const passed = (Date.now() - state.heard) / 1000;
     root.dataset.phase = state.failure ? "lost" : phaseOf(state.runs);
     say(word, state.failure || WORDS[root.dataset.phase]);
-    say(age, state.failure ? nextText(state) : ageText(state.runs, passed));
+    say(age, state.failure ? nextText(state) : ageText(state.runs, passed) + notesText(state.runs));
+    root.toggleAttribute("data-noted", !state.failure && notesText(state.runs) !== "");
     again.hidden = !state.failure;
-    if (root.querySelector("details").open) replace(rows, ...state.runs.map((run) => runRow(run, passed)));
+    if (root.querySelector("details").open) replace(rows, ...state.runs.flatMap((run) => runRows(run, passed)));
   };
   setInterval(draw, 1000);
   root.querySelector("details").addEventListener("toggle", draw);
@@ -76,11 +77,21 @@ function ageText(runs, passed) {
   return ages.length ? ` · last chunk ${spanOf(Math.min(...ages) + passed)} ago` : "";
 }
 
-/** One run in numbers. */
-function runRow(run, passed) {
+/**
+ * That there is more to say of runs that are over, or that cannot be read.
+ * @param {{phase: string, note: string}[]} runs
+ * @returns {string}
+ */
+export function notesText(runs) {
+  const n = runs.filter((run) => run.note && run.phase !== "waiting" && run.phase !== "recording").length;
+  return n ? ` · ${n} ${n === 1 ? "note" : "notes"}` : "";
+}
+
+/** One run in numbers, and a sentence where there is more to say. */
+function runRows(run, passed) {
   const number = (value, text = integer) => (value === null ? "–" : text(value));
   const age = run.chunk_age_s === null ? "–" : spanOf(run.chunk_age_s + passed);
-  return html("tr", { title: run.note ? visible(run.note) : null },
-    html("th", { scope: "row" }, html("bdi", {}, visible(run.name))),
-    [run.phase, integer(run.n_steps), number(run.last_step), number(run.steps_per_s, decimal), number(run.loss, decimal), age].map((text) => html("td", {}, text)));
+  const cells = [run.phase, integer(run.n_steps), number(run.last_step), number(run.steps_per_s, decimal), number(run.loss, decimal), age];
+  const row = html("tr", {}, html("th", { scope: "row" }, html("bdi", {}, visible(run.name))), cells.map((text) => html("td", {}, text)));
+  return run.note ? [row, html("tr", { class: "reason" }, html("td", { colspan: cells.length + 1 }, visible(run.note)))] : [row];
 }

@@ -108,6 +108,22 @@ def test_sheets_and_text_say_the_same_counts():
     assert len(found.table()) == 2
 
 
+def test_the_text_keeps_every_word_of_a_heading_and_every_layer_name():
+    first, second = nn.Linear(2, 3), nn.Linear(3, 2)
+    name = "a_layer_with_a_name_that_is_longer_than_most"
+    model = nn.Sequential(first, nn.ReLU())
+    model.add_module(name, second)
+    model.append(nn.ReLU())
+    data = [(torch.rand(4, 2) + 1, None)]
+    sgd = torch.optim.SGD(model.parameters(), lr=1e-12)
+    followed = str(death(model, data, "fp32", loss=lambda y, _: y.sum(), optimizer=sgd))
+    assert {"inherited", "numerically", "absorption", "swamped", "dormant,"} <= {*followed.split()}
+    assert name in followed
+    assert len({len(line) for line in followed.splitlines()}) == 1
+    assert max(map(len, str(death(model, data, "fp32")).splitlines())) < 110
+    assert "absorption" not in str(death(model, data, "fp32"))  # no step was followed
+
+
 def test_a_healthy_model_has_no_findings():
     model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU())
     nn.init.ones_(model[0].weight)

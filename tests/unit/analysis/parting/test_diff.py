@@ -52,6 +52,7 @@ def test_equal_runs_are_called_equal(write):
     assert found.pairs[0].verdict == "equal"
     assert "b is recorded exactly as a at all 6 common steps" in str(found)
     assert found.changes == found.findings == ()
+    assert [table.key for table in found.sheet().tables] == ["runs"]
 
 
 def test_the_answer_names_step_and_place(write):
