@@ -13,8 +13,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from deephochuli.cli._terminal import WIDTH_WHEN_PIPED, shown
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 MARKS: Final = {"critical": "◆", "warning": "▲", "note": "●"}
 STYLES: Final = {"critical": "bold red", "warning": "yellow", "note": "blue"}
 MOST_FINDINGS: Final = 6
+WIDTH_WHEN_PIPED: Final = 160
 
 
 def say(text: str) -> None:
@@ -34,8 +33,13 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
-def print_closing(discovery: Discovery, folder: Path, *, quiet: bool) -> list[Finding]:
+def print_closing(discovery: Discovery, folder: Path | None, *, quiet: bool) -> list[Finding]:
     """Print runs, findings and the next command.
+
+    Args:
+        discovery: What has recorded.
+        folder: Where the runs lie; None if there are none.
+        quiet: Whether to print nothing.
 
     Returns:
         The findings of all runs.
@@ -48,7 +52,7 @@ def print_closing(discovery: Discovery, folder: Path, *, quiet: bool) -> list[Fi
             _print_run(run, found[run.name], out)
         for note in discovery.notes:
             out.print(shown(note), style="dim")
-        if discovery.runs:
+        if folder is not None and discovery.runs:
             out.print(f"Next: deephochuli report {shlex.quote(str(folder))}", markup=False)
     return [finding for findings in found.values() for finding in findings or ()]
 
@@ -72,7 +76,7 @@ def _console() -> Console:
     return Console(stderr=True, width=width, highlight=False, soft_wrap=not is_terminal)
 
 
-def _print_header(discovery: Discovery, folder: Path, out: Console) -> None:
+def _print_header(discovery: Discovery, folder: Path | None, out: Console) -> None:
     n = len(discovery.runs)
     if n:
         text = f"recorded {n} models in" if n > 1 else "recorded in"
@@ -102,6 +106,15 @@ def _print_run(run: Run, findings: list[Finding] | None, out: Console) -> None:
         out.print(_finding_line(finding))
     if findings and len(findings) > MOST_FINDINGS:
         out.print(f"    and {len(findings) - MOST_FINDINGS} more")
+
+
+def shown(name: str) -> Text:
+    """A name that others gave, as plain text: no markup, and no control code."""
+    from rich.text import Text
+
+    from deephochuli.report import plain
+
+    return Text(plain(name))
 
 
 def _finding_line(finding: Finding) -> Text:
