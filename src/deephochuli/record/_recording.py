@@ -34,6 +34,7 @@ class Recording:
 
     Attributes:
         path: The run folder.
+        home: The folder that was asked for: that of the run, or the one that ranks share.
         should_stop: A rule of the follower asks the training to end; the loop decides. Never set
             without a follower.
     """
@@ -43,6 +44,7 @@ class Recording:
         recorder: Recorder,
         attachment: Attachment,
         writer: RunWriter,
+        home: Path,
         ring: Ring | None = None,
         followed: Followed | None = None,
     ) -> None:
@@ -53,6 +55,7 @@ class Recording:
         self._ring = ring
         self._followed = followed
         self.path = writer.path
+        self.home = home
         self.should_stop = False
         OPEN.add(self)
 
@@ -234,7 +237,7 @@ def record(
     take = writer.append if ring is None else ring.take
     followed = None if follow is None else Followed(follow, take, writer, attachment.faults)
     recorder.connect(attachment, take if followed is None else followed.take)
-    recording = Recording(recorder, attachment, writer, ring, followed)
+    recording = Recording(recorder, attachment, writer, Path(_named(to)), ring, followed)
     if followed is not None:
         followed.begin(recording)
     return recording

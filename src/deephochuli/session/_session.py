@@ -5,9 +5,11 @@ Nothing here may import torch: the script does, when it has set up the environme
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping
+import sys
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,8 @@ from deephochuli.session._status import StatusLine
 
 if TYPE_CHECKING:
     from deephochuli.analysis import Finding
-    from deephochuli.record import Discovery, Recording
+    from deephochuli.integrations import Active
+    from deephochuli.record import Discovery, Follower, Recording
 
 
 class Session:
@@ -41,6 +44,7 @@ class Session:
         home: Home,
         options: Mapping[str, Any],
         *,
+        trackers: Sequence[str] | None = None,
         quiet: bool = False,
         shows_progress: bool = False,
     ) -> None:
@@ -50,6 +54,7 @@ class Session:
             script: What is run.
             home: Where the runs go.
             options: How to record: fields of `deephochuli.record.Options`, which would load torch.
+            trackers: The only ones to show anything in; each that the script uses when None.
             quiet: Whether to print nothing but faults.
             shows_progress: Whether to draw a line at the bottom of the terminal.
         """
@@ -65,6 +70,10 @@ class Session:
         self._has_torch = False
         self._is_closed = False
         self._arrivals: list[Arrival] = []
+        self._trackers = trackers
+        self._used: set[str] = set()
+        self._active: Active | None = None
+        self._undo: list[Callable[[], None]] = []
 
     @property
     def is_on(self) -> bool:
@@ -87,15 +96,55 @@ class Session:
 
     def _begin(self) -> None:
         self._has_torch = True
+        from deephochuli.integrations import NAMES, Active
         from deephochuli.record import Discovery, Options
 
-        how: dict[str, Any] = {**self._options, "folder": self._home}
+        self._active = Active(NAMES if self._trackers is None else self._trackers, self._use)
+        self._await("torch.utils.tensorboard", self._active.watch_writers)
+        self._await("wandb", self._active.watch_wandb)
+        self._await("transformers.trainer", self._join_trainers)
+        how: dict[str, Any] = {**self._options, "folder": self._home, "follow": self._follow}
         how["extra"] = {**self._options.get("extra", {}), **self._origin}
         discovery = Discovery(Options(**how), complain=self.complain, on_update=self._tick)
         discovery.begin()
         self._discovery = discovery
+        self._undo.append(self._active.end)
         if self._shows_progress and not self._quiet:
             self._status = StatusLine(self._progress)
+
+    def _join_trainers(self) -> None:
+        """Have every Trainer of transformers made with a callback of ours."""
+        trainer: Any = sys.modules["transformers.trainer"]
+        callbacks: list[type] | None = getattr(trainer, "DEFAULT_CALLBACKS", None)
+        if callbacks is None:
+            self.complain(
+                "This version of transformers has no list of default callbacks: trainings of its "
+                "Trainer are recorded, and one that goes on from a checkpoint begins a new run."
+            )
+            return
+        from deephochuli.session._transformers import AutoCallback
+
+        callbacks.append(AutoCallback)
+        self._undo.append(lambda: callbacks.remove(AutoCallback))
+
+    def _follow(self, name: str) -> Follower | None:
+        """Whoever shows what is recorded of a run; names of the first one are plain."""
+        from deephochuli.integrations import FollowActive
+
+        if self._active is None or self._discovery is None:
+            return None
+        return FollowActive(self._active, name if self._discovery.runs else "")
+
+    def _use(self, tracker: str) -> None:
+        """Know that something is shown in a tracker, and end before it does."""
+        self._used.add(tracker)
+        atexit.unregister(self.close)
+        atexit.register(self.close)
+
+    def know_loggers(self, loggers: Iterable[Any]) -> None:
+        """Show what is found in the loggers of a trainer, too."""
+        if self._active is not None:
+            self._active.know_loggers(loggers)
 
     def close(self) -> None:
         """End the recordings and say what they hold; a forked process has none."""
@@ -108,6 +157,9 @@ class Session:
                 arrival.cease()
             if self._discovery is not None:
                 self._discovery.end()
+                self._discovery.notes.extend(self._unused())
+            for undo in self._undo:
+                undo()
             if self._status is not None:
                 self._status.close()
             with contextlib.suppress(OSError):
@@ -125,6 +177,14 @@ class Session:
                 say("Nothing was recorded: the script did not import torch.")
             return
         self.found = print_closing(self._discovery, self._home.shown, quiet=self._quiet)
+
+    def _unused(self) -> list[str]:
+        """What to say of trackers that were asked for and that the script has not used."""
+        return [
+            f"Nothing was shown in {name}: the script had nothing open there."
+            for name in self._trackers or ()
+            if name not in self._used
+        ]
 
     def take(
         self, model: Any, optimizers: Iterable[object], folder: Path | None, step: int

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import atexit
-import multiprocessing
+import importlib.util
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from deephochuli.config import find_config, read_config
+from deephochuli.errors import MissingExtraError
 from deephochuli.session._current import current_session
 from deephochuli.session._home import Home, default_home
 from deephochuli.session._script import this_script
@@ -19,6 +21,13 @@ SWITCH: Final = "DEEPHOCHULI_AUTO"
 """Environment variable: ``off`` leaves the script alone."""
 CONFIG: Final = "DEEPHOCHULI_CONFIG"
 """Environment variable: a configuration file; ``none`` for none."""
+
+_PACKAGES: Final = {
+    "tensorboard": ("tensorboard", "A log for TensorBoard", "tensorboard"),
+    "wandb": ("wandb", "Logging to Weights & Biases", "wandb"),
+    "mlflow": ("mlflow", "Logging to MLflow", "mlflow-skinny"),
+}
+"""What a tracker imports, what for, and what brings it."""
 
 _NAMES: Final = {"quantity": "quantities"}
 """Settings that have another name among the fields of `deephochuli.record.Options`."""
@@ -38,8 +47,7 @@ def start() -> Session | None:
         ConfigError: The configuration file says what cannot be.
         MissingExtraError: It names a tracker that is not installed.
     """
-    is_worker = multiprocessing.parent_process() is not None
-    if is_worker or os.environ.get(SWITCH, "").lower() in ("off", "0", "no", "false"):
+    if _is_worker() or os.environ.get(SWITCH, "").lower() in ("off", "0", "no", "false"):
         return None
     session = current_session()
     if session is None:
@@ -47,6 +55,15 @@ def start() -> Session | None:
         atexit.register(session.close)
         session.start()
     return session
+
+
+def _is_worker() -> bool:
+    """Whether `multiprocessing` has started this process, which has imported the script once more.
+
+    It is not imported for that: it takes note of what ``__main__`` is when it is imported.
+    """
+    process: Any = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def _settings() -> dict[str, Any]:
@@ -61,8 +78,18 @@ def _settings() -> dict[str, Any]:
 
 
 def _session(said: Mapping[str, Any]) -> Session:
+    trackers = said.get("trackers")
+    for name in trackers or ():
+        _check_installed(name)
     script = this_script()
     to = said.get("to")
     home = default_home(script.name) if to is None else Home(Path(to), is_given=True)
     options = {_NAMES.get(name, name): said[name] for name in _OPTIONS if name in said}
-    return Session(script, home, options, quiet=said.get("quiet", False))
+    return Session(script, home, options, trackers=trackers, quiet=said.get("quiet", False))
+
+
+def _check_installed(tracker: str) -> None:
+    """Refuse a tracker that was asked for by name and cannot be imported; import nothing."""
+    module, purpose, package = _PACKAGES[tracker]
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtraError(purpose, package, tracker)
