@@ -73,6 +73,11 @@ class Training:
         return self._n_steps if self._recording is None else self._recording.n_steps
 
     @property
+    def is_going_on(self) -> bool:
+        """Whether a training is being recorded."""
+        return self._recording is not None
+
+    @property
     def folder(self) -> Path | None:
         """Folder of the run of the training that goes on, which several ranks share."""
         return None if self._recording is None else self._recording.home

@@ -47,7 +47,8 @@ class RecordingCallback(TrainerCallback):
     def begin(self, args: Any, state: Any, model: nn.Module, optimizer: Any) -> None:
         """Begin to record; a checkpoint has been loaded by now."""
         self._training.begin(model, optimizer, state.global_step)
-        if args.gradient_accumulation_steps == 1 and not is_compiled(model):
+        is_told_loss = args.gradient_accumulation_steps == 1 and not is_compiled(model)
+        if is_told_loss and self._training.is_going_on:
             self._hear_loss(model)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -100,6 +100,7 @@ class Run:
     Attributes:
         name: Name of its folder.
         path: Its folder.
+        home: The same, or the folder that all ranks share.
         schedule: Knows how many steps have been recorded.
         recording: The recording; None once it is closed.
         n_steps: Steps of the training when it was closed.
@@ -107,6 +108,7 @@ class Run:
 
     name: str
     path: Path
+    home: Path
     schedule: Counted
     recording: Recording | None
     optimizers: frozenset[int]
@@ -191,7 +193,16 @@ class Runs:
         in_container = len(roots) > 1
         own = [references(r) - n + in_container for r, n in zip(roots, before, strict=True)]
         optimizers = frozenset(map(id, trained.optimizers))
-        return Run(path.name, recording.path, counted, recording, optimizers, roots, tuple(own))
+        return Run(
+            path.name,
+            recording.path,
+            recording.home,
+            counted,
+            recording,
+            optimizers,
+            roots,
+            tuple(own),
+        )
 
     def _new_path(self, model: nn.Module) -> Path:
         """Named after the class, and numbered from the second one on."""

@@ -31,7 +31,6 @@ class Home:
             is_given: Whether the user has named it, so that several ranks know it without a word.
             is_made: Whether it is there, empty, and for this session alone.
         """
-        self._as_written = wanted
         self._wanted = wanted.absolute()  # the script may change the working folder
         self._is_given = is_given
         self._path = self._wanted if is_made else None
@@ -50,16 +49,6 @@ class Home:
         """Live where an earlier session has, unless there is a folder already."""
         if self._path is None:
             self._path = folder
-
-    @property
-    def shown(self) -> Path | None:
-        """The folder as people should read it; None if none was needed."""
-        if self._path is None or self._path == self._wanted:
-            return None if self._path is None else self._as_written
-        try:
-            return self._path.relative_to(Path.cwd())
-        except ValueError:
-            return self._path
 
     def leave(self) -> None:
         """Take the folder away if nothing is in it."""

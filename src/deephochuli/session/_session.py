@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from deephochuli.errors import describe
 from deephochuli.session import _current
 from deephochuli.session._arrival import Arrival
-from deephochuli.session._closing import print_closing, say
+from deephochuli.session._closing import print_closing, say, shown_path
 from deephochuli.session._home import Home
 from deephochuli.session._origin import origin_of
 from deephochuli.session._script import Script
@@ -65,6 +65,7 @@ class Session:
         self._quiet = quiet
         self._shows_progress = shows_progress
         self._pid = os.getpid()
+        self._start = Path.cwd()  # the script may change it
         self._discovery: Discovery | None = None
         self._status: StatusLine | None = None
         self._has_torch = False
@@ -176,7 +177,7 @@ class Session:
             if not self._has_torch and not self._quiet:
                 say("Nothing was recorded: the script did not import torch.")
             return
-        self.found = print_closing(self._discovery, self._home.shown, quiet=self._quiet)
+        self.found = print_closing(self._discovery, self._start, quiet=self._quiet)
 
     def _unused(self) -> list[str]:
         """What to say of trackers that were asked for and that the script has not used."""
@@ -232,7 +233,9 @@ class Session:
             for run in runs
             if run.recording is not None
         ]
-        return f"deephochuli  {'  '.join(parts)}  → {self._home.shown}" if parts else ""
+        if not parts:
+            return ""
+        return f"deephochuli  {'  '.join(parts)}  → {shown_path(self._home(), self._start)}"
 
     def _tick(self) -> None:
         if self._status is not None:

@@ -21,5 +21,5 @@ for epoch in range(2):
             accelerator.backward(loss)
             optimizer.step()
             optimizer.zero_grad()
-        print(epoch, float(loss).hex())
+        print(epoch, loss.item().hex())
 torch.save(accelerator.unwrap_model(model).state_dict(), "model.pt")

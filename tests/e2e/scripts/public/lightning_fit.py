@@ -20,7 +20,7 @@ class Net(pl.LightningModule):
         x, y = batch
         loss = F.cross_entropy(self.net(x), y)
         self.log("loss", loss)
-        print(self.global_step, float(loss.detach()).hex())
+        print(self.global_step, loss.item().hex())
         return loss
 
     def configure_optimizers(self):

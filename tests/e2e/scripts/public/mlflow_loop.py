@@ -11,8 +11,8 @@ def train(model, optimizer):
         loss = model(torch.randn(16, 8).bfloat16()).square().mean()
         loss.backward()
         optimizer.step()
-        mlflow.log_metric("loss", float(loss), step=step)
-        print(step, float(loss).hex())
+        mlflow.log_metric("loss", loss.item(), step=step)
+        print(step, loss.item().hex())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,6 @@ with SummaryWriter("board") as writer:
         loss = F.cross_entropy(model(x[batch]), y[batch])
         loss.backward()
         optimizer.step()
-        writer.add_scalar("loss", loss, step)
-        print(step, float(loss).hex())
+        writer.add_scalar("loss", loss.item(), step)
+        print(step, loss.item().hex())
 torch.save(model.state_dict(), "model.pt")

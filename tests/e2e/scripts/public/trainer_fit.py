@@ -11,7 +11,7 @@ class Told(Trainer):
 
     def training_step(self, *given, **options):
         loss = super().training_step(*given, **options)
-        print(self.state.global_step, float(loss).hex())
+        print(self.state.global_step, loss.item().hex())
         return loss
 
 

@@ -1,4 +1,4 @@
-"""A GAN-like pair of models in a plain loop that logs to Weights & Biases."""
+"""A pair of models in a plain loop that logs to Weights & Biases and finishes nothing."""
 
 import torch
 import wandb
@@ -17,7 +17,6 @@ for step in range(40):
     loss.backward()
     for optimizer in optimizers:
         optimizer.step()
-    wandb.log({"loss": float(loss)})
-    print(step, float(loss).hex())
-wandb.finish()
+    wandb.log({"loss": loss.item()})
+    print(step, loss.item().hex())
 torch.save([writer.state_dict(), critic.state_dict()], "model.pt")
