@@ -91,5 +91,9 @@ def _session(said: Mapping[str, Any]) -> Session:
 def _check_installed(tracker: str) -> None:
     """Refuse a tracker that was asked for by name and cannot be imported; import nothing."""
     module, purpose, package = _PACKAGES[tracker]
-    if importlib.util.find_spec(module) is None:
+    try:
+        is_there = importlib.util.find_spec(module) is not None
+    except ImportError:  # some finders do not leave it to others
+        is_there = False
+    if not is_there:
         raise MissingExtraError(purpose, package, tracker)
