@@ -1,10 +1,17 @@
-"""Users' scripts with one line added, run in a process of their own."""
+"""Users' scripts with one line added, run in a process of their own or in this one."""
 
+import io
 import os
+import runpy
 import subprocess
 import sys
 import tomllib
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
+
+from deephochuli.session import current_session
 
 SCRIPTS = Path(__file__).parent / "scripts"
 PROJECT = Path(__file__).parents[2]
@@ -30,6 +37,29 @@ def run(script: Path, cwd: Path, *words, path: Path | None = None, **variables):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done
+
+
+def run_here(script: Path, cwd: Path, *words: str):
+    """Run a script in this process, which has loaded what it imports; what it prints.
+
+    A session that it switches on ends with it, as the end of a process would end it.
+    """
+    sys.modules.pop("deephochuli.auto", None)
+    out, err = io.StringIO(), io.StringIO()
+    before, argv = Path.cwd(), sys.argv
+    os.chdir(cwd)
+    sys.argv = [str(script), *words]
+    try:
+        with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what libraries say of each other
+            runpy.run_path(str(script), run_name="__main__")
+            session = current_session()
+            if session is not None:
+                session.close()
+    finally:
+        sys.argv = argv
+        os.chdir(before)
+    return SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
 
 
 def installed(folder: Path) -> Path:

@@ -1,14 +1,17 @@
 """Public-style scripts, unmodified but for one line, with the trainers and trackers themselves."""
 
+import os
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported
+
 import deephochuli as dh
 from tests.e2e.integrations import tensorboard_log, wandb_file
-from tests.e2e.one_line import SCRIPTS, installed, losses, run, with_the_line
+from tests.e2e.one_line import SCRIPTS, installed, losses, run, run_here, with_the_line
 
 pytestmark = pytest.mark.integration
 PUBLIC = SCRIPTS / "public"
@@ -24,19 +27,43 @@ def weights(folder: Path):
     return torch.load(folder / "model.pt", weights_only=True)
 
 
-def both(name, tmp_path, path, *words, **variables):
-    """Run a script as it is and with the line, which must train the same; folder of the latter."""
-    folders = [tmp_path / "plain", tmp_path / "line"]
-    for folder in folders:
-        folder.mkdir()
-    start = partial(run, path=path, **variables)
-    plain = start(PUBLIC / f"{name}.py", folders[0], *words)
-    line = start(with_the_line(PUBLIC / f"{name}.py", folders[1]), folders[1], *words)
-    assert losses(plain)
-    assert losses(line) == losses(plain)
-    torch.testing.assert_close(weights(folders[1]), weights(folders[0]), rtol=0, atol=0)
-    assert "deephochuli: recorded" in line.stderr
-    return folders[1]
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    """Threads as in a process of its own, and nothing that reaches for a network."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    for name in ("DEEPHOCHULI_AUTO", "DEEPHOCHULI_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+def both(name, tmp_path, start=run_here, words=((),), plain=run_here):
+    """Run a script as it is and with the line.
+
+    Args:
+        name: The script.
+        tmp_path: Where to.
+        start: Runs the one with the line.
+        words: Arguments of each time that the script with the line is run. Several times are one
+            training with a checkpoint, which the last argument names; without it, it is whole.
+        plain: Runs the one as it is.
+
+    Returns:
+        The folder of the one with the line, and the losses. Both must have trained the same.
+    """
+    as_it_is, line = tmp_path / "plain", tmp_path / "line"
+    as_it_is.mkdir()
+    line.mkdir()
+    expected = plain(PUBLIC / f"{name}.py", as_it_is, *words[-1][: len(words[0])])
+    copy = with_the_line(PUBLIC / f"{name}.py", line)
+    done = [start(copy, line, *each) for each in words]
+    assert losses(expected)
+    assert [loss for each in done for loss in losses(each)] == losses(expected)
+    torch.testing.assert_close(weights(line), weights(as_it_is), rtol=0, atol=0)
+    assert all("deephochuli: recorded in runs/" in each.stderr for each in done)
+    return line, [float.fromhex(text.split()[1]) for text in losses(expected)]
 
 
 def only_run(folder: Path, name: str):
@@ -58,8 +85,8 @@ def assert_findings_are_shown(log, run):
     assert title(run) in listed
 
 
-def test_a_loop_with_tensorboard(tmp_path, path):
-    folder = both("tensorboard_loop", tmp_path, path)
+def test_a_loop_with_tensorboard(tmp_path):
+    folder, _ = both("tensorboard_loop", tmp_path)
     run, log = only_run(folder, "Sequential"), tensorboard_log.read(folder / "board")
     assert run.finished
     assert run.steps["step"].tolist() == list(range(40))
@@ -69,7 +96,10 @@ def test_a_loop_with_tensorboard(tmp_path, path):
 
 
 def test_two_models_with_wandb_that_nobody_finishes(tmp_path, path):
-    folder = both("wandb_loop", tmp_path, path, WANDB_MODE="offline", WANDB_SILENT="true")
+    pytest.importorskip("wandb")
+    variables = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+    start = partial(run, path=path, **variables)
+    folder, _ = both("wandb_loop", tmp_path, start, plain=start)
     rows, alerts, summary = wandb_file.read(folder)
     assert len([row for row in rows if "loss" in row]) == 40
     runs = {name: only_run(folder, name) for name in ("Sequential", "Sequential-2")}
@@ -78,11 +108,9 @@ def test_two_models_with_wandb_that_nobody_finishes(tmp_path, path):
     assert summary["deephochuli-Sequential-2/found/swamped-updates"] == title(runs["Sequential-2"])
 
 
-def test_a_loop_with_mlflow(tmp_path, path, monkeypatch):
-    import mlflow
-
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    folder = both("mlflow_loop", tmp_path, path)
+def test_a_loop_with_mlflow(tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    folder, _ = both("mlflow_loop", tmp_path)
     client = mlflow.MlflowClient((folder / "mlruns").as_uri())
     (logged,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
     share = client.get_metric_history(logged.info.run_id, "deephochuli/updates_unmoved_share")
@@ -90,36 +118,37 @@ def test_a_loop_with_mlflow(tmp_path, path, monkeypatch):
     assert title(only_run(folder, "Sequential")) in logged.data.tags["deephochuli.swamped-updates"]
 
 
-def test_a_loop_with_accelerate(tmp_path, path):
-    run = only_run(both("accelerate_loop", tmp_path, path), "Sequential")
+def test_a_loop_with_accelerate(tmp_path):
+    pytest.importorskip("accelerate")
+    folder, _ = both("accelerate_loop", tmp_path)
+    run = only_run(folder, "Sequential")
     assert run.steps["step"].tolist() == list(range(20))
     assert set(run.steps["n_micro_batches"].tolist()) == {2}
 
 
-@pytest.mark.parametrize(
-    ("script", "half", "whole", "resume", "model"),
-    [
-        ("lightning_fit", "1", "2", "checkpoints/last.ckpt", "Net"),
-        ("trainer_fit", "10", "20", "resume", "GPT2LMHeadModel"),
-    ],
-)
-def test_a_trainer_and_a_checkpoint(tmp_path, path, script, half, whole, resume, model):
-    plain, line = tmp_path / "plain", tmp_path / "line"
-    plain.mkdir()
-    line.mkdir()
-    start = partial(run, path=path, HF_HUB_OFFLINE="1")
-    expected = start(PUBLIC / f"{script}.py", plain, whole)
-    copy = with_the_line(PUBLIC / f"{script}.py", line)
-    first, second = start(copy, line, half), start(copy, line, whole, resume)
-    assert losses(first) + losses(second) == losses(expected)
-    torch.testing.assert_close(weights(line), weights(plain), rtol=0, atol=0)
-    recorded = only_run(line, model)  # of both processes, and of nothing else
-    assert recorded.finished
-    assert recorded.steps["step"].tolist() == list(range(20))
-    assert [session.first_step for session in recorded.manifest.sessions] == [None, 10]
-    printed = [float.fromhex(text.split()[1]) for text in losses(expected)]
-    assert recorded.steps["loss"].tolist() == pytest.approx(printed, rel=1e-2)  # BF16 means
-    found = {each.parent for each in line.rglob("events.out.tfevents*")}
-    logs = [tensorboard_log.read(folder) for folder in sorted(found)]
+def check_trainer(folder, printed, model):
+    """One run of both processes and of nothing else, in the folder of the first, and in boards."""
+    run = only_run(folder, model)
+    assert run.finished
+    assert run.steps["step"].tolist() == list(range(20))
+    assert [session.first_step for session in run.manifest.sessions] == [None, 10]
+    assert run.steps["loss"].tolist() == pytest.approx(printed, rel=1e-2)  # printed in BF16
+    found = {each.parent for each in folder.rglob("events.out.tfevents*")}
+    logs = [tensorboard_log.read(each) for each in sorted(found)]
     assert [step for log in logs for step in shown_steps(log)] == list(range(20))
-    assert_findings_are_shown(logs[-1], recorded)
+    assert_findings_are_shown(logs[-1], run)
+
+
+def test_lightning_and_a_checkpoint(tmp_path, path):
+    """In processes of their own: Lightning finds the callback where the package is installed."""
+    pytest.importorskip("lightning.pytorch")
+    start = partial(run, path=path)
+    words = [("1",), ("2", "checkpoints/last.ckpt")]
+    check_trainer(*both("lightning_fit", tmp_path, start, words), "Net")
+
+
+def test_the_trainer_of_transformers_and_a_checkpoint(tmp_path):
+    pytest.importorskip("accelerate")
+    check_trainer(
+        *both("trainer_fit", tmp_path, words=[("10",), ("20", "resume")]), "GPT2LMHeadModel"
+    )

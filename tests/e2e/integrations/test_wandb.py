@@ -10,7 +10,7 @@ import torch
 os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
 
 import deephochuli as dh
-from deephochuli.integrations import Follow, numbers_of
+from deephochuli.integrations import Active, Follow, FollowActive, numbers_of
 from tests.e2e.integrations.scripts import assert_neutral
 from tests.e2e.integrations.wandb_file import read
 from tests.unit.integrations.trackers import model_and_optimizer, record, train
@@ -94,6 +94,22 @@ def test_a_finished_run_reads_back_number_by_number(tmp_path):
     assert summary["deephochuli/n_critical"] == len(
         [finding for finding in dh.findings(run) if finding.level == "critical"]
     )
+
+
+def test_what_waits_is_shown_before_the_script_finishes_its_run(tmp_path):
+    active = Active(["wandb"])
+    active.watch_wandb()
+    model, optimizer = model_and_optimizer(torch.bfloat16, lr=1e-6)
+    wandb.init(project="p", dir=tmp_path)
+    with dh.record(model, optimizer, to=tmp_path / "run", follow=FollowActive(active)):
+        train(model, optimizer, 10)
+        wandb.finish()
+        train(model, optimizer, 3)
+    active.end()
+    rows, alerts, summary = read(tmp_path)
+    assert [row["deephochuli/step"] for row in rows if "deephochuli/step" in row] == [9]
+    assert "swamped" in summary["deephochuli/found/swamped-updates"]
+    assert len(alerts) == 1
 
 
 def test_without_a_run_it_says_what_to_do(tmp_path):
