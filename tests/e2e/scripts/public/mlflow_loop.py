@@ -1,5 +1,7 @@
 """A loop that logs to MLflow; the run has ended before the script does."""
 
+from pathlib import Path
+
 import mlflow
 import torch
 from torch import nn
@@ -17,7 +19,7 @@ def train(model, optimizer):
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    mlflow.set_tracking_uri("mlruns")
+    mlflow.set_tracking_uri(Path("mlruns").absolute().as_uri())
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1)).bfloat16()
     with mlflow.start_run():
         train(model, torch.optim.SGD(model.parameters(), lr=1e-4))
