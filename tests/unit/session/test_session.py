@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 import deephochuli as dh
 from deephochuli.errors import ConfigError, MissingExtraError
-from deephochuli.session import current_session, start, this_script
+from deephochuli.session import Home, Script, Session, current_session, start, this_script
 from deephochuli.session._factory import lightning_callbacks
 from deephochuli.session._training import AutoTraining, harmless
 from tests.unit.integrations.test_missing import Uninstalled
@@ -239,6 +239,24 @@ def test_a_checkpoint_goes_on_with_its_run_in_the_folder_of_then(tmp_path, capsy
     assert found["Sequential-2"].steps["step"].tolist() == [0]
     assert len(list((tmp_path / "runs").iterdir())) == 1
     assert "Sequential  5 steps, 5 recorded" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_elsewhere_is_named_by_its_own_folder(tmp_path, capsys):
+    """As under `deephochuli run`, which has made a folder before it knows."""
+    start()
+    model, optimizer = model_and_optimizer()
+    old = trained(optimizer, model, 2)
+    current_session().close()
+    (tmp_path / "new").mkdir()
+    home = Home(tmp_path / "new", is_given=True, is_made=True)
+    session = Session(Script("train.py"), home, {})
+    session.start()
+    assert trained(optimizer, model, 2, first=2, goes_on_with=old) == old
+    capsys.readouterr()
+    session.close()
+    assert not (tmp_path / "new").exists()
+    expected = f"Next: deephochuli report {old.parent.relative_to(tmp_path)}"
+    assert capsys.readouterr().err.splitlines()[-1] == expected
 
 
 @pytest.mark.parametrize("is_there", [True, False])
