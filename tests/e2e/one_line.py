@@ -27,15 +27,15 @@ def with_the_line(script: Path, folder: Path) -> Path:
     return copy
 
 
-def run(script: Path, cwd: Path, *words, path: Path | None = None, **variables):
-    """Run a script as users do; it must end well. What it printed on both streams."""
+def run(script: Path, cwd: Path, *words, path: Path | None = None, code: int = 0, **variables):
+    """Run a script as users do; it must end with an exit code. What it printed."""
     sources = [str(each) for each in (path, PROJECT / "src") if each is not None]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sources)}
     done = subprocess.run(
         [sys.executable, str(script), *words],
         cwd=cwd, capture_output=True, text=True, env=environment | variables, timeout=300,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done
 
 
