@@ -156,6 +156,15 @@ def test_trainings_are_recorded_and_what_is_found_is_said_in_the_end(tmp_path, c
     assert session.found[0].kind == "swamped-updates"
 
 
+def test_names_in_trackers_are_plain_for_the_first_model_only():
+    session = start()
+    models = [model_and_optimizer() for _ in range(2)]
+    for each in models:
+        train(*each, 1)
+    prefixes = {listener._prefix for listener in session._active.listeners}
+    assert prefixes == {"deephochuli", "deephochuli-Sequential-2"}
+
+
 def test_without_a_training_nothing_is_left(tmp_path):
     session = start()
     model, _ = model_and_optimizer()
