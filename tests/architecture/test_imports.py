@@ -25,8 +25,10 @@ FLOORS = {
     "report": 8,
     "integrations": 9,
     "live": 9,
-    "cli": 10,
-    "__main__": 11,
+    "session": 10,
+    "auto": 11,
+    "cli": 11,
+    "__main__": 12,
 }
 FACE = "__init__"
 # Costs seconds, or megabytes, and has no place below the part that works with tensors or tables.
@@ -120,6 +122,7 @@ HEAVY = {"torch", "numba", "pyarrow", "matplotlib", "transformers", "sklearn", "
         "import deephochuli",
         "import deephochuli.formats",
         "import deephochuli.cli",
+        "import deephochuli.auto",
         "from deephochuli.cli import main; main(['--help'], exits=False)",
         "from deephochuli.cli import main; main(['formats'], exits=False)",
         "from deephochuli.cli import main; main(['formats', 'bfloat16', '--json'], exits=False)",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import deephochuli as dh
+from tests.e2e.one_line import with_the_line
 
 pytestmark = pytest.mark.distributed
 SCRIPT = Path(__file__).parents[1] / "e2e" / "scripts" / "ranks.py"
@@ -34,6 +35,16 @@ def test_a_script_is_recorded_by_all_its_ranks(tmp_path):
     assert run.whole("1", "z").numbers["n"] == 2 * 5 * 8 * 8
     assert run.whole("0.weight", "w").numbers["n"] == 5 * 32
     assert not [f for f in dh.findings(run) if "rank" in f.kind]
+
+
+def test_ranks_of_a_script_with_one_line_agree_on_a_folder(tmp_path):
+    plain = start(SCRIPT, "a", cwd=tmp_path)
+    done = start(with_the_line(SCRIPT, tmp_path), "a", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (plain.returncode, plain.stdout), done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    run = dh.open_run(folder / "Sequential")
+    assert len(run.ranks) == 2
+    assert run.steps["step"].tolist() == list(range(5))
 
 
 def test_ranks_need_one_folder(tmp_path, monkeypatch):

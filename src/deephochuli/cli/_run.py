@@ -12,8 +12,8 @@ import typer
 
 from deephochuli.cli import _run_options as options
 from deephochuli.cli._launch import Launch, Plan
-from deephochuli.cli._script import Script
 from deephochuli.config import AUTO, is_quantity, is_schedule, pattern_fault
+from deephochuli.session import Script
 
 # Everything after the script belongs to the script, whatever it looks like.
 SETTINGS: Final = {"allow_interspersed_args": False}

@@ -13,7 +13,6 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from pathlib import Path
@@ -21,28 +20,7 @@ from types import CodeType, ModuleType
 from typing import cast
 
 from deephochuli.cli._traceback import hide_own_frames
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """What to run.
-
-    Attributes:
-        target: Path of a script, as the user wrote it, or name of a module.
-        arguments: The words that belong to the script.
-        is_module: Whether `target` is the name of a module, as after ``python -m``.
-    """
-
-    target: str
-    arguments: tuple[str, ...] = ()
-    is_module: bool = False
-
-    @property
-    def name(self) -> str:
-        """A short name, for folders."""
-        if self.is_module:
-            return self.target.removesuffix(".__main__").rpartition(".")[2]
-        return Path(self.target).resolve().stem or "script"
+from deephochuli.session import Script
 
 
 class _CodeLoader(InspectLoader):

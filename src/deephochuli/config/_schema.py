@@ -22,6 +22,7 @@ from pydantic import (
 from deephochuli.config._values import QUANTITIES, is_quantity, is_schedule, pattern_fault
 
 Severity = Literal["critical", "warning"]
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 Event = Literal["nonfinite", "loss-spike", "swamped", "underflow"]
 _STEPS: Final = (
     "a number n for every n-th step, 'log', 'auto', ranges such as '0:100,1000:2000:10', or a "
@@ -87,11 +88,12 @@ class _Table(BaseModel):
 
 
 class Record(_Table):
-    """How trainings are recorded: by `deephochuli run`, and by `record(..., config=...)`."""
+    """Recording by `deephochuli run`, `import deephochuli.auto` and `record(..., config=...)`."""
 
     to: str | None = _setting(
         None,
-        "Folder for the run; for the runs, one for each model, with `deephochuli run`.",
+        "Folder for the run; for the runs, one for each model, with `deephochuli run` and "
+        "`import deephochuli.auto`.",
         example="runs/first",
     )
     every: Steps = _setting(
@@ -147,6 +149,18 @@ class Run(_Table):
 
     fail_on: Severity | None = _setting(
         None, "Exit with 1 for findings of this severity or a worse one.", example="critical"
+    )
+    quiet: bool = _setting(False, "Print nothing but faults of the recording.")
+
+
+class Auto(_Table):
+    """`import deephochuli.auto`, beside what the table record says."""
+
+    trackers: list[TrackerName] | None = _setting(
+        None,
+        "Show numbers and findings in these only; in each that the script uses if not given.",
+        example=["wandb"],
+        expected="a list of 'tensorboard', 'wandb' or 'mlflow'",
     )
     quiet: bool = _setting(False, "Print nothing but faults of the recording.")
 
@@ -336,6 +350,7 @@ class Settings(_Table):
 
     record: Record = Record()
     run: Run = Run()
+    auto: Auto = Auto()
     report: Report = Report()
     watch: Watch = Watch()
     serve: Serve = Serve()
@@ -351,5 +366,5 @@ class Settings(_Table):
 
 STEPS: Final = ("every", "watch_steps")
 """Settings of the table record that choose steps."""
-SHARED: Final = {"run": ("record",)}
+SHARED: Final = {"run": ("record",), "auto": ("record",)}
 """Tables that a command reads beside its own."""

@@ -12,7 +12,11 @@ needs the package of its name and no other; they are imported when somebody name
 
 from __future__ import annotations
 
+from deephochuli.integrations._active import NAMES as NAMES
+from deephochuli.integrations._active import Active as Active
+from deephochuli.integrations._callback import Training as Training
 from deephochuli.integrations._follow import Follow as Follow
+from deephochuli.integrations._follow_active import FollowActive as FollowActive
 from deephochuli.integrations._numbers import Histogram as Histogram
 from deephochuli.integrations._numbers import StepNumbers as StepNumbers
 from deephochuli.integrations._numbers import numbers_of as numbers_of
@@ -20,4 +24,16 @@ from deephochuli.integrations._rules import Action as Action
 from deephochuli.integrations._tracker import Alert as Alert
 from deephochuli.integrations._tracker import Tracker as Tracker
 
-__all__ = ["Action", "Alert", "Follow", "Histogram", "StepNumbers", "Tracker", "numbers_of"]
+__all__ = [
+    "NAMES",
+    "Action",
+    "Active",
+    "Alert",
+    "Follow",
+    "FollowActive",
+    "Histogram",
+    "StepNumbers",
+    "Tracker",
+    "Training",
+    "numbers_of",
+]

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import atexit
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Final, Protocol
 
 import torch
 import torch.distributed as dist
@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deephochuli.integrations._follow import Follow
-from deephochuli.integrations._rules import Given
-from deephochuli.integrations._tracker import Tracker
-from deephochuli.record import Recording, record
+from deephochuli.record import Recording
 
 AGREE_EVERY: Final = 32
 """Steps between two times at which several ranks agree on what rules ask for."""
@@ -37,29 +35,33 @@ class Decision:
     stops: bool = False
 
 
+class Begin(Protocol):
+    """Begins to record a training: `deephochuli.record`, with all but these arguments given."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Iterable[Optimizer],
+        /,
+        *,
+        resume: int | bool,
+        follow: Follow,
+    ) -> Recording | None:
+        """Record from a step on; None where it is not to be recorded."""
+        ...
+
+
 class Training:
     """Records the trainings that a callback sees, one after the other.
 
     Args:
-        to: Folder of the run; a training that goes on from a checkpoint goes on with it.
-        every: Which steps to record, as for :func:`deephochuli.record`.
-        trackers: Told of numbers and findings while the training goes on.
-        on_finding: What follows from findings and events, as for :class:`Follow`.
-        options: Further arguments of :func:`deephochuli.record`.
+        begin: Begins to record one; a training that goes on from a checkpoint is to be resumed.
+        follow: Whom to tell, and what follows from findings and events.
     """
 
-    def __init__(
-        self,
-        to: str | os.PathLike[str],
-        every: Any,
-        trackers: Sequence[Tracker],
-        on_finding: Given,
-        options: Mapping[str, Any],
-    ) -> None:
-        self._to = to
-        self._every = every
-        self._options = dict(options)
-        self._follow = Follow(*trackers, on_finding=on_finding)
+    def __init__(self, begin: Begin, follow: Follow) -> None:
+        self._begin = begin
+        self._follow = follow
         self._recording: Recording | None = None
         self._n_steps = 0
         self._agreed_at = -1
@@ -69,6 +71,16 @@ class Training:
     def n_steps(self) -> int:
         """Steps of the training that goes on, or of the last one."""
         return self._n_steps if self._recording is None else self._recording.n_steps
+
+    @property
+    def is_going_on(self) -> bool:
+        """Whether a training is being recorded."""
+        return self._recording is not None
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the run of the training that goes on, which several ranks share."""
+        return None if self._recording is None else self._recording.home
 
     @property
     def is_on(self) -> bool:
@@ -85,14 +97,8 @@ class Training:
             StoreError: The folder cannot be written, or holds another run.
         """
         self.end()
-        self._recording = record(
-            model,
-            optimizers,
-            to=self._to,
-            every=self._every,
-            resume=first_step or False,
-            follow=self._follow,
-            **self._options,
+        self._recording = self._begin(
+            model, optimizers, resume=first_step or False, follow=self._follow
         )
         self._device = next((p.device for p in model.parameters()), torch.device("cpu"))
         atexit.register(self.end)  # not every trainer tells of exceptions

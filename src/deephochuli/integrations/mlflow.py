@@ -27,6 +27,7 @@ from deephochuli.store import RunReader
 
 try:
     import mlflow
+    from mlflow import MlflowClient
     from mlflow.entities import Metric
 except ImportError as error:
     raise MissingExtraError("Logging to MLflow", "mlflow-skinny", "mlflow") from error
@@ -39,7 +40,13 @@ class Tracker:
     """Logs to an MLflow run."""
 
     def __init__(
-        self, run_id: str | None = None, *, layers: bool = False, report: bool = True
+        self,
+        run_id: str | None = None,
+        *,
+        layers: bool = False,
+        report: bool = True,
+        prefix: str = PREFIX,
+        client: MlflowClient | None = None,
     ) -> None:
         """Log to a run.
 
@@ -47,11 +54,14 @@ class Tracker:
             run_id: The run; the one that is active when the recording begins if left out.
             layers: Log numbers of layers, too: hundreds of metrics for each chunk.
             report: Log the HTML report as an artifact at the end.
+            prefix: First part of every name.
+            client: Where the run is known; the current tracking server if left out.
         """
         self._run_id = run_id or ""
         self._layers = layers
         self._report = report
-        self._client = mlflow.MlflowClient()
+        self._prefix = prefix
+        self._client = client or MlflowClient()
 
     def begin(self) -> None:
         """Find the active run, which MLflow knows in the thread that started it only."""
@@ -70,22 +80,22 @@ class Tracker:
     def alert(self, alert: Alert) -> None:
         """Tag the run with what was found."""
         self._client.set_tag(
-            self._run_id, f"{PREFIX}.{alert.name}", f"{alert.level}: {alert.title}"
+            self._run_id, f"{self._prefix}.{alert.name}", f"{alert.level}: {alert.title}"
         )
 
     def finish(self, run: RunReader, found: Sequence[Finding]) -> None:
         """Tag the run with the number of critical findings, and keep the report with it."""
         n_critical = sum(finding.level == "critical" for finding in found)
-        self._client.set_tag(self._run_id, f"{PREFIX}.n_critical", str(n_critical))
+        self._client.set_tag(self._run_id, f"{self._prefix}.n_critical", str(n_critical))
         if self._report:
             with tempfile.TemporaryDirectory() as folder:
                 page = build_report(run, Path(folder) / "report.html", known=[found])
-                self._client.log_artifact(self._run_id, str(page), PREFIX)
+                self._client.log_artifact(self._run_id, str(page), self._prefix)
 
     def _metrics(self, numbers: StepNumbers) -> Iterator[Metric]:
-        values = {f"{PREFIX}/{name}": value for name, value in numbers.totals.items()}
+        values = {f"{self._prefix}/{name}": value for name, value in numbers.totals.items()}
         if self._layers:
-            values |= {f"{PREFIX}/layers/{name}": v for name, v in numbers.layers.items()}
+            values |= {f"{self._prefix}/layers/{name}": v for name, v in numbers.layers.items()}
         now = int(1000 * time.time())
         for name, value in values.items():
             if not math.isnan(value):  # not every store can hold it; the count of them is logged

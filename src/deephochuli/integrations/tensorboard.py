@@ -48,9 +48,15 @@ class Tracker:
     numbers with 2^e <= |x| < 2^(e+1). Zeros and numbers that are not finite are scalars.
     """
 
-    def __init__(self, writer: Writer) -> None:
-        """Write with a writer of the user's, who closes it."""
+    def __init__(self, writer: Writer, prefix: str = PREFIX) -> None:
+        """Write with a writer of the user's, who closes it.
+
+        Args:
+            writer: The writer.
+            prefix: First part of every name.
+        """
         self._writer = writer
+        self._prefix = prefix
 
     def begin(self) -> None:
         """Nothing has to be made ready."""
@@ -59,22 +65,22 @@ class Tracker:
         """Add the numbers of further steps."""
         for each in numbers:
             for name, value in each.totals.items():
-                self._writer.add_scalar(f"{PREFIX}/{name}", value, each.step)
+                self._writer.add_scalar(f"{self._prefix}/{name}", value, each.step)
             for name, value in each.layers.items():
-                self._writer.add_scalar(f"{PREFIX}-layers/{name}", value, each.step)
+                self._writer.add_scalar(f"{self._prefix}-layers/{name}", value, each.step)
             for name, histogram in each.histograms.items():
-                self._add(f"{PREFIX}-exponents/{name}", histogram, each.step)
+                self._add(f"{self._prefix}-exponents/{name}", histogram, each.step)
 
     def alert(self, alert: Alert) -> None:
         """Add what was found as a text."""
         text = f"**{alert.level}: {alert.title}**\n\n{alert.text}"
-        self._writer.add_text(f"{PREFIX}/alerts/{alert.name}", text, alert.step)
+        self._writer.add_text(f"{self._prefix}/alerts/{alert.name}", text, alert.step)
 
     def finish(self, run: RunReader, found: Sequence[Finding]) -> None:
         """Add a text with all findings, worst first."""
         lines = [f"- **{finding.level}**: {finding.title}" for finding in found]
         last = int(run.steps["step"][-1])
-        self._writer.add_text(f"{PREFIX}/findings", "\n".join(lines) or "No findings.", last)
+        self._writer.add_text(f"{self._prefix}/findings", "\n".join(lines) or "No findings.", last)
 
     def _add(self, tag: str, histogram: Histogram, step: int) -> None:
         counts, edges = histogram.bins(MOST_BINS)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,8 +22,10 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from deephochuli.errors import MissingExtraError
 from deephochuli.integrations._callback import Training, is_compiled
+from deephochuli.integrations._follow import Follow
 from deephochuli.integrations._rules import Given
 from deephochuli.integrations._tracker import Tracker
+from deephochuli.record import record
 
 try:
     from transformers import TrainerCallback
@@ -30,7 +33,47 @@ except ImportError as error:
     raise MissingExtraError("A callback for the Trainer", "transformers", "transformers") from error
 
 
-class DeepHochuliCallback(TrainerCallback):
+class RecordingCallback(TrainerCallback):
+    """Records trainings of ``Trainer.train``.
+
+    Steps of the recording are those of ``TrainerState.global_step``.
+    """
+
+    def __init__(self, training: Training) -> None:
+        """Tell `training` of what the Trainer does."""
+        self._training = training
+        self._unhook: Callable[[], None] = lambda: None
+
+    def begin(self, args: Any, state: Any, model: nn.Module, optimizer: Any) -> None:
+        """Begin to record; a checkpoint has been loaded by now."""
+        self._training.begin(model, optimizer, state.global_step)
+        is_told_loss = args.gradient_accumulation_steps == 1 and not is_compiled(model)
+        if is_told_loss and self._training.is_going_on:
+            self._hear_loss(model)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write what waits, so that the run folder holds all steps before the checkpoint."""
+        self._training.flush()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Complete the run."""
+        self._unhook()
+        self._training.end()
+
+    def _hear_loss(self, model: nn.Module) -> None:
+        """Note the loss that the model computes; the Trainer tells callbacks only means of it."""
+
+        def hear(module: nn.Module, _: Any, output: Any) -> None:
+            if module is model and module.training:
+                loss = getattr(output, "loss", None)
+                if isinstance(loss, Tensor) and loss.numel() == 1:
+                    self._training.log(loss)
+
+        self._unhook()
+        self._unhook = register_module_forward_hook(hear).remove
+
+
+class DeepHochuliCallback(RecordingCallback):
     """Records a training of ``Trainer.train``.
 
     Steps of the recording are those of ``TrainerState.global_step``. A training that goes on from
@@ -57,39 +100,15 @@ class DeepHochuliCallback(TrainerCallback):
                 ``control.should_training_stop``.
             **options: Further arguments of :func:`deephochuli.record`, such as ``select``.
         """
-        self._training = Training(to, every, trackers, on_finding, options)
-        self._unhook: Callable[[], None] = lambda: None
+        follow = Follow(*trackers, on_finding=on_finding)
+        super().__init__(Training(partial(record, to=to, every=every, **options), follow))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        """Begin to record; a checkpoint has been loaded by now."""
-        model: nn.Module = given["model"]
-        self._training.begin(model, given["optimizer"], state.global_step)
-        if args.gradient_accumulation_steps == 1 and not is_compiled(model):
-            self._hear_loss(model)
+        """Begin to record."""
+        self.begin(args, state, given["model"], given["optimizer"])
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Apply what rules have asked for."""
         decision = self._training.decide()
         control.should_save |= bool(decision.snapshots)
         control.should_training_stop |= decision.stops
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Write what waits, so that the run folder holds all steps before the checkpoint."""
-        self._training.flush()
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Complete the run."""
-        self._unhook()
-        self._training.end()
-
-    def _hear_loss(self, model: nn.Module) -> None:
-        """Note the loss that the model computes; the Trainer tells callbacks only means of it."""
-
-        def hear(module: nn.Module, _: Any, output: Any) -> None:
-            if module is model and module.training:
-                loss = getattr(output, "loss", None)
-                if isinstance(loss, Tensor) and loss.numel() == 1:
-                    self._training.log(loss)
-
-        self._unhook()
-        self._unhook = register_module_forward_hook(hear).remove

@@ -30,7 +30,6 @@ except ImportError as error:
 
 MOST_BINS: Final = 512
 MOST_TITLE: Final = 63
-STEP: Final = f"{PREFIX}/step"
 _LEVELS: Final = {"critical": "ERROR", "warning": "WARN", "note": "INFO"}
 
 
@@ -43,7 +42,12 @@ class Tracker:
     """
 
     def __init__(
-        self, run: wandb.Run | None = None, *, report: bool = True, every_step: bool = False
+        self,
+        run: wandb.Run | None = None,
+        *,
+        report: bool = True,
+        every_step: bool = False,
+        prefix: str = PREFIX,
     ) -> None:
         """Log to a run.
 
@@ -52,49 +56,54 @@ class Tracker:
             report: Log the HTML report at the end.
             every_step: Log and close a row for each recorded step: for a run that nobody else logs
                 to meanwhile.
+            prefix: First part of every name.
         """
         self._given = run
         self._run: Any = run
         self._report = report
         self._every_step = every_step
         self._open_step = -1
+        self._prefix = prefix
 
     def begin(self) -> None:
         """Find the active run, and say over what its numbers are drawn."""
         self._run = self._given or wandb.run
         if self._run is None:
             raise StoreError("No wandb run is active. Call wandb.init, or give the run.")
-        self._run.define_metric(STEP, hidden=True)
-        self._run.define_metric(f"{PREFIX}/*", step_metric=STEP)
+        step = f"{self._prefix}/step"
+        self._run.define_metric(step, hidden=True)
+        self._run.define_metric(f"{self._prefix}/*", step_metric=step)
 
     def log(self, numbers: Sequence[StepNumbers]) -> None:
         """Log rows for further steps."""
         run = self._run
         for each in numbers:
             if self._every_step:
-                run.log(_row(each), commit=True)
+                run.log(_row(each, self._prefix), commit=True)
             elif each.layers:
                 if run.step == self._open_step:
                     run.log({}, commit=True)
-                run.log(_row(each), commit=False)
+                run.log(_row(each, self._prefix), commit=False)
                 self._open_step = run.step
 
     def alert(self, alert: Alert) -> None:
         """Send what was found as an alert, and keep it in the summary of the run."""
         run = self._run
         run.alert(alert.title[:MOST_TITLE], alert.text, _LEVELS[alert.level])
-        run.summary[f"{PREFIX}/found/{alert.name}"] = alert.title
+        run.summary[f"{self._prefix}/found/{alert.name}"] = alert.title
 
     def finish(self, run: RunReader, found: Sequence[Finding]) -> None:
         """Put all findings into the summary, and log the report."""
         own = self._run
         for finding in found:
-            own.summary[f"{PREFIX}/found/{finding.kind}"] = finding.title
-        own.summary[f"{PREFIX}/n_critical"] = sum(f.level == "critical" for f in found)
+            own.summary[f"{self._prefix}/found/{finding.kind}"] = finding.title
+        own.summary[f"{self._prefix}/n_critical"] = sum(f.level == "critical" for f in found)
         if self._report:
             with tempfile.TemporaryDirectory() as folder:
                 page = build_report(run, Path(folder) / "report.html", known=[found])
-                own.log({f"{PREFIX}/report": wandb.Html(page.read_text("utf-8"))}, commit=False)
+                own.log(
+                    {f"{self._prefix}/report": wandb.Html(page.read_text("utf-8"))}, commit=False
+                )
 
 
 def log_run(
@@ -118,12 +127,12 @@ def log_run(
     tell_run(run, Tracker(to, report=report, every_step=True), quantities)
 
 
-def _row(numbers: StepNumbers) -> dict[str, Any]:
-    row: dict[str, Any] = {STEP: numbers.step}
-    row |= {f"{PREFIX}/{name}": value for name, value in numbers.totals.items()}
-    row |= {f"{PREFIX}/layers/{name}": value for name, value in numbers.layers.items()}
+def _row(numbers: StepNumbers, prefix: str) -> dict[str, Any]:
+    row: dict[str, Any] = {f"{prefix}/step": numbers.step}
+    row |= {f"{prefix}/{name}": value for name, value in numbers.totals.items()}
+    row |= {f"{prefix}/layers/{name}": value for name, value in numbers.layers.items()}
     for name, histogram in numbers.histograms.items():
         counts, edges = histogram.bins(MOST_BINS)
         drawn = wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
-        row[f"{PREFIX}/exponents/{name}"] = drawn
+        row[f"{prefix}/exponents/{name}"] = drawn
     return row

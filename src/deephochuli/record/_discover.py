@@ -13,7 +13,7 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -29,14 +29,17 @@ from torch.optim.optimizer import (
 from torch.utils.hooks import RemovableHandle
 
 from deephochuli.record._patch import Patch
+from deephochuli.record._recording import Recording
 from deephochuli.record._roots import (
     Trained,
     is_trainable,
     stepped_by,
     stepped_model,
     trained_model,
+    unwrapped,
 )
-from deephochuli.record._runs import Options, Run, Runs
+from deephochuli.record._runs import GoingOn, Options, Run, Runs
+from deephochuli.taps import plain_optimizer
 
 _functorch: Final[Any] = getattr(torch._C, "_functorch")  # noqa: B009 - torch's stubs lack it
 
@@ -84,6 +87,22 @@ class Discovery:
     def runs(self) -> list[Run]:
         """Every run so far, in the order of their beginnings."""
         return self._runs.all
+
+    def take(
+        self, model: nn.Module, optimizers: Iterable[object], going_on: GoingOn | None = None
+    ) -> Recording | None:
+        """Record a model that somebody names who knows, such as a trainer, before it is called.
+
+        Returns:
+            The recording, for them to close; None if there is one already, or if it failed.
+        """
+        with self._lock, self._guarded(type(model).__name__):
+            plain = tuple(plain_optimizer(each) for each in optimizers)
+            for optimizer in plain:
+                self._serve(optimizer)
+            inner = unwrapped(model)
+            return self._runs.take(Trained(inner, (inner,), plain), going_on)
+        return None
 
     # ---- beginning and end
 

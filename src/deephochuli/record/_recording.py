@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -17,6 +17,7 @@ from deephochuli.config import Config
 from deephochuli.errors import StoreError, TapError
 from deephochuli.kernels import TensorJob, UpdateJob, cpu_backend, is_supported
 from deephochuli.record._follow import Followed, Follower
+from deephochuli.record._open import OPEN
 from deephochuli.record._provenance import describe_run
 from deephochuli.record._ranks import describe_rank, rank_here
 from deephochuli.record._recorder import Recorder
@@ -33,6 +34,7 @@ class Recording:
 
     Attributes:
         path: The run folder.
+        home: The folder that was asked for: that of the run, or the one that ranks share.
         should_stop: A rule of the follower asks the training to end; the loop decides. Never set
             without a follower.
     """
@@ -42,6 +44,7 @@ class Recording:
         recorder: Recorder,
         attachment: Attachment,
         writer: RunWriter,
+        home: Path,
         ring: Ring | None = None,
         followed: Followed | None = None,
     ) -> None:
@@ -52,7 +55,9 @@ class Recording:
         self._ring = ring
         self._followed = followed
         self.path = writer.path
+        self.home = home
         self.should_stop = False
+        OPEN.add(self)
 
     @property
     def n_steps(self) -> int:
@@ -60,9 +65,18 @@ class Recording:
         return self._recorder.n_steps
 
     @property
+    def is_open(self) -> bool:
+        """Whether it has not been closed."""
+        return self in OPEN
+
+    @property
     def is_on(self) -> bool:
         """Whether the step that is going on is counted, so that its loss is wanted."""
         return self._recorder.is_recording()
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of the model that is looked at."""
+        return self._attachment.model.parameters()
 
     def log(self, *, loss: float | Tensor) -> None:
         """Note the loss of the step that is going on, to be drawn beside what was recorded.
@@ -88,6 +102,7 @@ class Recording:
             error: What ended the training, if it was an error; whoever looks at the run is told.
         """
         followed, self._followed = self._followed, None
+        OPEN.discard(self)
         self._attachment.detach()
         try:
             self._recorder.finish()
@@ -101,6 +116,7 @@ class Recording:
 
     def forsake(self) -> None:
         """Cease to look, and write nothing: for a process forked from the one that records."""
+        OPEN.discard(self)
         self._attachment.detach()
 
     def __enter__(self) -> Self:
@@ -225,7 +241,7 @@ def record(
     take = writer.append if ring is None else ring.take
     followed = None if follow is None else Followed(follow, take, writer, attachment.faults)
     recorder.connect(attachment, take if followed is None else followed.take)
-    recording = Recording(recorder, attachment, writer, ring, followed)
+    recording = Recording(recorder, attachment, writer, Path(_named(to)), ring, followed)
     if followed is not None:
         followed.begin(recording)
     return recording

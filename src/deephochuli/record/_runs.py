@@ -17,10 +17,14 @@ from torch.optim import Optimizer
 
 from deephochuli.config import AUTO
 from deephochuli.record._auto import Counted
+from deephochuli.record._follow import Follower
+from deephochuli.record._open import is_recorded
+from deephochuli.record._ranks import rank_here
 from deephochuli.record._recording import Recording, record
 from deephochuli.record._roots import Trained
 from deephochuli.record._settings import schedule_of, selection_of, watch_of
 from deephochuli.record._triggers import Watch
+from deephochuli.store import rank_folder
 from deephochuli.taps import Pattern, Selection
 
 MOST_RUNS: Final = 64
@@ -31,7 +35,7 @@ class Options:
     """How each model of a script is recorded.
 
     Attributes:
-        folder: Holds a run folder for each model.
+        folder: Holds a run folder for each model; or what names it, when the first is found.
         every: A schedule as text, or ``"auto"``.
         select: Layers to look at; all if empty.
         max_bytes: Cap for the files of each run.
@@ -43,9 +47,10 @@ class Options:
         watch_steps: A schedule as text: which steps to watch.
         watch_before: Watched steps to record before an event.
         watch_after: Steps to record after one.
+        follow: Makes somebody who is told of the steps of a run, by the name of the run.
     """
 
-    folder: Path
+    folder: Path | Callable[[], Path]
     every: str = AUTO
     select: tuple[str, ...] = ()
     max_bytes: int | None = None
@@ -57,6 +62,12 @@ class Options:
     watch_steps: str = "1"
     watch_before: int = 8
     watch_after: int = 8
+    follow: Callable[[str], Follower | None] = lambda _: None
+
+    @property
+    def home(self) -> Path:
+        """The folder for the runs."""
+        return self.folder if isinstance(self.folder, Path) else self.folder()
 
     @property
     def selection(self) -> Selection | list[Pattern] | None:
@@ -69,6 +80,19 @@ class Options:
         return watch_of(self.watch, self.watch_steps, self.watch_before, self.watch_after)
 
 
+@dataclass(frozen=True, slots=True)
+class GoingOn:
+    """Where a training goes on; by default it is new.
+
+    Attributes:
+        folder: The run that it goes on with; None for a new one.
+        step: Its next step.
+    """
+
+    folder: Path | None = None
+    step: int = 0
+
+
 @dataclass(slots=True)
 class Run:
     """A model that is, or was, recorded.
@@ -76,6 +100,7 @@ class Run:
     Attributes:
         name: Name of its folder.
         path: Its folder.
+        home: The same, or the folder that all ranks share.
         schedule: Knows how many steps have been recorded.
         recording: The recording; None once it is closed.
         n_steps: Steps of the training when it was closed.
@@ -83,6 +108,7 @@ class Run:
 
     name: str
     path: Path
+    home: Path
     schedule: Counted
     recording: Recording | None
     optimizers: frozenset[int]
@@ -124,27 +150,31 @@ class Runs:
         """Runs that are being recorded."""
         return [run for run in self.all if run.recording is not None]
 
-    def take(self, trained: Trained) -> None:
-        """Record a model, unless that is being done already.
+    def take(self, trained: Trained, going_on: GoingOn | None = None) -> Recording | None:
+        """Record a model, unless that is being done already, by this or by somebody else.
 
         Optimizers of a recording do not change: a model that gets new ones gets a new run.
         """
+        self.close_abandoned()
         if any(run.serves(trained.optimizers) for run in self.open):
-            return
+            return None
         for run in self.open:
             if run.overlaps(trained):
                 self.close(run)
-        self.close_abandoned()
-        if len(self.all) < MOST_RUNS:
-            self.all.append(self._start(self._new_name(trained.model), trained))
-        else:
+        if is_recorded(trained.optimizers):
+            return None
+        if len(self.all) >= MOST_RUNS:
             self._note(
                 f"The first {MOST_RUNS} runs are recorded, and none after them: a run is one model "
                 "with one set of optimizers."
             )
+            return None
+        self.all.append(self._start(trained, going_on or GoingOn()))
+        return self.all[-1].recording
 
-    def _start(self, name: str, trained: Trained) -> Run:
-        options, path = self._options, self._options.folder / name
+    def _start(self, trained: Trained, going_on: GoingOn) -> Run:
+        options = self._options
+        path = going_on.folder or self._new_path(trained.model)
         counted = Counted(schedule_of(options.every), options.every)
         roots = tuple(weakref.ref(root) for root in trained.roots)
         before = [references(root) for root in roots]
@@ -157,18 +187,39 @@ class Runs:
             max_bytes=options.max_bytes,
             watch=options.watched,
             extra=options.extra,
+            resume=going_on.step or False,
+            follow=options.follow(path.name),
         )
         in_container = len(roots) > 1
         own = [references(r) - n + in_container for r, n in zip(roots, before, strict=True)]
         optimizers = frozenset(map(id, trained.optimizers))
-        return Run(name, recording.path, counted, recording, optimizers, roots, tuple(own))
+        return Run(
+            path.name,
+            recording.path,
+            recording.home,
+            counted,
+            recording,
+            optimizers,
+            roots,
+            tuple(own),
+        )
 
-    def _new_name(self, model: nn.Module) -> str:
-        """Name of the class, numbered from the second one on."""
+    def _new_path(self, model: nn.Module) -> Path:
+        """Named after the class, and numbered from the second one on."""
         plain: Any = getattr(model, "_orig_mod", model)
-        name = type(plain).__name__
-        self._names[name] += 1
-        return name + (f"-{self._names[name]}" if self._names[name] > 1 else "")
+        name, home = type(plain).__name__, self._options.home
+        while True:
+            self._names[name] += 1
+            number = self._names[name]
+            path = home / (name if number == 1 else f"{name}-{number}")
+            if not _own_place(path).exists():  # an earlier session that goes on may have left one
+                return path
+
+    def settle(self) -> None:
+        """Let go of runs that somebody else, such as a trainer, has completed."""
+        for run in self.open:
+            if run.recording is not None and not run.recording.is_open:
+                self.close(run)
 
     def close(self, run: Run, error: BaseException | None = None) -> None:
         """End a recording and let go of its model; `error` ended its training, if any did."""
@@ -179,11 +230,18 @@ class Runs:
 
     def close_abandoned(self) -> None:
         """End the recordings of models that the script has dropped, to free their memory."""
+        self.settle()
         abandoned = [run for run in self.open if run.is_abandoned()]
         for run in abandoned:
             self.close(run)
         if abandoned:
             gc.collect()  # what looked at the model refers to itself
+
+
+def _own_place(path: Path) -> Path:
+    """Where this process writes what belongs to a run: a rank has a folder of its own in it."""
+    rank = rank_here()
+    return path if rank is None else rank_folder(path, rank[0])
 
 
 def references(to: weakref.ref[nn.Module]) -> int:

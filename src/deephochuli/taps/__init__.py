@@ -11,6 +11,7 @@ from deephochuli.taps._place import DEFAULT_QUANTITIES, QUANTITIES, Place
 from deephochuli.taps._schedule import Schedule, parse_schedule
 from deephochuli.taps._selection import Pattern, Selection
 from deephochuli.taps._sink import Sink
+from deephochuli.taps._wrappers import plain_optimizer
 
 __all__ = [
     "CLAMP",
@@ -29,4 +30,5 @@ __all__ = [
     "is_rectifying_clamp",
     "local_part",
     "parse_schedule",
+    "plain_optimizer",
 ]

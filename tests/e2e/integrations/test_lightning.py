@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import warnings
 from functools import partial
 
 import pytest
 import torch
 
 import deephochuli as dh
+from deephochuli.session import start
+from deephochuli.session._factory import lightning_callbacks
 from tests.e2e.integrations.scripts import assert_neutral, assert_same_weights
 from tests.unit.integrations.trackers import Kept
 
@@ -78,7 +81,7 @@ def fit(folder, callback, *, make=Net, ckpt_path=None, epochs=2, **options):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[callback] if callback else [],
+        callbacks=callback or [],
         **options,
     )
     trainer.fit(net, batches(), ckpt_path=ckpt_path)
@@ -171,6 +174,48 @@ def test_a_training_that_fails_leaves_a_complete_run(tmp_path):
     run = dh.open_run(tmp_path / "run")
     assert run.finished
     assert run.steps["step"].tolist() == [0, 1]
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    """A session as `import deephochuli.auto` switches it on."""
+    monkeypatch.chdir(tmp_path)
+    on = start()
+    yield on
+    on.close()
+
+
+def test_a_callback_of_the_users_own_comes_before_that_of_a_session(tmp_path, session):
+    own = DeepHochuliCallback(tmp_path / "run", every=1)
+    fit(tmp_path, [own, *lightning_callbacks()])
+    assert len(dh.open_run(tmp_path / "run").steps["step"]) == 12
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_list_of_callbacks_that_serves_two_trainers_holds_two_of_ours(tmp_path, session):
+    callbacks = lightning_callbacks()
+    fit(tmp_path, callbacks)
+    callbacks += lightning_callbacks()
+    plain, _ = fit(tmp_path, None)
+    net, _ = fit(tmp_path, callbacks)
+    assert_same_weights(plain, net)
+    session.close()
+    runs = {path.name: dh.open_run(path) for path in (tmp_path / "runs").glob("*/*")}
+    # The one without a callback is found by its optimizer, as in a plain loop.
+    assert {name: len(run.steps["step"]) for name, run in runs.items()} == {
+        "Net": 12, "Net-2": 12, "Net-3": 12,
+    }  # fmt: skip
+
+
+def test_a_checkpoint_with_an_entry_of_ours_needs_nothing_of_ours(tmp_path, session):
+    _, trainer = fit(tmp_path, lightning_callbacks(), epochs=1)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    session.close()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*callbacks used to create the checkpoint")
+        whole, _ = fit(tmp_path, None)
+        net, _ = fit(tmp_path, None, ckpt_path=tmp_path / "last.ckpt")
+    assert_same_weights(whole, net)
 
 
 def test_the_older_name_of_the_package_serves_as_well():

@@ -7,26 +7,12 @@ import torch
 import deephochuli as dh
 from deephochuli.integrations import Follow, numbers_of, tensorboard
 from tests.e2e.integrations.scripts import assert_neutral
+from tests.e2e.integrations.tensorboard_log import read, texts
 from tests.unit.integrations.trackers import record
 
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
 pytestmark = pytest.mark.integration
-
-
-def read(folder):
-    """All that a log holds."""
-    everything = dict.fromkeys(("scalars", "histograms", "tensors"), 0)
-    found = accumulator.EventAccumulator(str(folder), size_guidance=everything)
-    found.Reload()
-    return found
-
-
-def texts(log, tag):
-    return [
-        (event.step, event.tensor_proto.string_val[0].decode())
-        for event in log.Tensors(f"{tag}/text_summary")
-    ]
 
 
 def test_the_script_is_recorded_and_trains_the_same(tmp_path):

@@ -1,6 +1,7 @@
 """The Trainer of transformers itself, with our callback; and loops of accelerate without one."""
 
 import copy
+import json
 import os
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when it is imported
 
 import deephochuli as dh
+from deephochuli.session import start
 from tests.e2e.integrations.scripts import assert_neutral, assert_same_weights
 from tests.unit.integrations.trackers import Kept, model_and_optimizer
 
@@ -189,3 +191,31 @@ def test_a_loop_of_accelerate_needs_the_prepared_parts_only(tmp_path, precision,
     run = dh.open_run(tmp_path / "run")
     assert run.steps["n_micro_batches"].tolist() == [2, 2, 2]
     assert {"z", "dz", "g", "dw", "w"} <= {tap.quantity for tap in run.taps()}
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    """A session as `import deephochuli.auto` switches it on."""
+    monkeypatch.chdir(tmp_path)
+    on = start()
+    yield on
+    on.close()
+
+
+def test_a_callback_of_the_users_own_comes_before_that_of_a_session(tmp_path, session):
+    fit(tmp_path, DeepHochuliCallback(tmp_path / "run", every=1))
+    assert len(dh.open_run(tmp_path / "run").steps["step"]) == 12
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_of_a_training_that_was_not_recorded_can_be_resumed(tmp_path, session):
+    """And saved from again: the Trainer expects states of the callbacks that it saw then."""
+    session.close()
+    fit(tmp_path, None, max_steps=4, save_strategy="steps", save_steps=4)
+    again = start()
+    fit(tmp_path, None, resume=True, save_strategy="steps", save_steps=4)
+    again.close()
+    (path,) = (tmp_path / "runs").glob("*/*")
+    assert dh.open_run(path).steps["step"].tolist() == list(range(4, 12))
+    state = json.loads((tmp_path / "checkpoints/checkpoint-12/trainer_state.json").read_text())
+    assert state["stateful_callbacks"]["deephochuli"] == {"folder": str(path)}

@@ -1,9 +1,6 @@
 """What stands in the file of an offline run of Weights & Biases after we have logged to it."""
 
-import json
 import os
-import struct
-import threading
 
 import numpy as np
 import pytest
@@ -13,13 +10,12 @@ import torch
 os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
 
 import deephochuli as dh
-from deephochuli.integrations import Follow, numbers_of
+from deephochuli.integrations import Active, Follow, FollowActive, numbers_of
 from tests.e2e.integrations.scripts import assert_neutral
+from tests.e2e.integrations.wandb_file import read
 from tests.unit.integrations.trackers import model_and_optimizer, record, train
 
 wandb = pytest.importorskip("wandb")
-from wandb.proto import wandb_internal_pb2  # noqa: E402 (needs the above)
-
 from deephochuli.integrations import wandb as board  # noqa: E402 (needs the above)
 
 pytestmark = pytest.mark.integration
@@ -31,57 +27,6 @@ def _folders_of_its_own(tmp_path, monkeypatch):
         folder = tmp_path / name.lower()
         folder.mkdir()
         monkeypatch.setenv(name, str(folder))
-
-
-def records(path):
-    """Records of a .wandb file: a log as of LevelDB, in blocks of 32 KiB, of protocol buffers."""
-    data = path.read_bytes()
-    assert data[:4] == b":W&B"
-    at, parts = 7, b""
-    while at < len(data):
-        left = 0x8000 - at % 0x8000
-        if left < 7:
-            at += left
-            continue
-        _, size, kind = struct.unpack_from("<IHB", data, at)
-        parts += data[at + 7 : at + 7 + size]
-        at += 7 + size
-        if at > len(data):
-            return  # the last part is still to come
-        if kind in (1, 4):  # whole, or the last part
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            yield record
-            parts = b""
-
-
-def complete_records(path):
-    """Records of a run that has ended: the service writes the last ones when all is over."""
-    for _ in range(1000):
-        found = list(records(path))
-        if found and found[-1].WhichOneof("record_type") == "exit":
-            return found
-        threading.Event().wait(0.01)
-    raise AssertionError(f"{path} was not completed in ten seconds")
-
-
-def read(folder):
-    """Rows, alerts and summary of the only offline run below a folder."""
-    (path,) = {path.resolve() for path in folder.rglob("*.wandb")}
-    rows, alerts, summary = [], [], {}
-    for each in complete_records(path):
-        kind = each.WhichOneof("record_type")
-        if kind == "history":
-            rows.append(_items(each.history.item))
-        elif kind == "alert":
-            alerts.append((each.alert.level, each.alert.title, each.alert.text))
-        elif kind == "summary":
-            summary |= _items(each.summary.update)
-    return rows, alerts, summary
-
-
-def _items(items):
-    return {i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in items}
 
 
 def test_the_script_is_recorded_and_trains_the_same(tmp_path):
@@ -149,6 +94,22 @@ def test_a_finished_run_reads_back_number_by_number(tmp_path):
     assert summary["deephochuli/n_critical"] == len(
         [finding for finding in dh.findings(run) if finding.level == "critical"]
     )
+
+
+def test_what_waits_is_shown_before_the_script_finishes_its_run(tmp_path):
+    active = Active(["wandb"])
+    active.watch_wandb()
+    model, optimizer = model_and_optimizer(torch.bfloat16, lr=1e-6)
+    wandb.init(project="p", dir=tmp_path)
+    with dh.record(model, optimizer, to=tmp_path / "run", follow=FollowActive(active)):
+        train(model, optimizer, 10)
+        wandb.finish()
+        train(model, optimizer, 3)
+    active.end()
+    rows, alerts, summary = read(tmp_path)
+    assert [row["deephochuli/step"] for row in rows if "deephochuli/step" in row] == [9]
+    assert "swamped" in summary["deephochuli/found/swamped-updates"]
+    assert len(alerts) == 1
 
 
 def test_without_a_run_it_says_what_to_do(tmp_path):

@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from deephochuli.cli import main
-from deephochuli.cli._origin import commit_of
 from deephochuli.config import is_schedule
 from deephochuli.errors import TapError
+from deephochuli.session import commit_of
 from deephochuli.taps import parse_schedule
 
 

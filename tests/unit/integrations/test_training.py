@@ -2,20 +2,22 @@
 
 import atexit
 import threading
+from functools import partial
 
 import pytest
 import torch
 
 import deephochuli as dh
 from deephochuli.errors import StoreError, TapError
-from deephochuli.integrations import _callback
+from deephochuli.integrations import Follow, _callback
 from deephochuli.integrations._callback import AGREE_EVERY, Decision, Training, is_compiled
 from tests.unit.integrations.trackers import Kept, model_and_optimizer, train
 
 
 def training(folder, **options):
     given = {"every": 1, "trackers": (), "on_finding": None, "options": {}} | options
-    return Training(folder, *(given[n] for n in ("every", "trackers", "on_finding", "options")))
+    begin = partial(dh.record, to=folder, every=given["every"], **given["options"])
+    return Training(begin, Follow(*given["trackers"], on_finding=given["on_finding"]))
 
 
 def test_a_training_is_recorded_from_begin_to_end(tmp_path):

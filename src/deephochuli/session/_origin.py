@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from deephochuli.cli._script import Script
+from deephochuli.session._script import Script
 
-if TYPE_CHECKING:
-    from deephochuli.cli._terminal import Json
+Fact = str | list[str]
 
 
-def origin_of(script: Script) -> dict[str, Json]:
+def origin_of(script: Script) -> dict[str, Fact]:
     """The script as it was named, its arguments, and its commit if it lies in a git repository."""
     kind = "module" if script.is_module else "script"
-    arguments: list[Json] = list(script.arguments)
-    facts: dict[str, Json] = {kind: script.target, "arguments": arguments}
+    facts: dict[str, Fact] = {kind: script.target, "arguments": list(script.arguments)}
     start = Path.cwd() if script.is_module else Path(script.target).resolve().parent
     commit = commit_of(start)
     return facts if commit is None else {**facts, "git_commit": commit}

@@ -3,8 +3,8 @@
 import io
 import sys
 
-from deephochuli.cli import _status
-from deephochuli.cli._status import StatusLine
+from deephochuli.session import _status
+from deephochuli.session._status import StatusLine
 
 
 class Screen:
