@@ -21,7 +21,13 @@ from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products import _cpu_work as parts
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 from deephochuli.kernels.products._cpu_entries import address_of
-from deephochuli.kernels.products._cpu_parameters import Way, outer_table, scalar_table, way_of
+from deephochuli.kernels.products._cpu_parameters import (
+    Way,
+    outer_table,
+    scalar_table,
+    stays_normal,
+    way_of,
+)
 from deephochuli.kernels.products._environment import environment
 from deephochuli.kernels.products._plan import ProductPlan
 from deephochuli.kernels.products._reference import flushed_operand
@@ -68,7 +74,8 @@ class CpuProducts:
             if initial is not None:
                 initial = flushed_operand(plan, initial, is_start=True)
         start = None if initial is None else initial.contiguous()
-        way = way_of(plan, _bound(plan, a, b, start), has_start=start is not None)
+        bounds = _bound(plan, a, b, start), _least(plan, a, b)
+        way = way_of(plan, *bounds, has_start=start is not None)
         _run(plan, way, a, b, start, out)
         return out
 
@@ -86,6 +93,15 @@ def _bound(
     return bound if bound == bound else float("inf")
 
 
+def _least(plan: ProductPlan, a: torch.Tensor, b: torch.Tensor) -> float:
+    """What no product is smaller than, unless it is zero; 0 if nobody asks, or a NaN is there."""
+    if not plan.flush or plan.order != "pairwise" or stays_normal(plan):
+        return 0.0
+    sizes = [x.abs().masked_fill_(x == 0, torch.inf).amin() for x in (a, b)]
+    least = float(sizes[0]) * float(sizes[1])
+    return least if least == least else 0.0
+
+
 def _filled(x: torch.Tensor, dim: int, width: int) -> torch.Tensor:
     """The last slice repeated up to a multiple of a width: zeros would be out of the ordinary."""
     more = -x.shape[dim] % width
@@ -97,10 +113,13 @@ def _filled(x: torch.Tensor, dim: int, width: int) -> torch.Tensor:
 
 
 def _packed(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
-    """(batch, n, K) as (batch, n / width, K, width); zeros behind the end of K."""
+    """(batch, n, K) as (batch, n / width, K, width); -0 behind the end of K.
+
+    Products with zeros of the other operand are -0 there, which changes no sum that it is added to.
+    """
     x = _filled(x, 1, width)
     if padded_k > x.shape[2]:
-        x = functional.pad(x, (0, padded_k - x.shape[2]))
+        x = functional.pad(x, (0, padded_k - x.shape[2]), value=-0.0)
     return x.reshape(len(x), -1, width, padded_k).transpose(2, 3).contiguous()
 
 
@@ -172,8 +191,9 @@ def _run(
     batch, m, k = a.shape
     n, block = b.shape[2], plan.block or 1
     is_blocks = way.loop == parts.BLOCKS and not way.marks
-    starts = np.array(plan.chunk_starts(k), np.int64)
-    padded = -(-k // block) * block if is_blocks else k
+    multiple = block if is_blocks else way.joins or 1
+    padded = -(-k // multiple) * multiple
+    starts = np.array([0, k] if way.joins else plan.chunk_starts(k), np.int64)
     starts[-1] = padded
     rows, columns = _packed(a, ROWS, padded), _packed_panels(b, COLUMNS, padded)
     if way.scale != 1.0:
@@ -186,7 +206,8 @@ def _run(
     n_slots = 1 if small else min(torch.get_num_threads(), tasks)
     size = parts.scratch_bytes(max(padded, 1))
     scratch = _workspace.prepare(n_slots * size)
-    table, outer = scalar_table(plan), outer_table(plan) if plan.outer is not None else None
+    table = scalar_table(plan)
+    outer = None if plan.outer is None or way.joins else outer_table(plan)
     control = _workspace.control
     control[:] = (
         *(0, 0, tasks, way.loop),

@@ -22,6 +22,7 @@ from numba import types
 from deephochuli.kernels import _cpu_emit as emit
 from deephochuli.kernels import _cpu_memory as memory
 from deephochuli.kernels.products import _cpu_exponents as exponents
+from deephochuli.kernels.products import _cpu_leaves as leaves
 from deephochuli.kernels.products import _cpu_tiles as tiles
 from deephochuli.kernels.products import _cpu_trees as trees
 from deephochuli.kernels.products import _cpu_work as parts
@@ -33,6 +34,7 @@ _BLOCKS = _i64(*[_u64] * 5, _i64, _i64, _u64)
 _CHAINS = ("fused32", "fused64", "separate32", "separate64")
 _FLUSHING = ("flushing_fused32", "flushing_separate32", "flushing_interleaved32")
 _NARROW = ("quick_bounded", "quick_checked", "quick_wide", "careful_separate")
+_LEAVES = tuple(f"{way}leaves{n}" for way in ("", "flushing_") for n in leaves.SIZES)
 _ALIGNED = ("truncated0", "truncated1", "truncated2")
 _NEAREST = ("nearest0", "nearest1", "nearest2", "shortened")
 _FINISHES = ("truncated", "nearest", "bounded", "shortened")
@@ -49,6 +51,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "pairwise32": (trees.pairwise32, _CHAIN),
     "flushing_pairwise32": (trees.flushing_pairwise32, _CHAIN),
     **{name: (getattr(tiles, name), _CHAIN) for name in (*_CHAINS, *_FLUSHING, *_NARROW)},
+    **{name: (getattr(tiles, name), _CHAIN) for name in _LEAVES},
     **{name: (getattr(tiles, name), _BLOCKS) for name in (*_ALIGNED, *_NEAREST, *_STEADY, *_LATE)},
 }
 

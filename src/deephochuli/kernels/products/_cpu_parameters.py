@@ -14,6 +14,7 @@ from deephochuli.formats import BINARY32, BINARY64, Format, Overflow, Rounding
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
 from deephochuli.kernels.products import _cpu_late as late
+from deephochuli.kernels.products import _cpu_leaves as leaves
 from deephochuli.kernels.products import _cpu_scalar as scalar
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products import _cpu_work as parts
@@ -35,6 +36,7 @@ _MODES = {
     Rounding.ODD: scalar.ODD,
 }
 _BEYOND = {Overflow.INFINITY: np.inf, Overflow.NAN: np.nan}
+_EVEN = Rounding.NEAREST_EVEN
 # A quick chain needs some bits between its precision and that of binary32.
 _WIDEST_QUICK = 20
 
@@ -45,6 +47,7 @@ class Way(NamedTuple):
     Steady: the function for blocks whose exponents are known to be in range, if there is one.
     Marks: the function tells which outputs it left as they were.
     Always fits: no sum of such a block can leave 32 bits.
+    Joins: products in a chunk, where the function also adds the sums of chunks.
     """
 
     loop: int
@@ -54,6 +57,7 @@ class Way(NamedTuple):
     steady: str = ""
     always_fits: bool = False
     marks: bool = False
+    joins: int = 0
 
 
 _ONE_BY_ONE = Way(parts.ONE_BY_ONE)
@@ -103,16 +107,21 @@ def _format_table(fmt: Format, rounding: Rounding, *, aligned: bool) -> Table:
     return table
 
 
-def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
+def way_of(plan: ProductPlan, largest: float, least: float = 0.0, *, has_start: bool) -> Way:
     """How tiles of a plan are formed.
 
     Args:
         plan: What to form.
         largest: A bound of all partial sums; inf where it is not known.
+        least: What no product is smaller than, unless it is zero; 0 where it is not known.
         has_start: Whether there are initial values.
     """
     if plan.kind == "exact":
         return _exact(plan)
+    if _is_small_tree(plan):
+        name = "flushing_leaves" if plan.flush and not stays_normal(plan, least) else "leaves"
+        chunk = plan.chunk or 1
+        return Way(parts.CHAINS, f"{name}{chunk}", _no_parameters(), joins=chunk)
     if plan.flush:
         return _flushing(plan, has_start=has_start)
     if plan.order != "sequential":
@@ -137,6 +146,25 @@ def _exact(plan: ProductPlan) -> Way:
         return _ONE_BY_ONE
     loop = parts.WHOLE if plan.block is None else parts.BLOCKS
     return Way(loop, "exact_blocks", _chain_table(plan.format, 0), marks=True)
+
+
+def _is_small_tree(plan: ProductPlan) -> bool:
+    """Whether sums are joined trees in binary32 of a few products each."""
+    narrow = plan.format == plan.outer == BINARY32 and plan.dtype.itemsize == 4
+    tree = plan.kind == "chain" and plan.order == "pairwise" and not plan.halves_tail
+    return narrow and tree and plan.chunk in leaves.SIZES and plan.rounding is _EVEN
+
+
+def stays_normal(plan: ProductPlan, least: float = 0.0) -> bool:
+    """Whether nothing that is formed of products and of normal numbers can be subnormal.
+
+    Products are multiples of the last place of the smallest one; where that is 2^-102, they differ
+    by 2^-126 or nothing from any binary32 number of their size, and so do sums of them.
+    """
+    inputs = plan.inputs or BINARY64
+    ulps = 2.0 ** (2 - 2 * inputs.precision)
+    least = max(least, 4.0**inputs.emin) if inputs.emin > -500 else least
+    return 2 * inputs.precision <= 24 and least * ulps >= 2.0**-102
 
 
 def _flushing(plan: ProductPlan, *, has_start: bool) -> Way:

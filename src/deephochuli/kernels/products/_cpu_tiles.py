@@ -9,6 +9,7 @@ from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
 from deephochuli.kernels.products import _cpu_exact as exact
 from deephochuli.kernels.products import _cpu_late as late
+from deephochuli.kernels.products import _cpu_leaves as leaves
 from deephochuli.kernels.products import _cpu_steady as steady
 
 
@@ -175,3 +176,33 @@ def steady_late_split(a, ea, b, eb, c, n, size, params):
 def exact_blocks(a, b, c, marks, n, size, params):
     """Exact sums of blocks, each rounded once."""
     exact.exact(a, b, c, marks, n, size, params)
+
+
+def leaves2(a, b, c, n, params):
+    """Trees of two products in binary32."""
+    leaves.leaves2(a, b, c, n, params)
+
+
+def leaves4(a, b, c, n, params):
+    """Trees of four products in binary32."""
+    leaves.leaves4(a, b, c, n, params)
+
+
+def leaves8(a, b, c, n, params):
+    """Trees of eight products in binary32."""
+    leaves.leaves8(a, b, c, n, params)
+
+
+def flushing_leaves2(a, b, c, n, params):
+    """Trees of two products in binary32 without subnormal numbers."""
+    leaves.flushing_leaves2(a, b, c, n, params)
+
+
+def flushing_leaves4(a, b, c, n, params):
+    """Trees of four products in binary32 without subnormal numbers."""
+    leaves.flushing_leaves4(a, b, c, n, params)
+
+
+def flushing_leaves8(a, b, c, n, params):
+    """Trees of eight products in binary32 without subnormal numbers."""
+    leaves.flushing_leaves8(a, b, c, n, params)
