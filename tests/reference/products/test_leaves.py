@@ -22,9 +22,13 @@ def trees(chunk, inputs=BFLOAT16, *, flush=True):
     )
 
 
+def of_floats(x):
+    return torch.tensor(x).float()
+
+
 def agree(plan, a, b, start=None):
     """Whether compiled code and the reference give the same bits."""
-    tensors = [None if x is None else torch.tensor(x).float() for x in (a, b, start)]
+    tensors = [None if x is None else of_floats(x) for x in (a, b, start)]
     ours, theirs = (f().multiply(plan, *tensors) for f in (cpu_products, reference_products))
     return torch.equal(ours.view(torch.int32), theirs.view(torch.int32))
 
@@ -59,10 +63,14 @@ def test_where_subnormal_numbers_begin(least):
     """Products from 2^2least on, and initial values that cancel them but for their last bits."""
     rng, plan = np.random.default_rng(-least), trees(4)
     a, b = drawn(rng, (1, 16, 12), least, least + 3), drawn(rng, (1, 12, 64), least, least + 3)
-    a[0, 0], b[0, :, 0] = 2.0**least * (1 + 1 / 128), 2.0**least * (1 + 1 / 128)
-    a[0, 0, 1:], b[0, 1:, 0] = 0.0, 0.0
-    near = -np.float32(a @ b) * (1 + rng.integers(-2, 3, (1, 16, 64)) * 2.0**-23)
-    start = np.where(rng.random((1, 16, 64)) < 0.5, near, 2.0**-126)
+    start = -np.float32(a @ b) * (1 + rng.integers(-2, 3, (1, 16, 64)) * 2.0**-23)
+    # (1 + u)^2 - (1 + 2u) = u^2, of which all but the last place is taken away.
+    u, a[0, 0], b[0, :, 0] = 2.0**-7, 0.0, 0.0
+    a[0, 0, :2] = np.array([1 + u, -1 - 2 * u]) * 2.0**least
+    b[0, :2, 0] = np.array([1 + u, 1]) * 2.0**least
+    start[0, 0, 0] = -(4.0**least) * u**2 * (1 + 2.0**-23)
+    expected = 4.0**least * u**2 * 2.0**-23 if least >= -44 else 0.0
+    assert cpu_products().multiply(plan, *map(of_floats, (a, b, start)))[0, 0, 0] == -expected
     assert agree(plan, a, b, start)
     assert agree(plan, a, b)
 
