@@ -27,6 +27,7 @@ from deephochuli.kernels.products._cpu_parameters import (
     scalar_table,
     stays_normal,
     way_of,
+    with_two_numbers,
 )
 from deephochuli.kernels.products._environment import environment
 from deephochuli.kernels.products._plan import ProductPlan
@@ -180,6 +181,27 @@ def _seen(
     return [_exponents_of(rows, plan, rows=True), _exponents_of(columns, plan, rows=False)], words
 
 
+def _bounds_of(x: torch.Tensor, plan: ProductPlan, depth: int) -> torch.Tensor:
+    """The smallest and the largest exponents of pieces of packed operands."""
+    batch, n_tiles, padded, width = x.shape
+    pieces = -(-padded // depth)
+    out = torch.empty(batch * n_tiles * pieces, 2, dtype=torch.int32)
+    addresses = x.data_ptr(), out.data_ptr()
+    _function("bounds32", 2)(*addresses, batch * n_tiles, padded, width, depth)
+    return out.clamp_(min=-126 if plan.inputs is None else plan.inputs.emin)
+
+
+def _exactly(
+    plan: ProductPlan, way: Way, bounds: list[torch.Tensor], k: int, start: torch.Tensor | None
+) -> Way:
+    """How exact sums are formed of operands with such exponents."""
+    extremes = [(int(each[:, 0].min()), int(each[:, 1].max())) for each in bounds]
+    if start is None:
+        return with_two_numbers(plan, way, k, extremes)
+    of_start = _bounds_of(start.reshape(1, 1, -1, 1), plan, start.numel())
+    return with_two_numbers(plan, way, k, [*extremes, (int(of_start[0, 0]), int(of_start[0, 1]))])
+
+
 def _run(
     plan: ProductPlan,
     way: Way,
@@ -199,6 +221,10 @@ def _run(
     if way.scale != 1.0:
         columns *= way.scale
     exponents, words = _seen(plan, way, rows, columns, start)
+    depth = block * max(1, parts.DEPTH // block)
+    bounds = [_bounds_of(x, plan, depth) for x in (rows, columns)] if way.marks else words[1::2]
+    if way.marks:
+        way = _exactly(plan, way, bounds, k, start)
     row_tiles, panels = rows.shape[1], columns.shape[1]
     groups = -(-row_tiles // parts.GROUP)
     tasks = batch * groups * panels
@@ -223,8 +249,10 @@ def _run(
         *np.array([way.scale, 1 / way.scale]).view(np.uint64).tolist(),
         *(scratch, size, *environment()),
         address_of(way.steady) if way.steady else 0,
-        *((words[i].data_ptr() for i in (0, 2, 1, 3)) if words else (0, 0, 0, 0)),
+        *((words[0].data_ptr(), words[2].data_ptr()) if words else (0, 0)),
+        *((each.data_ptr() for each in bounds) if bounds else (0, 0)),
         int(way.marks),
+        int(plan.kind == "exact"),
         int(plan.rounding is Rounding.TOWARD_ZERO),
     )
     run_everywhere(address_of("work"), control.ctypes.data, n_slots)

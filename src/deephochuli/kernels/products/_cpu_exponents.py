@@ -70,3 +70,23 @@ def words32(source_at, target_at, bounds_at, n_tiles, n, width, emin):
         lowest, highest = i64(least) >> 23, i64(most) >> 23
         bounds[2 * tile] = max(lowest - blocks.BIAS, emin)
         bounds[2 * tile + 1] = max(highest - blocks.BIAS, emin) if highest < 255 else FAR
+
+
+def bounds32(source_at, bounds_at, n_tiles, n, width, depth):
+    """Smallest and largest exponents of packed binary32 numbers, of each piece of k of each tile.
+
+    Zeros have none; a piece with something that is not finite ends `FAR` away.
+    """
+    source, bounds, piece = p32(source_at), pi32(bounds_at), 0
+    for tile in range(n_tiles):
+        for first in range(0, n, depth):
+            least, most = u32(0x7FFFFFFF), u32(0)
+            begin, stop = tile * n + first, tile * n + min(first + depth, n)
+            for i in range(begin * width, stop * width):
+                size = u32(source[i] & u32(0x7FFFFFFF))
+                most = max(most, size)
+                least = min(least, u32(size - u32(1)) & u32(0x7FFFFFFF))
+            highest = i64(most) >> 23
+            bounds[2 * piece] = (i64(least + u32(1)) >> 23) - blocks.BIAS
+            bounds[2 * piece + 1] = highest - blocks.BIAS if highest < 255 else FAR
+            piece += 1

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from deephochuli.formats import BINARY32, BINARY64, Format, Overflow, Rounding
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
+from deephochuli.kernels.products import _cpu_doubles as doubles
 from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_leaves as leaves
 from deephochuli.kernels.products import _cpu_scalar as scalar
@@ -144,8 +147,58 @@ def _exact(plan: ProductPlan) -> Way:
     nearest = plan.rounding is Rounding.NEAREST_EVEN and not plan.flush
     if plan.dtype.itemsize == 8 or not nearest or plan.format.precision > 24:
         return _ONE_BY_ONE
-    loop = parts.WHOLE if plan.block is None else parts.BLOCKS
-    return Way(loop, "exact_blocks", _chain_table(plan.format, 0), marks=True)
+    if plan.block is None:
+        return Way(parts.WHOLE, "exact_blocks", _chain_table(plan.format, 0), marks=True)
+    single = "exact_single" if plan.format == BINARY32 else ""
+    return Way(parts.BLOCKS, "exact_blocks", _exact_table(plan), steady=single, marks=True)
+
+
+@functools.lru_cache(maxsize=64)
+def _exact_table(plan: ProductPlan) -> Table:
+    """What blocks need so that binary64 adds their products: few exponents, and no small ones.
+
+    Products lie below 2^(e + 2) and are multiples of 2^(e - 2(p - 1)), e their exponents. Above
+    2^-149 all sums that are subnormal in binary32 are numbers of it.
+    """
+    inputs, size = plan.inputs or BINARY32, (plan.block or 1) - 1
+    table = np.zeros(doubles.D_SLOTS, np.int64)
+    table[: chains.H_SLOTS] = _chain_table(plan.format, 0)
+    below = 2 * (inputs.precision - 1)
+    table[doubles.D_SPREAD] = 53 - 2 - size.bit_length() - below
+    table[doubles.D_LOWEST] = below - 149
+    return table
+
+
+def with_two_numbers(plan: ProductPlan, way: Way, k: int, bounds: Sequence[tuple[int, int]]) -> Way:
+    """The same exact sums in two binary64 numbers each, if those hold every sum of K products.
+
+    Args:
+        plan: What to form.
+        way: How it is formed otherwise.
+        k: Products in a sum.
+        bounds: The smallest and the largest exponent of both operands, and of initial values.
+
+    A first number that begins at 1.5 x 2^s keeps multiples of 2^(s - 52) of sums below 2^(s - 1);
+    rests are at most half of that, and the second number adds them without error if all of them
+    together are at most 2^53 places of the smallest products and initial values.
+    """
+    inputs, size = plan.inputs or BINARY32, plan.block or k
+    (low_a, high_a), (low_b, high_b), *starts = bounds
+    if max(high for _, high in bounds) > BINARY32.emax:
+        return way
+    last = low_a + low_b - 2 * (inputs.precision - 1)
+    bound = 3.0 * k * 2.0 ** (high_a + high_b + 2)
+    for low, high in starts:
+        last, bound = min(last, low - BINARY32.precision + 1), bound + 2.0 ** (high + 2)
+    if plan.block is not None and bound >= plan.format.max_finite:
+        return way
+    place = math.frexp(bound)[1] + 2
+    if place + (size + 2).bit_length() > 106 + last:
+        return way
+    table = np.zeros(doubles.D_SLOTS, np.int64)
+    table[: len(way.table)] = way.table
+    table.view(np.float64)[doubles.D_LARGE] = 1.5 * 2.0**place
+    return way._replace(function="exact_double", table=table, marks=False)
 
 
 def _is_small_tree(plan: ProductPlan) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
+from deephochuli.kernels.products import _cpu_doubles as doubles
 from deephochuli.kernels.products import _cpu_exact as exact
 from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_leaves as leaves
@@ -206,3 +207,13 @@ def flushing_leaves4(a, b, c, n, params):
 def flushing_leaves8(a, b, c, n, params):
     """Trees of eight products in binary32 without subnormal numbers."""
     leaves.flushing_leaves8(a, b, c, n, params)
+
+
+def exact_single(a, b, c, n, size, params):
+    """Exact sums of blocks whose products one binary64 number holds."""
+    doubles.single(a, b, c, n, size, params)
+
+
+def exact_double(a, b, c, n, size, params):
+    """Exact sums of blocks that two binary64 numbers hold."""
+    doubles.double(a, b, c, n, size, params)

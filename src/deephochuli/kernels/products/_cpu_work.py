@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 from deephochuli.kernels._cpu_emit import LANES
 from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64, pi32, pi64
 from deephochuli.kernels.products import _cpu_blocks as blocks
+from deephochuli.kernels.products import _cpu_doubles as doubles
 from deephochuli.kernels.products import _cpu_scalar as scalar
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
@@ -69,12 +70,13 @@ TILE = ROWS * COLUMNS
     C_STEADY_FUNCTION,
     C_A_WORDS,
     C_B_WORDS,
-    C_A_BOUNDS,  # of each tile the smallest and the largest exponent, int32
+    C_A_BOUNDS,  # of each tile, or piece, the smallest and the largest exponent, int32
     C_B_BOUNDS,
     C_MARKS,  # whether the tile function marks outputs that it leaves
+    C_EXACT,  # whether sums are exact
     C_CUTS,  # whether steady blocks are rounded toward zero
     C_SLOTS,
-) = range(40)
+) = range(41)
 ONE_BY_ONE, CHAINS, BLOCKS, WHOLE = range(4)  # whole: chains that cannot be interrupted
 
 # Scratch of a thread: totals and partial sums of a task, one row of A and one column of B in
@@ -120,6 +122,14 @@ def call_exact(
 ) -> Any:
     """Call ``void f(a, b, c, marks, n, size, p)``."""
     return _function(7, returns=False)
+
+
+@intrinsic
+def call_sums(
+    typing_context: Any, f: Any, a: Any, b: Any, c: Any, n: Any, size: Any, p: Any
+) -> Any:
+    """Call ``void f(a, b, c, n, size, p)``."""
+    return _function(6, returns=False)
 
 
 @intrinsic
@@ -242,18 +252,44 @@ def join_marked(control, a_at, b_at, c_at, n_blocks, size, columns, rows, spare)
 
 
 @nb.njit(**OPTIONS)
-def join_exactly(control, a_at, b_at, c_at, k0, k1, columns, rows, spare):
-    """All blocks from one k to another on one tile; the last one may be shorter."""
-    n = k1 - k0
+def extent(bounds, first, stop):
+    """The smallest and the largest exponent of some pieces."""
+    lowest, highest = i64(bounds[2 * first]), i64(bounds[2 * first + 1])
+    for piece in range(first + 1, stop):
+        lowest = min(lowest, i64(bounds[2 * piece]))
+        highest = max(highest, i64(bounds[2 * piece + 1]))
+    return lowest, highest
+
+
+@nb.njit(**OPTIONS)
+def is_single(control, of_row, of_panel, k0, k1, depth):
+    """Whether one binary64 number holds the products of every block from one k to another."""
+    if control[C_STEADY_FUNCTION] == u64(0):
+        return False
+    table, n = pi64(control[C_TILE_PARAMETERS]), -(-i64(control[C_PADDED_K]) // depth)
+    first, stop = k0 // depth, (k1 - 1) // depth + 1
+    low_a, high_a = extent(pi32(control[C_A_BOUNDS]), of_row * n + first, of_row * n + stop)
+    low_b, high_b = extent(pi32(control[C_B_BOUNDS]), of_panel * n + first, of_panel * n + stop)
+    spread = high_a - low_a + high_b - low_b
+    return spread <= table[doubles.D_SPREAD] and low_a + low_b >= table[doubles.D_LOWEST]
+
+
+@nb.njit(**OPTIONS)
+def join_exactly(control, a_at, b_at, c_at, n, single, columns, rows, spare):
+    """The blocks of n products joined to one tile; the last one may be shorter."""
     size = n if control[C_WAY] == u64(WHOLE) else i64(control[C_BLOCK])
-    a_at, b_at = a_at + u64(k0) * u64(4 * ROWS), b_at + u64(k0) * u64(4 * COLUMNS)
-    many, rest = n // size, n % size
-    if many:
-        join_marked(control, a_at, b_at, c_at, many, size, columns, rows, spare)
-    if rest:
-        done = u64(many * size)
-        a_at, b_at = a_at + done * u64(4 * ROWS), b_at + done * u64(4 * COLUMNS)
-        join_marked(control, a_at, b_at, c_at, i64(1), rest, columns, rows, spare)
+    done = i64(0)
+    while done < n:
+        own = min(size, n - done)
+        many, k, table = (n - done) // own, u64(done), control[C_TILE_PARAMETERS]
+        a, b = a_at + k * u64(4 * ROWS), b_at + k * u64(4 * COLUMNS)
+        if single:
+            call_sums(control[C_STEADY_FUNCTION], a, b, c_at, u64(many), u64(own), table)
+        elif control[C_MARKS] == u64(0):
+            call_sums(control[C_TILE_FUNCTION], a, b, c_at, u64(many), u64(own), table)
+        else:
+            join_marked(control, a, b, c_at, many, own, columns, rows, spare)
+        done += many * own
 
 
 @nb.njit(**OPTIONS)
@@ -323,8 +359,10 @@ def by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, ro
             row = row_tile + u64(t)
             tile_a = control[C_A] + row * padded * size * u64(ROWS)
             c_at = parts_at + u64(t) * u64(TILE) * size
-            if control[C_MARKS] != u64(0):
-                join_exactly(control, tile_a, b_at, c_at, first, stop, columns, rows, spare)
+            if control[C_EXACT] != u64(0):
+                a, b = tile_a + u64(4 * first * ROWS), b_at + u64(4 * first * COLUMNS)
+                single = is_single(control, i64(row), i64(of_panel), first, stop, depth)
+                join_exactly(control, a, b, c_at, stop - first, single, columns, rows, spare)
                 continue
             if control[C_WAY] != u64(BLOCKS):
                 call_chain(
