@@ -73,7 +73,8 @@ def choose(builder: ir.IRBuilder, relation: str, x: Any, y: Any) -> Any:
 
 def bits_of(builder: ir.IRBuilder, x: Any) -> Any:
     """The pattern of floats."""
-    return builder.bitcast(x, V64 if x.type.element == F64 else V32)
+    kind = I64 if x.type.element == F64 else I32
+    return builder.bitcast(x, ir.VectorType(kind, x.type.count))
 
 
 def flushed(builder: ir.IRBuilder, x: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from deephochuli.formats import Rounding
+from deephochuli.formats import BINARY32, Rounding
 from deephochuli.kernels._pool import run_everywhere
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_steady as steady
@@ -23,11 +23,11 @@ from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 from deephochuli.kernels.products._cpu_entries import address_of
 from deephochuli.kernels.products._cpu_parameters import (
     Way,
+    exact_table,
     outer_table,
     scalar_table,
     stays_normal,
     way_of,
-    with_two_numbers,
 )
 from deephochuli.kernels.products._environment import environment
 from deephochuli.kernels.products._plan import ProductPlan
@@ -168,7 +168,7 @@ def _seen(
     start: torch.Tensor | None,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """The exponents of packed operands, for all blocks and for steady ones, as far as needed."""
-    if way.loop != parts.BLOCKS or way.marks:
+    if way.loop != parts.BLOCKS or way.exact:
         return [], []
     words = [*_words_of(rows, plan), *_words_of(columns, plan)] if way.steady else []
     if words and way.always_fits and start is None:
@@ -181,25 +181,25 @@ def _seen(
     return [_exponents_of(rows, plan, rows=True), _exponents_of(columns, plan, rows=False)], words
 
 
-def _bounds_of(x: torch.Tensor, plan: ProductPlan, depth: int) -> torch.Tensor:
-    """The smallest and the largest exponents of pieces of packed operands."""
+def _bounds_of(x: torch.Tensor, emin: int, depth: int) -> torch.Tensor:
+    """The smallest and the largest exponents of pieces of packed numbers, none below emin."""
     batch, n_tiles, padded, width = x.shape
     pieces = -(-padded // depth)
     out = torch.empty(batch * n_tiles * pieces, 2, dtype=torch.int32)
     addresses = x.data_ptr(), out.data_ptr()
     _function("bounds32", 2)(*addresses, batch * n_tiles, padded, width, depth)
-    return out.clamp_(min=-126 if plan.inputs is None else plan.inputs.emin)
+    return out.clamp_(min=emin)
 
 
-def _exactly(
-    plan: ProductPlan, way: Way, bounds: list[torch.Tensor], k: int, start: torch.Tensor | None
-) -> Way:
-    """How exact sums are formed of operands with such exponents."""
-    extremes = [(int(each[:, 0].min()), int(each[:, 1].max())) for each in bounds]
+def _exact_table(
+    plan: ProductPlan, bounds: list[torch.Tensor], k: int, start: torch.Tensor | None
+) -> Any:
+    """The parameters of exact sums of operands with such exponents."""
+    highest = sum(int(each[:, 1].max()) for each in bounds)
     if start is None:
-        return with_two_numbers(plan, way, k, extremes)
-    of_start = _bounds_of(start.reshape(1, 1, -1, 1), plan, start.numel())
-    return with_two_numbers(plan, way, k, [*extremes, (int(of_start[0, 0]), int(of_start[0, 1]))])
+        return exact_table(plan, k, highest, None)
+    low, high = _bounds_of(start.reshape(1, 1, -1, 1), BINARY32.emin, start.numel())[0].tolist()
+    return exact_table(plan, k, highest, (low, high))
 
 
 def _run(
@@ -212,8 +212,7 @@ def _run(
 ) -> None:
     batch, m, k = a.shape
     n, block = b.shape[2], plan.block or 1
-    is_blocks = way.loop == parts.BLOCKS and not way.marks
-    multiple = block if is_blocks else way.joins or 1
+    multiple = block if way.loop == parts.BLOCKS else way.joins or 1
     padded = -(-k // multiple) * multiple
     starts = np.array([0, k] if way.joins else plan.chunk_starts(k), np.int64)
     starts[-1] = padded
@@ -221,10 +220,13 @@ def _run(
     if way.scale != 1.0:
         columns *= way.scale
     exponents, words = _seen(plan, way, rows, columns, start)
-    depth = block * max(1, parts.DEPTH // block)
-    bounds = [_bounds_of(x, plan, depth) for x in (rows, columns)] if way.marks else words[1::2]
-    if way.marks:
-        way = _exactly(plan, way, bounds, k, start)
+    bounds = words[1::2]
+    if way.exact:
+        depth = block * max(1, parts.DEPTH // block)
+        emin = (plan.inputs or BINARY32).emin
+        bounds = [_bounds_of(x, emin, depth) for x in (rows, columns)]
+        way = way._replace(table=_exact_table(plan, bounds, k, start))
+        words = [rows.double(), *bounds]
     row_tiles, panels = rows.shape[1], columns.shape[1]
     groups = -(-row_tiles // parts.GROUP)
     tasks = batch * groups * panels
@@ -249,10 +251,9 @@ def _run(
         *np.array([way.scale, 1 / way.scale]).view(np.uint64).tolist(),
         *(scratch, size, *environment()),
         address_of(way.steady) if way.steady else 0,
-        *((words[0].data_ptr(), words[2].data_ptr()) if words else (0, 0)),
+        *((each.data_ptr() for each in words[::2]) if words else (0, 0)),
         *((each.data_ptr() for each in bounds) if bounds else (0, 0)),
-        int(way.marks),
-        int(plan.kind == "exact"),
+        address_of(way.exact) if way.exact else 0,
         int(plan.rounding is Rounding.TOWARD_ZERO),
     )
     run_everywhere(address_of("work"), control.ctypes.data, n_slots)

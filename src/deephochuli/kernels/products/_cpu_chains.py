@@ -29,7 +29,6 @@ from deephochuli.kernels._cpu_emit import (
     SIGN32,
     SIGN64,
     V32,
-    V64,
     VD,
     VF,
     Loop,
@@ -68,9 +67,9 @@ class Chain:
         self.builder, self.fused = builder, fused
         self.a_at, self.b_at, self.c_at, self.n, self.params = arguments
 
-    def parameter(self, slot: int, kind: ir.Type) -> Any:
+    def parameter(self, slot: int, kind: ir.Type, lanes: int = LANES) -> Any:
         """A parameter in all lanes."""
-        return splat(self.builder, load(self.builder, self.params, kind, 8 * slot))
+        return splat(self.builder, load(self.builder, self.params, kind, 8 * slot), lanes)
 
     def operands(self, k: Any, kind: ir.Type, size: int) -> tuple[list[Any], list[Any]]:
         """Four broadcast elements of A and two vectors of B."""
@@ -360,19 +359,19 @@ def _sum_to_odd(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
 
 def _nearest(chain: Chain, value: Any) -> Any:
     """Binary64 numbers rounded to the nearest of the format, in binary64."""
-    builder = chain.builder
+    builder, kind, lanes = chain.builder, value.type, value.type.count
     bits = bits_of(builder, value)
-    sign = builder.and_(bits, filled(V64, SIGN64))
-    power = builder.bitcast(builder.and_(bits, filled(V64, EXPONENT64)), VD)
-    least = chain.parameter(H_LEAST64, F64)
+    sign = builder.and_(bits, filled(bits.type, SIGN64))
+    power = builder.bitcast(builder.and_(bits, filled(bits.type, EXPONENT64)), kind)
+    least = chain.parameter(H_LEAST64, F64, lanes)
     scale = builder.select(builder.fcmp_ordered(">", power, least), power, least)
-    magic = builder.fmul(scale, chain.parameter(H_MAGIC64, F64))
-    size = builder.bitcast(builder.xor(bits, sign), VD)
+    magic = builder.fmul(scale, chain.parameter(H_MAGIC64, F64, lanes))
+    size = builder.bitcast(builder.xor(bits, sign), kind)
     rounded = builder.fsub(builder.fadd(size, magic), magic)
-    beyond = builder.fcmp_ordered(">", rounded, chain.parameter(H_MAX, F64))
-    rounded = builder.select(beyond, chain.parameter(H_BEYOND, F64), rounded)
-    signed = builder.bitcast(builder.or_(bits_of(builder, rounded), sign), VD)
-    finite = builder.fcmp_ordered("<", size, filled(VD, float("inf")))
+    beyond = builder.fcmp_ordered(">", rounded, chain.parameter(H_MAX, F64, lanes))
+    rounded = builder.select(beyond, chain.parameter(H_BEYOND, F64, lanes), rounded)
+    signed = builder.bitcast(builder.or_(bits_of(builder, rounded), sign), kind)
+    finite = builder.fcmp_ordered("<", size, filled(kind, float("inf")))
     return builder.select(finite, signed, value)
 
 

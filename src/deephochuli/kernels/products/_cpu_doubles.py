@@ -15,6 +15,7 @@ to it that this one holds them all.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from llvmlite import ir
@@ -25,9 +26,7 @@ from deephochuli.kernels._cpu_emit import (
     F32,
     F64,
     LANES,
-    V64,
-    VD,
-    VF,
+    SIGN64,
     Loop,
     any_lane,
     bits_of,
@@ -40,78 +39,143 @@ from deephochuli.kernels._cpu_emit import (
 )
 from deephochuli.kernels.products._cpu_chains import COLUMNS, H_SLOTS, PANELS, ROWS, Chain
 
-# Parameters behind those of a chain.
-D_LARGE, D_SPREAD, D_LOWEST, D_SLOTS = range(H_SLOTS, H_SLOTS + 4)
+# Parameters behind those of a chain. Exponents are those of products, of each tile.
+(
+    D_LARGE,  # what the first of two numbers begins with
+    D_SPREAD,  # between the smallest and the largest for which one number is enough
+    D_LOWEST,  # the smallest for which one number is enough
+    D_LEAST,  # the smallest for which two numbers are enough
+    D_PLACES,  # how far the last place of a product lies below its exponent
+    D_START,  # last place of the initial values
+    D_SLOTS,
+) = range(H_SLOTS, H_SLOTS + 7)
 # The bits of a binary64 number that binary32 has no place for, and what a midpoint has there.
 _REST, _HALF = (1 << 29) - 1, 1 << 28
 
 
+# Half of a vector of binary32 numbers is as wide as one of binary64.
+_LANES = LANES // 2
+_VF, _VD = ir.VectorType(F32, _LANES), ir.VectorType(F64, _LANES)
+
+
 class _Sums(Chain):
-    """Emits the code of exact sums."""
+    """Emits the code of exact sums of 4 rows and 16 columns; A is in binary64."""
 
-    def __init__(self, builder: ir.IRBuilder, arguments: Any) -> None:
-        *places, self.n_blocks, self.size, params = arguments
+    def __init__(self, builder: ir.IRBuilder, arguments: Any, panel: Any) -> None:
+        *places, self.n_blocks, self.size, self.last, params = arguments
         super().__init__(builder, (*places, self.n_blocks, params), fused=True)
+        self._skip = builder.mul(panel, index(4 * LANES))
 
-    def wide(self, k: Any, panels: list[Any]) -> list[tuple[Any, Any]]:
-        """The operands of some vectors of each row, in binary64."""
+    def wide(self, k: Any) -> list[tuple[Any, Any]]:
+        """The operands of each vector of sums, in binary64."""
         builder = self.builder
-        a_row, b_row = builder.mul(k, index(4 * ROWS)), builder.mul(k, index(4 * COLUMNS))
-        places = [builder.add(b_row, builder.mul(each, index(4 * LANES))) for each in panels]
-        ys = [builder.fpext(load(builder, self.b_at, VF, at), VD) for at in places]
+        a_row, b_row = builder.mul(k, index(8 * ROWS)), builder.mul(k, index(4 * COLUMNS))
+        b_row = builder.add(b_row, self._skip)
+        ys = [
+            builder.fpext(load(builder, self.b_at, _VF, builder.add(b_row, index(at))), _VD)
+            for at in (0, 4 * _LANES)
+        ]
         pairs = []
         for row in range(ROWS):
-            x = load(builder, self.a_at, F32, builder.add(a_row, index(4 * row)))
-            wide = splat(builder, builder.fpext(x, F64))
-            pairs += [(wide, y) for y in ys]
+            x = load(builder, self.a_at, F64, builder.add(a_row, index(8 * row)))
+            pairs += [(splat(builder, x, _LANES), y) for y in ys]
         return pairs
 
-    def place(self, row: int, panel: Any) -> Any:
-        """Where a vector of sums lies."""
+    def places(self) -> list[Any]:
+        """Where the sums lie."""
+        builder, offsets = self.builder, (0, 4 * _LANES)
+        first = builder.add(self.c_at, self._skip)
+        return [
+            builder.add(first, index(4 * COLUMNS * row + at))
+            for row in range(ROWS)
+            for at in offsets
+        ]
+
+    def starts(self) -> list[Any]:
+        """The sums so far, in binary64."""
         builder = self.builder
-        of_panel = builder.mul(panel, index(4 * LANES))
-        return builder.add(builder.add(self.c_at, index(4 * COLUMNS * row)), of_panel)
+        return [builder.fpext(load(builder, at, _VF, 0), _VD) for at in self.places()]
+
+    def keep_wide(self, values: list[Any]) -> None:
+        """Write sums back, which are numbers of binary32."""
+        for at, value in zip(self.places(), values, strict=True):
+            store(self.builder, self.builder.fptrunc(value, _VF), at, 0)
 
 
-def _all_of_a_block(sums: _Sums, number: Any) -> list[Any]:
+def _of_block(sums: _Sums, number: Any, size: int) -> list[Any]:
     """The products of a block added in binary64; -0 is what they are added to."""
-    builder = sums.builder
-    loop = Loop(builder, sums.size, [filled(VD, -0.0)] * (ROWS * PANELS))
-    k = builder.add(builder.mul(number, sums.size), loop.index)
-    pairs = sums.wide(k, [index(panel) for panel in range(PANELS)])
-    return loop.close([fma(builder, *xy, z) for xy, z in zip(pairs, loop.state, strict=True)])
+    builder, n = sums.builder, index(size) if size else sums.size
+    first, zero = builder.mul(number, n), filled(_VD, -0.0)
+    if not size:
+        loop = Loop(builder, n, [zero] * (2 * ROWS))
+        pairs = sums.wide(builder.add(first, loop.index))
+        return loop.close([fma(builder, *xy, z) for xy, z in zip(pairs, loop.state, strict=True)])
+    values = [builder.fmul(x, y) for x, y in sums.wide(first)]
+    for i in range(1, size):
+        pairs = sums.wide(builder.add(first, index(i)))
+        values = [fma(builder, *xy, z) for xy, z in zip(pairs, values, strict=True)]
+    return values
 
 
 def _is_midpoint(builder: ir.IRBuilder, value: Any) -> Any:
     """Where a binary64 number lies between two of binary32."""
-    rest = builder.and_(bits_of(builder, value), filled(V64, _REST))
-    return builder.icmp_unsigned("==", rest, filled(V64, _HALF))
+    bits = bits_of(builder, value)
+    rest = builder.and_(bits, filled(bits.type, _REST))
+    return builder.icmp_unsigned("==", rest, filled(bits.type, _HALF))
 
 
-def emit_single(builder: ir.IRBuilder, arguments: Any) -> None:
-    """Blocks whose products binary64 adds without error, joined in binary32."""
-    sums = _Sums(builder, arguments)
-    blocks = Loop(builder, sums.n_blocks, [])
-    products = _all_of_a_block(sums, blocks.index)
-    results, ties = [], None
-    for total, of_block in zip(sums.tile(VF, 4), products, strict=True):
-        joined = builder.fadd(builder.fpext(total, VD), of_block)
-        tie = _is_midpoint(builder, joined)
-        ties = tie if ties is None else builder.or_(ties, tie)
-        results.append(builder.fptrunc(joined, VF))
-    with builder.if_else(any_lane(builder, ties), likely=False) as (rarely, mostly):
-        with rarely:
-            totals = [builder.fpext(each, VD) for each in sums.tile(VF, 4)]
-            odd = [sums.odd_sum(x, y) for x, y in zip(totals, products, strict=True)]
-            sums.keep([builder.fptrunc(each, VF) for each in odd], 4)
-        with mostly:
-            sums.keep(results, 4)
-    blocks.close([])
-
-
-def _apart(sums: _Sums, number: Any, panel: Any, large: Any, starts: list[Any]) -> list[Any]:
-    """The large and the small parts of running sums to which the products of a block are added."""
+def _is_exact(sums: _Sums, value: Any) -> Any:
+    """Where a sum is smaller than 2^53 of the last place that products have."""
     builder = sums.builder
+    power = builder.shl(builder.add(sums.last, index(53 + 1023)), index(52))
+    limit = splat(builder, builder.bitcast(power, F64), _LANES)
+    bits = bits_of(builder, value)
+    size = builder.bitcast(builder.and_(bits, filled(bits.type, SIGN64 - 1)), _VD)
+    return builder.fcmp_ordered("<", size, limit)
+
+
+def _joined(sums: _Sums, totals: list[Any], products: list[Any]) -> list[Any]:
+    """The products of a block joined to sums: in binary64, such that another rounding is right."""
+    builder = sums.builder
+    joined = [builder.fadd(x, y) for x, y in zip(totals, products, strict=True)]
+    exact = functools.reduce(builder.and_, [_is_exact(sums, each) for each in joined])
+    before = builder.block
+    with builder.if_then(any_lane(builder, builder.not_(exact)), likely=False):
+        ties = functools.reduce(builder.or_, [_is_midpoint(builder, each) for each in joined])
+        tested = builder.block
+        with builder.if_then(any_lane(builder, ties), likely=False):
+            odd = [sums.odd_sum(x, y) for x, y in zip(totals, products, strict=True)]
+            repaired = builder.block
+        chosen = _either(builder, (joined, tested), (odd, repaired))
+        after = builder.block
+    return _either(builder, (joined, before), (chosen, after))
+
+
+def _either(builder: ir.IRBuilder, *ways: tuple[list[Any], Any]) -> list[Any]:
+    """Values that depend on the block that one comes from."""
+    new = []
+    for i, value in enumerate(ways[0][0]):
+        new.append(builder.phi(value.type))
+        for values, block in ways:
+            new[-1].add_incoming(values[i], block)
+    return new
+
+
+def emit_single(builder: ir.IRBuilder, arguments: Any, *, size: int) -> None:
+    """Blocks whose products binary64 adds without error, joined in binary32; of any size if 0."""
+    panels = Loop(builder, index(PANELS), [])
+    sums = _Sums(builder, arguments, panels.index)
+    blocks = Loop(builder, sums.n_blocks, sums.starts())
+    products = _of_block(sums, blocks.index, size)
+    joined = _joined(sums, blocks.state, products)
+    new = [builder.fpext(builder.fptrunc(each, _VF), _VD) for each in joined]
+    sums.keep_wide(blocks.close(new))
+    panels.close([])
+
+
+def _apart(sums: _Sums, number: Any, large: Any, starts: list[Any]) -> list[Any]:
+    """The large and the small parts of sums to which the products of a block are added."""
+    builder, n = sums.builder, len(starts)
     tops = [builder.fadd(large, each) for each in starts]
     rests = [
         builder.fsub(each, builder.fsub(top, large)) for each, top in zip(starts, tops, strict=True)
@@ -119,48 +183,53 @@ def _apart(sums: _Sums, number: Any, panel: Any, large: Any, starts: list[Any]) 
     loop = Loop(builder, sums.size, [*tops, *rests])
     k = builder.add(builder.mul(number, sums.size), loop.index)
     tops, rests = [], []
-    for i, (x, y) in enumerate(sums.wide(k, [panel])):
+    for i, (x, y) in enumerate(sums.wide(k)):
         top = fma(builder, x, y, loop.state[i])
         added = builder.fsub(top, loop.state[i])
         rest = fma(builder, x, y, builder.fneg(added))
         tops.append(top)
-        rests.append(builder.fadd(loop.state[ROWS + i], rest))
+        rests.append(builder.fadd(loop.state[n + i], rest))
     return loop.close([*tops, *rests])
 
 
 def emit_double(builder: ir.IRBuilder, arguments: Any) -> None:
     """Blocks whose sums two binary64 numbers hold, in any format inside binary32."""
-    sums = _Sums(builder, arguments)
     panels = Loop(builder, index(PANELS), [])
-    blocks = Loop(builder, sums.n_blocks, [])
-    places = [sums.place(row, panels.index) for row in range(ROWS)]
-    starts = [builder.fpext(load(builder, at, VF, 0), VD) for at in places]
-    large = sums.parameter(D_LARGE, F64)
-    parts = _apart(sums, blocks.index, panels.index, large, starts)
-    for at, top, rest in zip(places, parts[:ROWS], parts[ROWS:], strict=True):
-        # Not top - large: a sum of nothing but -0 is -0.
-        moved = builder.fneg(builder.fsub(large, top))
-        value = sums.nearest(sums.odd_sum(rest, moved))
-        store(builder, builder.fptrunc(value, VF), at, 0)
-    blocks.close([])
+    sums = _Sums(builder, arguments, panels.index)
+    blocks = Loop(builder, sums.n_blocks, sums.starts())
+    large = splat(builder, load(builder, sums.params, F64, 8 * D_LARGE), _LANES)
+    parts = _apart(sums, blocks.index, large, blocks.state)
+    n = len(blocks.state)
+    # Not top - large: a sum of nothing but -0 is -0.
+    moved = [builder.fneg(builder.fsub(large, top)) for top in parts[:n]]
+    odd = [sums.odd_sum(rest, top) for rest, top in zip(parts[n:], moved, strict=True)]
+    sums.keep_wide(blocks.close([sums.nearest(each) for each in odd]))
     panels.close([])
 
 
-def _intrinsic(emit: Any) -> Any:
+def _intrinsic(emit: Any, **how: int) -> Any:
     @intrinsic
     def sums(
-        typing_context: Any, a: Any, b: Any, c: Any, n_blocks: Any, size: Any, params: Any
+        typing_context: Any,
+        a: Any,
+        b: Any,
+        c: Any,
+        n_blocks: Any,
+        size: Any,
+        last: Any,
+        params: Any,
     ) -> Any:
         """Join n_blocks >= 1 blocks of some products each to a tile; all others are addresses."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            emit(builder, arguments)
+            emit(builder, arguments, **how)
             return context.get_dummy_value()
 
-        kinds = [*[types.uint64] * 3, types.int64, types.int64, types.uint64]
+        kinds = [*[types.uint64] * 3, *[types.int64] * 3, types.uint64]
         return types.void(*kinds), generate
 
     return sums
 
 
-single, double = _intrinsic(emit_single), _intrinsic(emit_double)
+single, single2, single4 = (_intrinsic(emit_single, size=n) for n in (0, 2, 4))
+double = _intrinsic(emit_double)

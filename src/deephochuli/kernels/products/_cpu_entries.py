@@ -31,7 +31,8 @@ _u64, _i64 = types.uint64, types.int64
 _compiled: list[Any] = []
 _CHAIN = types.void(_u64, _u64, _u64, _i64, _u64)
 _BLOCKS = _i64(*[_u64] * 5, _i64, _i64, _u64)
-_SUMS = types.void(_u64, _u64, _u64, _i64, _i64, _u64)
+_SUMS = types.void(*[_u64] * 3, *[_i64] * 3, _u64)
+_EXACT = ("exact_single", "exact_single2", "exact_single4", "exact_double")
 _CHAINS = ("fused32", "fused64", "separate32", "separate64")
 _FLUSHING = ("flushing_fused32", "flushing_separate32", "flushing_interleaved32")
 _NARROW = ("quick_bounded", "quick_checked", "quick_wide", "careful_separate")
@@ -49,13 +50,12 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "exponents32": (exponents.exponents32, types.void(_u64, _u64, _i64, _i64, _i64, _i64)),
     "words32": (exponents.words32, types.void(_u64, _u64, _u64, *[_i64] * 4)),
     "bounds32": (exponents.bounds32, types.void(_u64, _u64, *[_i64] * 4)),
-    "exact_single": (tiles.exact_single, _SUMS),
-    "exact_double": (tiles.exact_double, _SUMS),
     "exact_blocks": (tiles.exact_blocks, types.void(*[_u64] * 4, _i64, _i64, _u64)),
     "pairwise32": (trees.pairwise32, _CHAIN),
     "flushing_pairwise32": (trees.flushing_pairwise32, _CHAIN),
     **{name: (getattr(tiles, name), _CHAIN) for name in (*_CHAINS, *_FLUSHING, *_NARROW)},
     **{name: (getattr(tiles, name), _CHAIN) for name in _LEAVES},
+    **{name: (getattr(tiles, name), _SUMS) for name in _EXACT},
     **{name: (getattr(tiles, name), _BLOCKS) for name in (*_ALIGNED, *_NEAREST, *_STEADY, *_LATE)},
 }
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +47,7 @@ class Way(NamedTuple):
     """How tiles are formed: loop, function, its table, and what operands are scaled by.
 
     Steady: the function for blocks whose exponents are known to be in range, if there is one.
-    Marks: the function tells which outputs it left as they were.
+    Exact: the function for exact sums in two numbers; the other one marks outputs that it leaves.
     Always fits: no sum of such a block can leave 32 bits.
     Joins: products in a chunk, where the function also adds the sums of chunks.
     """
@@ -59,7 +58,7 @@ class Way(NamedTuple):
     scale: float = 1.0
     steady: str = ""
     always_fits: bool = False
-    marks: bool = False
+    exact: str = ""
     joins: int = 0
 
 
@@ -148,9 +147,11 @@ def _exact(plan: ProductPlan) -> Way:
     if plan.dtype.itemsize == 8 or not nearest or plan.format.precision > 24:
         return _ONE_BY_ONE
     if plan.block is None:
-        return Way(parts.WHOLE, "exact_blocks", _chain_table(plan.format, 0), marks=True)
-    single = "exact_single" if plan.format == BINARY32 else ""
-    return Way(parts.BLOCKS, "exact_blocks", _exact_table(plan), steady=single, marks=True)
+        return Way(parts.WHOLE, "exact_blocks", exact="exact_double")
+    even = not (plan.chunk or 0) % plan.block and not plan.halves_tail
+    size = str(plan.block) if plan.block in (2, 4) and even else ""
+    single = f"exact_single{size}" if plan.format == BINARY32 else ""
+    return Way(parts.BLOCKS, "exact_blocks", steady=single, exact="exact_double")
 
 
 @functools.lru_cache(maxsize=64)
@@ -163,42 +164,42 @@ def _exact_table(plan: ProductPlan) -> Table:
     inputs, size = plan.inputs or BINARY32, (plan.block or 1) - 1
     table = np.zeros(doubles.D_SLOTS, np.int64)
     table[: chains.H_SLOTS] = _chain_table(plan.format, 0)
-    below = 2 * (inputs.precision - 1)
-    table[doubles.D_SPREAD] = 53 - 2 - size.bit_length() - below
-    table[doubles.D_LOWEST] = below - 149
+    places = 2 * (inputs.precision - 1)
+    table[doubles.D_SPREAD] = 53 - 2 - size.bit_length() - places
+    table[doubles.D_LOWEST], table[doubles.D_PLACES] = places - 149, places
+    table[doubles.D_LEAST], table[doubles.D_START] = 1 << 20, 1 << 9
     return table
 
 
-def with_two_numbers(plan: ProductPlan, way: Way, k: int, bounds: Sequence[tuple[int, int]]) -> Way:
-    """The same exact sums in two binary64 numbers each, if those hold every sum of K products.
+def exact_table(plan: ProductPlan, k: int, highest: int, starts: tuple[int, int] | None) -> Table:
+    """The same, and what two binary64 numbers hold of every sum of K products.
 
     Args:
         plan: What to form.
-        way: How it is formed otherwise.
         k: Products in a sum.
-        bounds: The smallest and the largest exponent of both operands, and of initial values.
+        highest: The largest exponent of products.
+        starts: The smallest and the largest exponent of initial values; None: there are none.
 
     A first number that begins at 1.5 x 2^s keeps multiples of 2^(s - 52) of sums below 2^(s - 1);
     rests are at most half of that, and the second number adds them without error if all of them
     together are at most 2^53 places of the smallest products and initial values.
     """
-    inputs, size = plan.inputs or BINARY32, plan.block or k
-    (low_a, high_a), (low_b, high_b), *starts = bounds
-    if max(high for _, high in bounds) > BINARY32.emax:
-        return way
-    last = low_a + low_b - 2 * (inputs.precision - 1)
-    bound = 3.0 * k * 2.0 ** (high_a + high_b + 2)
-    for low, high in starts:
-        last, bound = min(last, low - BINARY32.precision + 1), bound + 2.0 ** (high + 2)
+    table, size = _exact_table(plan).copy(), plan.block or k
+    low, high = starts or (512, -512)
+    table[doubles.D_START] = low - BINARY32.precision + 1
+    # Running sums of blocks are rounded: twice their exact size is more than enough.
+    many = k if plan.block is None else 2 * k + size
+    bound = many * 2.0 ** min(highest + 2, 512) + 2.0 ** min(high + 2, 512)
+    if highest > 2 * BINARY32.emax or high > BINARY32.emax:
+        return table
     if plan.block is not None and bound >= plan.format.max_finite:
-        return way
-    place = math.frexp(bound)[1] + 2
-    if place + (size + 2).bit_length() > 106 + last:
-        return way
-    table = np.zeros(doubles.D_SLOTS, np.int64)
-    table[: len(way.table)] = way.table
-    table.view(np.float64)[doubles.D_LARGE] = 1.5 * 2.0**place
-    return way._replace(function="exact_double", table=table, marks=False)
+        return table
+    place = math.frexp(bound)[1] + 1
+    last = place + (size + 2).bit_length() - 106
+    if last <= table[doubles.D_START]:
+        table[doubles.D_LEAST] = last + table[doubles.D_PLACES]
+        table.view(np.float64)[doubles.D_LARGE] = 1.5 * 2.0**place
+    return table
 
 
 def _is_small_tree(plan: ProductPlan) -> bool:

@@ -209,11 +209,21 @@ def flushing_leaves8(a, b, c, n, params):
     leaves.flushing_leaves8(a, b, c, n, params)
 
 
-def exact_single(a, b, c, n, size, params):
+def exact_single(a, b, c, n, size, last, params):
     """Exact sums of blocks whose products one binary64 number holds."""
-    doubles.single(a, b, c, n, size, params)
+    doubles.single(a, b, c, n, size, last, params)
 
 
-def exact_double(a, b, c, n, size, params):
+def exact_single2(a, b, c, n, size, last, params):
+    """The same for blocks of two products."""
+    doubles.single2(a, b, c, n, size, last, params)
+
+
+def exact_single4(a, b, c, n, size, last, params):
+    """The same for blocks of four products."""
+    doubles.single4(a, b, c, n, size, last, params)
+
+
+def exact_double(a, b, c, n, size, last, params):
     """Exact sums of blocks that two binary64 numbers hold."""
-    doubles.double(a, b, c, n, size, params)
+    doubles.double(a, b, c, n, size, last, params)

@@ -68,16 +68,17 @@ TILE = ROWS * COLUMNS
     C_RESTORE,
     C_DEFAULT,
     C_STEADY_FUNCTION,
-    C_A_WORDS,
+    C_A_WORDS,  # exponents, or A in binary64
     C_B_WORDS,
     C_A_BOUNDS,  # of each tile, or piece, the smallest and the largest exponent, int32
     C_B_BOUNDS,
-    C_MARKS,  # whether the tile function marks outputs that it leaves
-    C_EXACT,  # whether sums are exact
+    C_DOUBLE_FUNCTION,  # of exact sums; 0: sums are not exact
     C_CUTS,  # whether steady blocks are rounded toward zero
     C_SLOTS,
-) = range(41)
+) = range(40)
 ONE_BY_ONE, CHAINS, BLOCKS, WHOLE = range(4)  # whole: chains that cannot be interrupted
+# Exact sums: in one binary64 number, in two, or so that outputs are marked where that is too few.
+SINGLE, DOUBLE, MARKED = range(3)
 
 # Scratch of a thread: totals and partial sums of a task, one row of A and one column of B in
 # binary64, what a single output needs, and the processor's floating-point state.
@@ -126,10 +127,10 @@ def call_exact(
 
 @intrinsic
 def call_sums(
-    typing_context: Any, f: Any, a: Any, b: Any, c: Any, n: Any, size: Any, p: Any
+    typing_context: Any, f: Any, a: Any, b: Any, c: Any, n: Any, size: Any, last: Any, p: Any
 ) -> Any:
-    """Call ``void f(a, b, c, n, size, p)``."""
-    return _function(6, returns=False)
+    """Call ``void f(a, b, c, n, size, last, p)``."""
+    return _function(7, returns=False)
 
 
 @intrinsic
@@ -262,33 +263,44 @@ def extent(bounds, first, stop):
 
 
 @nb.njit(**OPTIONS)
-def is_single(control, of_row, of_panel, k0, k1, depth):
-    """Whether one binary64 number holds the products of every block from one k to another."""
-    if control[C_STEADY_FUNCTION] == u64(0):
-        return False
-    table, n = pi64(control[C_TILE_PARAMETERS]), -(-i64(control[C_PADDED_K]) // depth)
-    first, stop = k0 // depth, (k1 - 1) // depth + 1
-    low_a, high_a = extent(pi32(control[C_A_BOUNDS]), of_row * n + first, of_row * n + stop)
-    low_b, high_b = extent(pi32(control[C_B_BOUNDS]), of_panel * n + first, of_panel * n + stop)
-    spread = high_a - low_a + high_b - low_b
-    return spread <= table[doubles.D_SPREAD] and low_a + low_b >= table[doubles.D_LOWEST]
+def of_products(control, of_row, of_panel, first, stop, n):
+    """The smallest exponent of products of some pieces, and how far the largest is above it."""
+    a, b = pi32(control[C_A_BOUNDS]), pi32(control[C_B_BOUNDS])
+    low_a, high_a = extent(a, of_row * n + first, of_row * n + stop)
+    low_b, high_b = extent(b, of_panel * n + first, of_panel * n + stop)
+    return low_a + low_b, high_a - low_a + high_b - low_b
 
 
 @nb.njit(**OPTIONS)
-def join_exactly(control, a_at, b_at, c_at, n, single, columns, rows, spare):
+def exact_way(control, of_row, of_panel, k0, k1, depth):
+    """How blocks from one k to another are formed, and the last place of sums up to there."""
+    table, n = pi64(control[C_TILE_PARAMETERS]), -(-i64(control[C_PADDED_K]) // depth)
+    low, spread = of_products(control, of_row, of_panel, k0 // depth, (k1 - 1) // depth + 1, n)
+    least, all_spread = of_products(control, of_row, of_panel, 0, n, n)
+    last = min(least - table[doubles.D_PLACES], table[doubles.D_START])
+    few = spread <= table[doubles.D_SPREAD] and low >= table[doubles.D_LOWEST]
+    if few and control[C_STEADY_FUNCTION] != u64(0):
+        return i64(SINGLE), last
+    if least >= table[doubles.D_LEAST] and all_spread < 5000:
+        return i64(DOUBLE), last
+    return i64(MARKED), last
+
+
+@nb.njit(**OPTIONS)
+def join_exactly(control, a_at, wide_at, b_at, c_at, n, way, last, columns, rows, spare):
     """The blocks of n products joined to one tile; the last one may be shorter."""
     size = n if control[C_WAY] == u64(WHOLE) else i64(control[C_BLOCK])
+    function = control[C_STEADY_FUNCTION] if way == SINGLE else control[C_DOUBLE_FUNCTION]
     done = i64(0)
     while done < n:
         own = min(size, n - done)
         many, k, table = (n - done) // own, u64(done), control[C_TILE_PARAMETERS]
-        a, b = a_at + k * u64(4 * ROWS), b_at + k * u64(4 * COLUMNS)
-        if single:
-            call_sums(control[C_STEADY_FUNCTION], a, b, c_at, u64(many), u64(own), table)
-        elif control[C_MARKS] == u64(0):
-            call_sums(control[C_TILE_FUNCTION], a, b, c_at, u64(many), u64(own), table)
-        else:
+        a, wide = a_at + k * u64(4 * ROWS), wide_at + k * u64(8 * ROWS)
+        b = b_at + k * u64(4 * COLUMNS)
+        if way == MARKED:
             join_marked(control, a, b, c_at, many, own, columns, rows, spare)
+        else:
+            call_sums(function, wide, b, c_at, u64(many), u64(own), u64(last), table)
         done += many * own
 
 
@@ -349,20 +361,20 @@ def by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, ro
     b_at = control[C_B] + of_panel * padded * size * u64(COLUMNS)
     eb_at = control[C_B_EXPONENTS] + of_panel * padded * u64(2 * COLUMNS)
     wb_at = control[C_B_WORDS] + of_panel * padded * u64(2 * COLUMNS)
-    depth = i64(control[C_BLOCK]) if control[C_WAY] == u64(BLOCKS) else i64(1)
-    depth *= max(i64(1), i64(DEPTH) // depth)
-    if control[C_WAY] == u64(WHOLE):
-        depth = max(i64(1), k1 - k0)
-    for first in range(k0, k1, depth):
-        stop = min(first + depth, k1)
+    depth = i64(control[C_BLOCK]) * max(i64(1), i64(DEPTH) // i64(control[C_BLOCK]))
+    step = max(i64(1), k1 - k0) if control[C_WAY] == u64(WHOLE) else depth
+    for first in range(k0, k1, step):
+        stop = min(first + step, k1)
         for t in range(n_tiles):
             row = row_tile + u64(t)
             tile_a = control[C_A] + row * padded * size * u64(ROWS)
             c_at = parts_at + u64(t) * u64(TILE) * size
-            if control[C_EXACT] != u64(0):
-                a, b = tile_a + u64(4 * first * ROWS), b_at + u64(4 * first * COLUMNS)
-                single = is_single(control, i64(row), i64(of_panel), first, stop, depth)
-                join_exactly(control, a, b, c_at, stop - first, single, columns, rows, spare)
+            if control[C_DOUBLE_FUNCTION] != u64(0):
+                way, last = exact_way(control, i64(row), i64(of_panel), first, stop, depth)
+                k, wide = u64(first), control[C_A_WORDS] + row * padded * u64(8 * ROWS)
+                a, wide = tile_a + k * u64(4 * ROWS), wide + k * u64(8 * ROWS)
+                b, n = b_at + k * u64(4 * COLUMNS), stop - first
+                join_exactly(control, a, wide, b, c_at, n, way, last, columns, rows, spare)
                 continue
             if control[C_WAY] != u64(BLOCKS):
                 call_chain(
