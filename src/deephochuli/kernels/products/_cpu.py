@@ -21,7 +21,14 @@ from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products import _cpu_work as parts
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 from deephochuli.kernels.products._cpu_entries import address_of
-from deephochuli.kernels.products._cpu_parameters import Way, outer_table, scalar_table, way_of
+from deephochuli.kernels.products._cpu_parameters import (
+    UNKNOWN,
+    Sizes,
+    Way,
+    outer_table,
+    scalar_table,
+    way_of,
+)
 from deephochuli.kernels.products._environment import environment
 from deephochuli.kernels.products._plan import ProductPlan
 from deephochuli.kernels.products._reference import flushed_operand
@@ -68,22 +75,23 @@ class CpuProducts:
             if initial is not None:
                 initial = flushed_operand(plan, initial, is_start=True)
         start = None if initial is None else initial.contiguous()
-        way = way_of(plan, _bound(plan, a, b, start), has_start=start is not None)
+        way = way_of(plan, _sizes(plan, a, b, start), has_start=start is not None)
         _run(plan, way, a, b, start, out)
         return out
 
 
-def _bound(
+def _sizes(
     plan: ProductPlan, a: torch.Tensor, b: torch.Tensor, start: torch.Tensor | None
-) -> float:
-    """What no partial sum exceeds, roundings included; inf if an operand is not finite."""
+) -> Sizes:
+    """What is known of the operands' sizes, as far as it matters for a plan."""
     narrow = plan.format.precision <= 20 and plan.rounding is Rounding.NEAREST_EVEN
     if plan.kind == "exact" or not narrow:
-        return 0.0
+        return UNKNOWN
     sizes = [max(abs(float(low)), abs(float(high))) for low, high in map(torch.aminmax, (a, b))]
     first = 0.0 if start is None else max(abs(float(x)) for x in torch.aminmax(start))
-    bound = (first + sizes[0] * sizes[1]) * a.shape[2] * 2.0
-    return bound if bound == bound else float("inf")
+    product = sizes[0] * sizes[1]
+    bound = max((first + product) * a.shape[2] * 2.0, sizes[1])
+    return Sizes(bound, product) if bound == bound else UNKNOWN
 
 
 def _filled(x: torch.Tensor, dim: int, width: int) -> torch.Tensor:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,10 @@ _MODES = {
 _BEYOND = {Overflow.INFINITY: np.inf, Overflow.NAN: np.nan}
 # A quick chain needs some bits between its precision and that of binary32.
 _WIDEST_QUICK = 20
+# Bounded chains scale sums to below two to this power: rounding one needs some room above it.
+_ROOM = 108
+# Powers of two above which the last bit of a number is one of binary32, with some to spare.
+_SMALLEST = -140
 
 
 class Way(NamedTuple):
@@ -56,6 +61,19 @@ class Way(NamedTuple):
     marks: bool = False
 
 
+class Sizes(NamedTuple):
+    """What operands and their sums do not exceed.
+
+    Attributes:
+        sums: What no partial sum, with its roundings, and no operand B exceeds.
+        product: What no product exceeds.
+    """
+
+    sums: float
+    product: float
+
+
+UNKNOWN = Sizes(math.inf, math.inf)
 _ONE_BY_ONE = Way(parts.ONE_BY_ONE)
 
 
@@ -103,12 +121,12 @@ def _format_table(fmt: Format, rounding: Rounding, *, aligned: bool) -> Table:
     return table
 
 
-def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
+def way_of(plan: ProductPlan, sizes: Sizes, *, has_start: bool) -> Way:
     """How tiles of a plan are formed.
 
     Args:
         plan: What to form.
-        largest: A bound of all partial sums; inf where it is not known.
+        sizes: What is known of the operands.
         has_start: Whether there are initial values.
     """
     if plan.kind == "exact":
@@ -118,7 +136,7 @@ def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
     if plan.order != "sequential":
         return _tree(plan, has_start=has_start)
     if plan.kind == "aligned":
-        return _blocks(plan, largest)
+        return _blocks(plan, sizes.sums)
     nearest = plan.rounding is Rounding.NEAREST_EVEN
     if plan.format in (BINARY32, BINARY64) and nearest:
         if plan.format == BINARY32 and plan.dtype.itemsize == 8:
@@ -127,7 +145,7 @@ def way_of(plan: ProductPlan, largest: float, *, has_start: bool) -> Way:
         return Way(parts.CHAINS, name, _no_parameters())
     if not nearest or plan.format.precision > _WIDEST_QUICK or plan.dtype.itemsize == 8:
         return _ONE_BY_ONE
-    return _narrow(plan, largest)
+    return _narrow(plan, sizes)
 
 
 def _exact(plan: ProductPlan) -> Way:
@@ -174,19 +192,24 @@ def _no_parameters() -> Table:
     return np.zeros(1, np.int64)
 
 
-def _narrow(plan: ProductPlan, largest: float) -> Way:
+def _narrow(plan: ProductPlan, sizes: Sizes) -> Way:
     """A chain in a format of few bits."""
     fmt, inputs = plan.format, plan.inputs or BINARY32
     if not plan.fused:
         return Way(parts.CHAINS, "careful_separate", _chain_table(fmt, 0))
-    scale = 1 - fmt.emin
-    fits = fmt.emax + scale <= 100 and inputs.emax + scale <= 120 and 2 * inputs.precision <= 24
-    exact = inputs.emin - inputs.precision + fmt.emin >= -100
-    if fits and exact and largest < fmt.max_finite / 2:
-        return Way(parts.CHAINS, "quick_bounded", _chain_table(fmt, scale), 2.0**scale)
-    if 2 * inputs.precision <= 24 and inputs.emin - inputs.precision >= -140:
+    least = inputs.emin - inputs.precision
+    if 2 * inputs.precision > 24 or least < _SMALLEST:
+        return Way(parts.CHAINS, "quick_wide", _chain_table(fmt, 0))
+    if sizes.sums >= fmt.max_finite / 2:
         return Way(parts.CHAINS, "quick_checked", _chain_table(fmt, 0))
-    return Way(parts.CHAINS, "quick_wide", _chain_table(fmt, 0))
+    scale = min(1 - fmt.emin, _ROOM - math.frexp(sizes.sums)[1])
+    if 2 * inputs.precision + fmt.precision <= 24:
+        own = min(scale, 24 - fmt.precision - math.frexp(sizes.product)[1])
+        if least + own >= _SMALLEST:
+            return Way(parts.CHAINS, "quick_even", _chain_table(fmt, own), 2.0**own)
+    if scale >= 0:
+        return Way(parts.CHAINS, "quick_bounded", _chain_table(fmt, scale), 2.0**scale)
+    return Way(parts.CHAINS, "quick_checked", _chain_table(fmt, 0))
 
 
 @functools.lru_cache(maxsize=64)
@@ -194,7 +217,7 @@ def _chain_table(fmt: Format, scale: int) -> Table:
     table = np.zeros(chains.H_SLOTS, np.int64)
     numbers, p = table.view(np.float64), fmt.precision
     table[chains.H_LOW_BITS] = (1 << (24 - p)) - 1
-    _put32(table, chains.H_HALF, 2.0**-p)
+    table[chains.H_HALF] = (1 << (24 - p)) >> 1
     # Far enough above the subnormal numbers of binary32 for errors of sums to be exact.
     least = max(fmt.emin + scale, -100)
     table[chains.H_LEAST] = (least + 127) << 23
@@ -204,6 +227,7 @@ def _chain_table(fmt: Format, scale: int) -> Table:
     numbers[chains.H_MAX] = fmt.max_finite * 2.0**scale
     beyond = _BEYOND.get(fmt.overflow, fmt.max_finite)
     numbers[chains.H_BEYOND] = beyond * 2.0**scale
+    _put32(table, chains.H_MAGIC32, 1.5 * 2.0 ** (24 - p))
     return table
 
 

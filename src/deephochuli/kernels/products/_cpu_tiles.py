@@ -52,6 +52,11 @@ def quick_bounded(a, b, c, n, params):
     chains.quick_bounded(a, b, c, n, params)
 
 
+def quick_even(a, b, c, n, params):
+    """FMA chains in a narrow format that cannot overflow, of operands with short products."""
+    chains.quick_even(a, b, c, n, params)
+
+
 def quick_checked(a, b, c, n, params):
     """FMA chains in a narrow format."""
     chains.quick_checked(a, b, c, n, params)
