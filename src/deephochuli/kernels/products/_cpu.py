@@ -8,13 +8,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from deephochuli.formats import Rounding
+from deephochuli.formats import BINARY32, Rounding
 from deephochuli.kernels._pool import run_everywhere
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_steady as steady
@@ -70,7 +71,10 @@ class CpuProducts:
         out = torch.empty(a.shape[0], a.shape[1], b.shape[2], dtype=plan.dtype)
         if not out.numel() or not a.shape[2]:
             return out.zero_() if initial is None else out.copy_(initial)
-        if plan.flush:
+        if plan.flush and _never_flushes(plan, a, b, initial):
+            plan = replace(plan, flush=False)
+            initial = None if initial is None else initial + 0.0
+        elif plan.flush:
             a, b = flushed_operand(plan, a), flushed_operand(plan, b)
             if initial is not None:
                 initial = flushed_operand(plan, initial, is_start=True)
@@ -78,6 +82,31 @@ class CpuProducts:
         way = way_of(plan, _sizes(plan, a, b, start), has_start=start is not None)
         _run(plan, way, a, b, start, out)
         return out
+
+
+def _never_flushes(
+    plan: ProductPlan, a: torch.Tensor, b: torch.Tensor, start: torch.Tensor | None
+) -> bool:
+    """Whether no operand and no sum of FMA chains in binary32 can be a subnormal number.
+
+    All sums, rounded or not, are multiples of the last bits of the smallest product and of the
+    smallest initial value. Zeros lose their signs in sums that start from +0.
+    """
+    known = plan.kind == "chain" and plan.fused and plan.order != "pairwise"
+    if not known or plan.inputs is None or plan.dtype != torch.float32:
+        return False
+    smallest = [_least_exponent(x) for x in (a, b)]
+    unit = sum(smallest) - 2 * (plan.inputs.precision - 1)
+    if start is not None:
+        unit = min(unit, _least_exponent(start) - (BINARY32.precision - 1))
+    return min(smallest) >= plan.inputs.emin and unit >= BINARY32.emin
+
+
+def _least_exponent(x: torch.Tensor) -> int:
+    """The exponent of the smallest number that is not zero; a large one where there is none."""
+    x, least = x.contiguous(), np.zeros(1, np.uint32)
+    _function("least32", 2, 1)(x.data_ptr(), least.ctypes.data, x.numel())
+    return ((int(least[0]) + 1) >> 23) - 127
 
 
 def _sizes(
@@ -121,9 +150,9 @@ def _packed_panels(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
 
 
 @functools.cache
-def _function(name: str, addresses: int) -> Any:
-    """A compiled function of some addresses and four counts."""
-    kinds = [ctypes.c_uint64] * addresses + [ctypes.c_int64] * 4
+def _function(name: str, addresses: int, counts: int = 4) -> Any:
+    """A compiled function of some addresses and counts."""
+    kinds = [ctypes.c_uint64] * addresses + [ctypes.c_int64] * counts
     return ctypes.CFUNCTYPE(None, *kinds)(address_of(name))
 
 

@@ -26,7 +26,6 @@ from deephochuli.kernels._cpu_emit import (
     I32,
     I64,
     LANES,
-    SIGN32,
     SIGN64,
     V32,
     V64,
@@ -138,8 +137,8 @@ def _plain(builder: ir.IRBuilder, x: Any, y: Any, total: Any, *, fused: bool, fl
     return flushed(builder, value) if flush else value
 
 
-def emit_interleaved(builder: ir.IRBuilder, arguments: Any) -> None:
-    """The sum of an FMA chain over even and one over odd k, flushed throughout, from zero."""
+def emit_interleaved(builder: ir.IRBuilder, arguments: Any, *, flush: bool) -> None:
+    """The sum of an FMA chain over even and one over odd k, from zero."""
     chain = Chain(builder, arguments, fused=True)
     zero, n = filled(VF, 0.0), ROWS * PANELS
     pairs = builder.lshr(builder.add(chain.n, index(1)), index(1))
@@ -151,13 +150,13 @@ def emit_interleaved(builder: ir.IRBuilder, arguments: Any) -> None:
     for side, k in enumerate((even, builder.select(exists, odd, even))):
         for i, (x, y) in enumerate(chain.pairs(k)):
             total = loop.state[side * n + i]
-            value = _plain(builder, x, y, total, fused=True, flush=True)
+            value = _plain(builder, x, y, total, fused=True, flush=flush)
             if side:
                 value = builder.select(splat(builder, exists), value, total)
             new.append(value)
     sums = loop.close(new)
-    both = zip(sums[:n], sums[n:], strict=True)
-    chain.keep([flushed(builder, builder.fadd(x, y)) for x, y in both], 4)
+    both = [builder.fadd(x, y) for x, y in zip(sums[:n], sums[n:], strict=True)]
+    chain.keep([flushed(builder, each) for each in both] if flush else both, 4)
 
 
 def emit_careful(builder: ir.IRBuilder, arguments: Any, *, fused: bool) -> None:
@@ -234,8 +233,7 @@ def emit_quick(
 
 
 def _by_halves(chain: Chain, sums: list[Any], *, bounded: bool) -> tuple[list[Any], Any, Any]:
-    """Sums in the format, where all of a tile are right, and where they are neither too small nor
-    too large to be."""
+    """Sums in the format, where all of a tile are right, and where none is too small or too large."""
     builder = chain.builder
     halves = [_moved_by_half(chain, each) for each in sums]
     inside = _all_large(builder, _common(builder, halves)) if bounded else _all_inside(chain, sums)
@@ -437,7 +435,8 @@ separate32 = _intrinsic(emit_plain, fused=False, wide=False)
 separate64 = _intrinsic(emit_plain, fused=False, wide=True)
 flushing_fused32 = _intrinsic(emit_plain, fused=True, wide=False, flush=True)
 flushing_separate32 = _intrinsic(emit_plain, fused=False, wide=False, flush=True)
-flushing_interleaved32 = _intrinsic(emit_interleaved)
+interleaved32 = _intrinsic(emit_interleaved, flush=False)
+flushing_interleaved32 = _intrinsic(emit_interleaved, flush=True)
 quick_bounded = _intrinsic(emit_quick, bounded=True, exact=True)
 quick_checked = _intrinsic(emit_quick, bounded=False, exact=True)
 quick_even = _intrinsic(emit_quick, bounded=True, exact=True, even=True)

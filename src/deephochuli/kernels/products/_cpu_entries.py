@@ -31,7 +31,7 @@ _compiled: list[Any] = []
 _CHAIN = types.void(_u64, _u64, _u64, _i64, _u64)
 _BLOCKS = _i64(*[_u64] * 5, _i64, _i64, _u64)
 _CHAINS = ("fused32", "fused64", "separate32", "separate64")
-_FLUSHING = ("flushing_fused32", "flushing_separate32", "flushing_interleaved32")
+_FLUSHING = ("interleaved32", "flushing_fused32", "flushing_separate32", "flushing_interleaved32")
 _NARROW = ("quick_bounded", "quick_even", "quick_checked", "quick_wide", "careful_separate")
 _ALIGNED = ("truncated0", "truncated1", "truncated2")
 _NEAREST = ("nearest0", "nearest1", "nearest2", "shortened")
@@ -44,6 +44,7 @@ _LATE = ("steady_late", "steady_late_split")
 _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "work": (parts.work, types.void(_u64)),
     "exponents32": (exponents.exponents32, types.void(_u64, _u64, _i64, _i64, _i64, _i64)),
+    "least32": (exponents.least32, types.void(_u64, _u64, _i64)),
     "words32": (exponents.words32, types.void(_u64, _u64, _u64, *[_i64] * 4)),
     "exact_blocks": (tiles.exact_blocks, types.void(*[_u64] * 4, _i64, _i64, _u64)),
     "pairwise32": (trees.pairwise32, _CHAIN),

@@ -28,6 +28,17 @@ def word_of(pattern, emin, bias):
     return u32(word & 0xFFFF)
 
 
+def least32(source_at, target_at, n):
+    """The pattern of the smallest binary32 number that is not zero, without its sign, less one.
+
+    All ones where there are only zeros.
+    """
+    source, least = p32(source_at), u32(0xFFFFFFFF)
+    for i in range(n):
+        least = min(least, u32(u32(source[i] & u32(0x7FFFFFFF)) - u32(1)))
+    p32(target_at)[0] = least
+
+
 def exponents32(source_at, target_at, n, emin, bias, doubled):
     """Exponents of binary32 numbers as aligned sums count them, 16 bits each, or twice that."""
     source, narrow, wide = p32(source_at), p16(target_at), p32(target_at)

@@ -174,12 +174,17 @@ def _flushing(plan: ProductPlan, *, has_start: bool) -> Way:
 
 
 def _tree(plan: ProductPlan, *, has_start: bool) -> Way:
-    """Pairwise sums in binary32 have tiles; other orders have none."""
+    """Pairwise sums, and those of even and odd k apart, have tiles in binary32."""
     nearest = plan.rounding is Rounding.NEAREST_EVEN
     narrow = plan.format == BINARY32 and plan.dtype.itemsize == 4
-    if plan.order != "pairwise" or not narrow or not nearest:
+    if not narrow or not nearest:
         return _ONE_BY_ONE
-    return Way(parts.WHOLE, "pairwise32", _tree_table(has_start and plan.outer is None))
+    is_first = has_start and plan.outer is None
+    if plan.order == "pairwise":
+        return Way(parts.WHOLE, "pairwise32", _tree_table(is_first))
+    if is_first or not plan.fused:
+        return _ONE_BY_ONE
+    return Way(parts.WHOLE, "interleaved32", _no_parameters())
 
 
 @functools.cache

@@ -42,6 +42,11 @@ def flushing_separate32(a, b, c, n, params):
     chains.flushing_separate32(a, b, c, n, params)
 
 
+def interleaved32(a, b, c, n, params):
+    """FMA chains over even and odd k in binary32, added."""
+    chains.interleaved32(a, b, c, n, params)
+
+
 def flushing_interleaved32(a, b, c, n, params):
     """FMA chains over even and odd k in binary32 without subnormal numbers, added."""
     chains.flushing_interleaved32(a, b, c, n, params)
