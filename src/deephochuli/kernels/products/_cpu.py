@@ -242,5 +242,6 @@ def _run(
         *((words[i].data_ptr() for i in (0, 2, 1, 3)) if words else (0, 0, 0, 0)),
         int(way.marks),
         int(plan.rounding is Rounding.TOWARD_ZERO),
+        *((0, 0) if way.joint is None else (address_of("join_narrow"), way.joint.ctypes.data)),
     )
     run_everywhere(address_of("work"), control.ctypes.data, n_slots)

@@ -233,7 +233,7 @@ def emit_quick(
 
 
 def _by_halves(chain: Chain, sums: list[Any], *, bounded: bool) -> tuple[list[Any], Any, Any]:
-    """Sums in the format, where all of a tile are right, and where none is too small or too large."""
+    """Sums in the format, where all of a tile are right, and where none is too small or large."""
     builder = chain.builder
     halves = [_moved_by_half(chain, each) for each in sums]
     inside = _all_large(builder, _common(builder, halves)) if bounded else _all_inside(chain, sums)

@@ -44,6 +44,7 @@ _LATE = ("steady_late", "steady_late_split")
 _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "work": (parts.work, types.void(_u64)),
     "exponents32": (exponents.exponents32, types.void(_u64, _u64, _i64, _i64, _i64, _i64)),
+    "join_narrow": (tiles.join_narrow, types.void(_u64, _u64, _i64, _u64)),
     "least32": (exponents.least32, types.void(_u64, _u64, _i64)),
     "words32": (exponents.words32, types.void(_u64, _u64, _u64, *[_i64] * 4)),
     "exact_blocks": (tiles.exact_blocks, types.void(*[_u64] * 4, _i64, _i64, _u64)),

@@ -14,6 +14,7 @@ import numpy as np
 from deephochuli.formats import BINARY32, BINARY64, Format, Overflow, Rounding
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
+from deephochuli.kernels.products import _cpu_joints as joints
 from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_scalar as scalar
 from deephochuli.kernels.products import _cpu_steady as steady
@@ -50,6 +51,7 @@ class Way(NamedTuple):
     Steady: the function for blocks whose exponents are known to be in range, if there is one.
     Marks: the function tells which outputs it left as they were.
     Always fits: no sum of such a block can leave 32 bits.
+    Joint: the table by which partial sums are added to totals in a narrow format.
     """
 
     loop: int
@@ -59,6 +61,7 @@ class Way(NamedTuple):
     steady: str = ""
     always_fits: bool = False
     marks: bool = False
+    joint: Table = None
 
 
 class Sizes(NamedTuple):
@@ -207,14 +210,25 @@ def _narrow(plan: ProductPlan, sizes: Sizes) -> Way:
         return Way(parts.CHAINS, "quick_wide", _chain_table(fmt, 0))
     if sizes.sums >= fmt.max_finite / 2:
         return Way(parts.CHAINS, "quick_checked", _chain_table(fmt, 0))
-    scale = min(1 - fmt.emin, _ROOM - math.frexp(sizes.sums)[1])
+    name, scale = "quick_bounded", min(1 - fmt.emin, _ROOM - math.frexp(sizes.sums)[1])
     if 2 * inputs.precision + fmt.precision <= 24:
         own = min(scale, 24 - fmt.precision - math.frexp(sizes.product)[1])
         if least + own >= _SMALLEST:
-            return Way(parts.CHAINS, "quick_even", _chain_table(fmt, own), 2.0**own)
-    if scale >= 0:
-        return Way(parts.CHAINS, "quick_bounded", _chain_table(fmt, scale), 2.0**scale)
-    return Way(parts.CHAINS, "quick_checked", _chain_table(fmt, 0))
+            name, scale = "quick_even", own
+    if name == "quick_bounded" and scale < 0:
+        return Way(parts.CHAINS, "quick_checked", _chain_table(fmt, 0))
+    joins = plan.outer == fmt and fmt.precision <= joints.WIDEST
+    joint = _joint_table(fmt, scale) if joins else None
+    return Way(parts.CHAINS, name, _chain_table(fmt, scale), 2.0**scale, joint=joint)
+
+
+@functools.lru_cache(maxsize=64)
+def _joint_table(fmt: Format, scale: int) -> Table:
+    table = np.zeros(joints.J_SLOTS, np.int64)
+    _put32(table, joints.J_UNSCALE, 2.0**-scale)
+    _put32(table, joints.J_LEAST, 2.0**fmt.emin)
+    _put32(table, joints.J_MAGIC, 1.5 * 2.0 ** (24 - fmt.precision))
+    return table
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
 from deephochuli.kernels.products import _cpu_exact as exact
+from deephochuli.kernels.products import _cpu_joints as joints
 from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_steady as steady
 
@@ -185,3 +186,8 @@ def steady_late_split(a, ea, b, eb, c, n, size, params):
 def exact_blocks(a, b, c, marks, n, size, params):
     """Exact sums of blocks, each rounded once."""
     exact.exact(a, b, c, marks, n, size, params)
+
+
+def join_narrow(totals, parts, n, params):
+    """Partial sums added to totals in a narrow format."""
+    joints.narrow(totals, parts, n, params)

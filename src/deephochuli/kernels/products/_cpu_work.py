@@ -73,8 +73,10 @@ TILE = ROWS * COLUMNS
     C_B_BOUNDS,
     C_MARKS,  # whether the tile function marks outputs that it leaves
     C_CUTS,  # whether steady blocks are rounded toward zero
+    C_JOINT,  # what adds partial sums to totals, if that is a function
+    C_JOINT_PARAMETERS,
     C_SLOTS,
-) = range(40)
+) = range(42)
 ONE_BY_ONE, CHAINS, BLOCKS, WHOLE = range(4)  # whole: chains that cannot be interrupted
 
 # Scratch of a thread: totals and partial sums of a task, one row of A and one column of B in
@@ -106,6 +108,12 @@ def _function(n_arguments: int, *, returns: bool) -> Any:
 def call1(typing_context: Any, f: Any, a: Any) -> Any:
     """Call ``int64 f(a)``."""
     return _function(1, returns=True)
+
+
+@intrinsic
+def call_joint(typing_context: Any, f: Any, totals: Any, parts: Any, n: Any, p: Any) -> Any:
+    """Call ``void f(totals, parts, n, p)``."""
+    return _function(4, returns=False)
 
 
 @intrinsic
@@ -377,12 +385,17 @@ def join_natively(totals, parts_at, n, unscale, flush):
 
 
 @nb.njit(**OPTIONS)
-def join(control, totals, parts_at, n, has_outer):
+def join(control, totals_at, parts_at, n, has_outer):
     """Add partial sums to the totals, or replace these where there is one chunk only."""
+    totals = pf64(totals_at)
     wide, unscale, outer = control[C_WIDE], u64(control[C_UNSCALE]).view(f64), control[C_OUTER]
     if not has_outer:
         for i in range(n):
             totals[i] = read(parts_at, wide, i) * unscale
+        return
+    if control[C_JOINT] != u64(0):
+        table = control[C_JOINT_PARAMETERS]
+        call_joint(control[C_JOINT], totals_at, parts_at, u64(n), table)
         return
     slots = pi64(outer)
     if slots[scalar.S_NATIVE] != 0:
@@ -437,7 +450,7 @@ def do_task(control, task, scratch):
             one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1, spare)
         else:
             by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, rows, spare)
-        join(control, totals, parts_at, n_tiles * TILE, has_outer)
+        join(control, scratch, parts_at, n_tiles * TILE, has_outer)
     finish(control, batch, group, panel, n_tiles, totals)
 
 
