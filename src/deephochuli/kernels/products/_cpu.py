@@ -18,6 +18,7 @@ from torch.nn import functional
 from deephochuli.formats import BINARY32, Rounding
 from deephochuli.kernels._pool import run_everywhere
 from deephochuli.kernels.products import _cpu_blocks as blocks
+from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products import _cpu_work as parts
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
@@ -172,8 +173,9 @@ def _words_of(x: torch.Tensor, plan: ProductPlan) -> list[torch.Tensor]:
     out = torch.empty(x.shape, dtype=torch.int32 if width == ROWS else torch.int16)
     bounds = torch.empty(batch * n_tiles, 2, dtype=torch.int32)
     emin = -126 if plan.inputs is None else plan.inputs.emin
+    bias = blocks.BIAS + (0 if plan.late_bits is None else late.HEADROOM)
     addresses = x.data_ptr(), out.data_ptr(), bounds.data_ptr()
-    _function("words32", 3)(*addresses, len(bounds), padded, width, emin)
+    _function("words32", 3, 5)(*addresses, len(bounds), padded, width, emin, bias)
     return [out, bounds]
 
 

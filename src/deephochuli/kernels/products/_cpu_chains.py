@@ -61,6 +61,18 @@ PANELS = COLUMNS // LANES
 ) = range(10)
 
 
+def copies(builder: ir.IRBuilder, address: Any, nothing: Any) -> list[Any]:
+    """An address for each panel, equal if `nothing` is zero, as it is, unknown to the compiler.
+
+    Processors broadcast an operand in memory on the way to a multiplication at no cost, but not
+    one that goes to a register first, as it does if the compiler sees that it is needed twice.
+    """
+    addresses = [address]
+    while len(addresses) < PANELS:
+        addresses.append(builder.add(addresses[-1], nothing))
+    return addresses
+
+
 class Chain:
     """Emits the code of one chain."""
 

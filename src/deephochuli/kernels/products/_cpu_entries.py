@@ -46,7 +46,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "exponents32": (exponents.exponents32, types.void(_u64, _u64, _i64, _i64, _i64, _i64)),
     "join_narrow": (tiles.join_narrow, types.void(_u64, _u64, _i64, _u64)),
     "least32": (exponents.least32, types.void(_u64, _u64, _i64)),
-    "words32": (exponents.words32, types.void(_u64, _u64, _u64, *[_i64] * 4)),
+    "words32": (exponents.words32, types.void(_u64, _u64, _u64, *[_i64] * 5)),
     "exact_blocks": (tiles.exact_blocks, types.void(*[_u64] * 4, _i64, _i64, _u64)),
     "pairwise32": (trees.pairwise32, _CHAIN),
     "flushing_pairwise32": (trees.flushing_pairwise32, _CHAIN),

@@ -298,7 +298,7 @@ def _late(plan: ProductPlan) -> Way:
 def _late_table(plan: ProductPlan) -> Table:
     table = _block_table(plan).copy()
     table[steady.T_HIGHEST] = late.HIGHEST
-    table[steady.T_WORD] = (steady.LOWEST + blocks.BIAS) << steady.PLACE
+    table[steady.T_WORD] = (steady.LOWEST + blocks.BIAS + late.HEADROOM) << steady.PLACE
     return table
 
 
@@ -316,6 +316,7 @@ def _block_table(plan: ProductPlan) -> Table:
     lowest = max(steady.LOWEST, bits + 1 - blocks.BIAS)
     table[steady.T_LOWEST], table[steady.T_HIGHEST] = lowest, steady.HIGHEST
     table[steady.T_WORD] = (max(floor, lowest) + blocks.BIAS) << steady.PLACE
+    table[steady.T_VECTORS] = chains.ROWS * chains.PANELS
     table[steady.T_SCALE] = (bits + 254) << 23
     table[steady.T_LEAST] = (fmt.emin + blocks.BIAS) << 23
     return table
