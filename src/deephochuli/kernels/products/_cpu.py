@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,14 @@ from torch.nn import functional
 from deephochuli.formats import BINARY32, Rounding
 from deephochuli.kernels._pool import run_everywhere
 from deephochuli.kernels.products import _cpu_blocks as blocks
+from deephochuli.kernels.products import _cpu_control as parts
+from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_steady as steady
-from deephochuli.kernels.products import _cpu_work as parts
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 from deephochuli.kernels.products._cpu_entries import address_of
 from deephochuli.kernels.products._cpu_parameters import (
+    UNKNOWN,
+    Sizes,
     Way,
     exact_table,
     outer_table,
@@ -29,6 +33,7 @@ from deephochuli.kernels.products._cpu_parameters import (
     stays_normal,
     way_of,
 )
+from deephochuli.kernels.products._cpu_work import scratch_bytes
 from deephochuli.kernels.products._environment import environment
 from deephochuli.kernels.products._plan import ProductPlan
 from deephochuli.kernels.products._reference import flushed_operand
@@ -70,37 +75,58 @@ class CpuProducts:
         out = torch.empty(a.shape[0], a.shape[1], b.shape[2], dtype=plan.dtype)
         if not out.numel() or not a.shape[2]:
             return out.zero_() if initial is None else out.copy_(initial)
-        if plan.flush:
+        if plan.flush and _never_flushes(plan, a, b, initial):
+            plan = replace(plan, flush=False)
+            initial = None if initial is None else initial + 0.0
+        elif plan.flush:
             a, b = flushed_operand(plan, a), flushed_operand(plan, b)
             if initial is not None:
                 initial = flushed_operand(plan, initial, is_start=True)
         start = None if initial is None else initial.contiguous()
-        bounds = _bound(plan, a, b, start), _least(plan, a, b)
-        way = way_of(plan, *bounds, has_start=start is not None)
+        way = way_of(plan, _sizes(plan, a, b, start), has_start=start is not None)
         _run(plan, way, a, b, start, out)
         return out
 
 
-def _bound(
+def _never_flushes(
     plan: ProductPlan, a: torch.Tensor, b: torch.Tensor, start: torch.Tensor | None
-) -> float:
-    """What no partial sum exceeds, roundings included; inf if an operand is not finite."""
+) -> bool:
+    """Whether no operand and no sum of FMA chains in binary32 can be a subnormal number.
+
+    All sums, rounded or not, are multiples of the last bits of the smallest product and of the
+    smallest initial value. Zeros lose their signs in sums that start from +0.
+    """
+    known = plan.kind == "chain" and plan.fused and plan.order != "pairwise"
+    if not known or plan.inputs is None or plan.dtype != torch.float32:
+        return False
+    smallest = [_least_exponent(x) for x in (a, b)]
+    unit = sum(smallest) - 2 * (plan.inputs.precision - 1)
+    if start is not None:
+        unit = min(unit, _least_exponent(start) - (BINARY32.precision - 1))
+    return min(smallest) >= plan.inputs.emin and unit >= BINARY32.emin
+
+
+def _least_exponent(x: torch.Tensor) -> int:
+    """The exponent of the smallest number that is not zero; a large one where there is none."""
+    x, least = x.contiguous(), np.zeros(1, np.uint32)
+    _function("least32", 2, 1)(x.data_ptr(), least.ctypes.data, x.numel())
+    return ((int(least[0]) + 1) >> 23) - 127
+
+
+def _sizes(
+    plan: ProductPlan, a: torch.Tensor, b: torch.Tensor, start: torch.Tensor | None
+) -> Sizes:
+    """What is known of the operands' sizes, as far as it matters for a plan."""
+    if plan.flush and plan.order == "pairwise" and not stays_normal(plan):
+        return UNKNOWN._replace(least=_least_exponent(a) + _least_exponent(b))
     narrow = plan.format.precision <= 20 and plan.rounding is Rounding.NEAREST_EVEN
     if plan.kind == "exact" or not narrow:
-        return 0.0
+        return UNKNOWN
     sizes = [max(abs(float(low)), abs(float(high))) for low, high in map(torch.aminmax, (a, b))]
     first = 0.0 if start is None else max(abs(float(x)) for x in torch.aminmax(start))
-    bound = (first + sizes[0] * sizes[1]) * a.shape[2] * 2.0
-    return bound if bound == bound else float("inf")
-
-
-def _least(plan: ProductPlan, a: torch.Tensor, b: torch.Tensor) -> float:
-    """What no product is smaller than, unless it is zero; 0 if nobody asks, or a NaN is there."""
-    if not plan.flush or plan.order != "pairwise" or stays_normal(plan):
-        return 0.0
-    sizes = [x.abs().masked_fill_(x == 0, torch.inf).amin() for x in (a, b)]
-    least = float(sizes[0]) * float(sizes[1])
-    return least if least == least else 0.0
+    product = sizes[0] * sizes[1]
+    bound = max((first + product) * a.shape[2] * 2.0, sizes[1])
+    return Sizes(bound, product) if bound == bound else UNKNOWN
 
 
 def _filled(x: torch.Tensor, dim: int, width: int) -> torch.Tensor:
@@ -133,9 +159,9 @@ def _packed_panels(x: torch.Tensor, width: int, padded_k: int) -> torch.Tensor:
 
 
 @functools.cache
-def _function(name: str, addresses: int) -> Any:
-    """A compiled function of some addresses and four counts."""
-    kinds = [ctypes.c_uint64] * addresses + [ctypes.c_int64] * 4
+def _function(name: str, addresses: int, counts: int = 4) -> Any:
+    """A compiled function of some addresses and counts."""
+    kinds = [ctypes.c_uint64] * addresses + [ctypes.c_int64] * counts
     return ctypes.CFUNCTYPE(None, *kinds)(address_of(name))
 
 
@@ -155,8 +181,9 @@ def _words_of(x: torch.Tensor, plan: ProductPlan) -> list[torch.Tensor]:
     out = torch.empty(x.shape, dtype=torch.int32 if width == ROWS else torch.int16)
     bounds = torch.empty(batch * n_tiles, 2, dtype=torch.int32)
     emin = -126 if plan.inputs is None else plan.inputs.emin
+    bias = blocks.BIAS + (0 if plan.late_bits is None else late.HEADROOM)
     addresses = x.data_ptr(), out.data_ptr(), bounds.data_ptr()
-    _function("words32", 3)(*addresses, len(bounds), padded, width, emin)
+    _function("words32", 3, 5)(*addresses, len(bounds), padded, width, emin, bias)
     return [out, bounds]
 
 
@@ -198,8 +225,9 @@ def _exact_table(
     highest = sum(int(each[:, 1].max()) for each in bounds)
     if start is None:
         return exact_table(plan, k, highest, None)
-    low, high = _bounds_of(start.reshape(1, 1, -1, 1), BINARY32.emin, start.numel())[0].tolist()
-    return exact_table(plan, k, highest, (low, high))
+    extent = _bounds_of(start.reshape(1, 1, -1, 1), BINARY32.emin, start.numel())[0].tolist()
+    has_negative_zero = bool(((start == 0) & start.signbit()).any())
+    return exact_table(plan, k, highest, extent, has_negative_zero=has_negative_zero)
 
 
 def _run(
@@ -226,13 +254,13 @@ def _run(
         emin = (plan.inputs or BINARY32).emin
         bounds = [_bounds_of(x, emin, depth) for x in (rows, columns)]
         way = way._replace(table=_exact_table(plan, bounds, k, start))
-        words = [rows.double(), *bounds]
+        words = [rows.double(), bounds[0], columns.double(), bounds[1]]
     row_tiles, panels = rows.shape[1], columns.shape[1]
     groups = -(-row_tiles // parts.GROUP)
     tasks = batch * groups * panels
     small = batch * m * n * max(k, 1) < _SMALL
     n_slots = 1 if small else min(torch.get_num_threads(), tasks)
-    size = parts.scratch_bytes(max(padded, 1))
+    size = scratch_bytes(max(padded, 1))
     scratch = _workspace.prepare(n_slots * size)
     table = scalar_table(plan)
     outer = None if plan.outer is None or way.joins else outer_table(plan)
@@ -254,6 +282,8 @@ def _run(
         *((each.data_ptr() for each in words[::2]) if words else (0, 0)),
         *((each.data_ptr() for each in bounds) if bounds else (0, 0)),
         address_of(way.exact) if way.exact else 0,
+        address_of(way.sure) if way.sure else 0,
         int(plan.rounding is Rounding.TOWARD_ZERO),
+        *((0, 0) if way.joint is None else (address_of("join_narrow"), way.joint.ctypes.data)),
     )
     run_everywhere(address_of("work"), control.ctypes.data, n_slots)

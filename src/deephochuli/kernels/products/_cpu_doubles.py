@@ -23,10 +23,10 @@ from numba import types
 from numba.extending import intrinsic
 
 from deephochuli.kernels._cpu_emit import (
+    EXPONENT64,
     F32,
     F64,
     LANES,
-    SIGN64,
     Loop,
     any_lane,
     bits_of,
@@ -47,8 +47,9 @@ from deephochuli.kernels.products._cpu_chains import COLUMNS, H_SLOTS, PANELS, R
     D_LEAST,  # the smallest for which two numbers are enough
     D_PLACES,  # how far the last place of a product lies below its exponent
     D_START,  # last place of the initial values
+    D_BLOCK,  # how far sums of the products of a block may lie above the largest exponent
     D_SLOTS,
-) = range(H_SLOTS, H_SLOTS + 7)
+) = range(H_SLOTS, H_SLOTS + 8)
 # The bits of a binary64 number that binary32 has no place for, and what a midpoint has there.
 _REST, _HALF = (1 << 29) - 1, 1 << 28
 
@@ -59,7 +60,7 @@ _VF, _VD = ir.VectorType(F32, _LANES), ir.VectorType(F64, _LANES)
 
 
 class _Sums(Chain):
-    """Emits the code of exact sums of 4 rows and 16 columns; A is in binary64."""
+    """Emits the code of exact sums of 4 rows and 16 columns, of operands in binary64."""
 
     def __init__(self, builder: ir.IRBuilder, arguments: Any, panel: Any) -> None:
         *places, self.n_blocks, self.size, self.last, params = arguments
@@ -69,12 +70,10 @@ class _Sums(Chain):
     def wide(self, k: Any) -> list[tuple[Any, Any]]:
         """The operands of each vector of sums, in binary64."""
         builder = self.builder
-        a_row, b_row = builder.mul(k, index(8 * ROWS)), builder.mul(k, index(4 * COLUMNS))
-        b_row = builder.add(b_row, self._skip)
-        ys = [
-            builder.fpext(load(builder, self.b_at, _VF, builder.add(b_row, index(at))), _VD)
-            for at in (0, 4 * _LANES)
-        ]
+        a_row, b_row = builder.mul(k, index(8 * ROWS)), builder.mul(k, index(8 * COLUMNS))
+        b_row = builder.add(b_row, builder.shl(self._skip, index(1)))
+        places = [builder.add(b_row, index(at)) for at in (0, 8 * _LANES)]
+        ys = [load(builder, self.b_at, _VD, at) for at in places]
         pairs = []
         for row in range(ROWS):
             x = load(builder, self.a_at, F64, builder.add(a_row, index(8 * row)))
@@ -124,23 +123,24 @@ def _is_midpoint(builder: ir.IRBuilder, value: Any) -> Any:
     return builder.icmp_unsigned("==", rest, filled(bits.type, _HALF))
 
 
-def _is_exact(sums: _Sums, value: Any) -> Any:
-    """Where a sum is smaller than 2^53 of the last place that products have."""
-    builder = sums.builder
-    power = builder.shl(builder.add(sums.last, index(53 + 1023)), index(52))
-    limit = splat(builder, builder.bitcast(power, F64), _LANES)
+def _power(value: Any, builder: ir.IRBuilder) -> Any:
+    """The power of two that is not above the size of a number."""
     bits = bits_of(builder, value)
-    size = builder.bitcast(builder.and_(bits, filled(bits.type, SIGN64 - 1)), _VD)
-    return builder.fcmp_ordered("<", size, limit)
+    return builder.bitcast(builder.and_(bits, filled(bits.type, EXPONENT64)), _VD)
 
 
 def _joined(sums: _Sums, totals: list[Any], products: list[Any]) -> list[Any]:
-    """The products of a block joined to sums: in binary64, such that another rounding is right."""
+    """The products of a block joined to sums: in binary64, such that another rounding is right.
+
+    Sums smaller than 2^53 of the last place that products have are exact.
+    """
     builder = sums.builder
     joined = [builder.fadd(x, y) for x, y in zip(totals, products, strict=True)]
-    exact = functools.reduce(builder.and_, [_is_exact(sums, each) for each in joined])
-    before = builder.block
-    with builder.if_then(any_lane(builder, builder.not_(exact)), likely=False):
+    limit = builder.shl(builder.add(sums.last, index(53 + 1023)), index(52))
+    limit = splat(builder, builder.bitcast(limit, F64), _LANES)
+    exact = [builder.fcmp_ordered("<", _power(each, builder), limit) for each in joined]
+    every, before = functools.reduce(builder.and_, exact), builder.block
+    with builder.if_then(any_lane(builder, builder.not_(every)), likely=False):
         ties = functools.reduce(builder.or_, [_is_midpoint(builder, each) for each in joined])
         tested = builder.block
         with builder.if_then(any_lane(builder, ties), likely=False):
@@ -149,6 +149,18 @@ def _joined(sums: _Sums, totals: list[Any], products: list[Any]) -> list[Any]:
         chosen = _either(builder, (joined, tested), (odd, repaired))
         after = builder.block
     return _either(builder, (joined, before), (chosen, after))
+
+
+def _rounded(value: Any, builder: ir.IRBuilder) -> Any:
+    """Numbers inside the range of binary32 rounded to its precision; zeros become +0.
+
+    1.5 x 2^29 times the power of two below a number, formed in its exponent, is added and taken
+    away: conversions to binary32 and back cost twice as much.
+    """
+    power = bits_of(builder, _power(value, builder))
+    magic = builder.add(power, filled(power.type, (29 << 52) | (1 << 51)))
+    magic = builder.bitcast(magic, _VD)
+    return builder.fsub(builder.fadd(value, magic), magic)
 
 
 def _either(builder: ir.IRBuilder, *ways: tuple[list[Any], Any]) -> list[Any]:
@@ -161,15 +173,20 @@ def _either(builder: ir.IRBuilder, *ways: tuple[list[Any], Any]) -> list[Any]:
     return new
 
 
-def emit_single(builder: ir.IRBuilder, arguments: Any, *, size: int) -> None:
-    """Blocks whose products binary64 adds without error, joined in binary32; of any size if 0."""
+def emit_single(builder: ir.IRBuilder, arguments: Any, *, size: int, sure: bool) -> None:
+    """Blocks whose products binary64 adds without error, joined in binary32; of any size if 0.
+
+    Sure: joining them is exact as well, before it is rounded.
+    """
     panels = Loop(builder, index(PANELS), [])
     sums = _Sums(builder, arguments, panels.index)
     blocks = Loop(builder, sums.n_blocks, sums.starts())
     products = _of_block(sums, blocks.index, size)
-    joined = _joined(sums, blocks.state, products)
-    new = [builder.fpext(builder.fptrunc(each, _VF), _VD) for each in joined]
-    sums.keep_wide(blocks.close(new))
+    if sure:
+        joined = [builder.fadd(x, y) for x, y in zip(blocks.state, products, strict=True)]
+    else:
+        joined = _joined(sums, blocks.state, products)
+    sums.keep_wide(blocks.close([_rounded(each, builder) for each in joined]))
     panels.close([])
 
 
@@ -207,7 +224,7 @@ def emit_double(builder: ir.IRBuilder, arguments: Any) -> None:
     panels.close([])
 
 
-def _intrinsic(emit: Any, **how: int) -> Any:
+def _intrinsic(emit: Any, **how: Any) -> Any:
     @intrinsic
     def sums(
         typing_context: Any,
@@ -231,5 +248,6 @@ def _intrinsic(emit: Any, **how: int) -> Any:
     return sums
 
 
-single, single2, single4 = (_intrinsic(emit_single, size=n) for n in (0, 2, 4))
+sure, sure2, sure4 = (_intrinsic(emit_single, size=n, sure=True) for n in (0, 2, 4))
+single, single2, single4 = (_intrinsic(emit_single, size=n, sure=False) for n in (0, 2, 4))
 double = _intrinsic(emit_double)

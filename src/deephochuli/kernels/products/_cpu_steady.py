@@ -6,8 +6,8 @@ another. Results that are cut are formed by the processor's conversion, rounding
 the caller sets. All that can still go wrong is a sum that leaves 32 bits: it is noticed in the end,
 and then nothing has been done.
 
-Exponents come as the upper halves of binary32 numbers: biased, in bits 7 to 14 of 16. Those of
-zeros are `OF_ZERO`, and sums of two are saturated, so that they lie below every other.
+Exponents come as the upper halves of binary32 numbers: biased, in bits 7 to 14 of 16. Two of them
+are added as one word of 32 bits: a carry out of the lower sum ends below the upper exponent.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types.
@@ -42,18 +42,27 @@ from deephochuli.kernels._cpu_emit import (
     splat,
     store,
 )
-from deephochuli.kernels.products._cpu_blocks import G_CUT, G_MAGIC, G_MAX, G_POWER, Adder
+from deephochuli.kernels.products._cpu_blocks import (
+    BIAS,
+    G_CUT,
+    G_MAGIC,
+    G_MAX,
+    G_POWER,
+    G_SLOTS,
+    Adder,
+)
 from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
 
-# Word of a zero, and where exponents lie in a word.
-OF_ZERO, PLACE = -(1 << 15), 7
-# Exponents, not biased, between which no step leaves binary32.
+# Where exponents lie in a word.
+PLACE = 7
+# Exponents, not biased, between which no step leaves binary32; operands are not above them, either.
 LOWEST, HIGHEST = -100, 90
+# Exponents of zeros of A, biased, and of B: sums with any other are below all, and do not overflow.
+OF_ZERO_A, OF_ZERO_B = LOWEST - 1 - HIGHEST + BIAS, LOWEST - 1 - HIGHEST
 
 # Parameters, eight bytes each; the first are those of `_cpu_blocks`, patterns instead of exponents.
-T_SCALE, T_LEAST, T_WORD, T_LOWEST, T_HIGHEST, T_SLOTS = range(8, 14)
+T_SCALE, T_LEAST, T_WORD, T_LOWEST, T_HIGHEST, T_VECTORS, T_SLOTS = range(G_SLOTS, G_SLOTS + 7)
 _V16 = ir.VectorType(I16, COLUMNS)
-_UPPER = 0xFFFF0000
 
 
 class Tile(Adder):
@@ -65,17 +74,17 @@ class Tile(Adder):
         loop = Loop(builder, n, [self.parameter(T_WORD, I16, COLUMNS)] * ROWS)
         k = self.place(loop.index)
         at_a = builder.mul(k, index(4 * ROWS))
-        ys = load(builder, self.at["eb"], _V16, builder.mul(k, index(2 * COLUMNS)))
+        ys = load(builder, self.at["eb"], V32, builder.mul(k, index(2 * COLUMNS)))
         new = []
         for r, most in enumerate(loop.state):
-            twice = load(builder, self.at["ea"], I32, builder.add(at_a, index(4 * r)))
-            x = builder.bitcast(splat(builder, twice), _V16)
-            new.append(choose(builder, ">", _saturated(builder, ys, x), most))
+            x = splat(builder, load(builder, self.at["ea"], I32, builder.add(at_a, index(4 * r))))
+            both = builder.bitcast(builder.add(ys, x), _V16)
+            new.append(choose(builder, ">", both, most))
         patterns = []
         for row in loop.close(new):
             pairs = builder.bitcast(row, V32)
             patterns.append(builder.shl(pairs, filled(V32, 16)))
-            patterns.append(builder.and_(pairs, filled(V32, _UPPER)))
+            patterns.append(builder.and_(pairs, filled(V32, EXPONENT32)))
         return patterns
 
     def exponent_of_sum(self, total: Any, *, nearest: bool) -> Any:
@@ -128,13 +137,6 @@ class Tile(Adder):
         power = builder.select(builder.fcmp_ordered(">", power, least), power, least)
         shifted = fma(builder, power, magic, exact)
         return fma(builder, builder.fneg(power), magic, shifted)
-
-
-def _saturated(builder: ir.IRBuilder, x: Any, y: Any) -> Any:
-    """Sums of 16 bits that stop at the least and the largest word."""
-    kind = ir.FunctionType(_V16, [_V16, _V16])
-    name = f"llvm.sadd.sat.v{COLUMNS}i16"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [x, y])
 
 
 def _joined(builder: ir.IRBuilder, left: list[Any], right: list[Any], odd: Any) -> Any:

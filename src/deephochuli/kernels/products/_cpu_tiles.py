@@ -9,6 +9,7 @@ from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
 from deephochuli.kernels.products import _cpu_doubles as doubles
 from deephochuli.kernels.products import _cpu_exact as exact
+from deephochuli.kernels.products import _cpu_joints as joints
 from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_leaves as leaves
 from deephochuli.kernels.products import _cpu_steady as steady
@@ -44,6 +45,11 @@ def flushing_separate32(a, b, c, n, params):
     chains.flushing_separate32(a, b, c, n, params)
 
 
+def interleaved32(a, b, c, n, params):
+    """FMA chains over even and odd k in binary32, added."""
+    chains.interleaved32(a, b, c, n, params)
+
+
 def flushing_interleaved32(a, b, c, n, params):
     """FMA chains over even and odd k in binary32 without subnormal numbers, added."""
     chains.flushing_interleaved32(a, b, c, n, params)
@@ -52,6 +58,11 @@ def flushing_interleaved32(a, b, c, n, params):
 def quick_bounded(a, b, c, n, params):
     """FMA chains in a narrow format that cannot overflow."""
     chains.quick_bounded(a, b, c, n, params)
+
+
+def quick_even(a, b, c, n, params):
+    """FMA chains in a narrow format that cannot overflow, of operands with short products."""
+    chains.quick_even(a, b, c, n, params)
 
 
 def quick_checked(a, b, c, n, params):
@@ -179,6 +190,11 @@ def exact_blocks(a, b, c, marks, n, size, params):
     exact.exact(a, b, c, marks, n, size, params)
 
 
+def join_narrow(totals, parts, n, params):
+    """Partial sums added to totals in a narrow format."""
+    joints.narrow(totals, parts, n, params)
+
+
 def leaves2(a, b, c, n, params):
     """Trees of two products in binary32."""
     leaves.leaves2(a, b, c, n, params)
@@ -222,6 +238,21 @@ def exact_single2(a, b, c, n, size, last, params):
 def exact_single4(a, b, c, n, size, last, params):
     """The same for blocks of four products."""
     doubles.single4(a, b, c, n, size, last, params)
+
+
+def exact_sure(a, b, c, n, size, last, params):
+    """Exact sums of blocks that one binary64 number holds, running sums included."""
+    doubles.sure(a, b, c, n, size, last, params)
+
+
+def exact_sure2(a, b, c, n, size, last, params):
+    """The same for blocks of two products."""
+    doubles.sure2(a, b, c, n, size, last, params)
+
+
+def exact_sure4(a, b, c, n, size, last, params):
+    """The same for blocks of four products."""
+    doubles.sure4(a, b, c, n, size, last, params)
 
 
 def exact_double(a, b, c, n, size, last, params):

@@ -9,76 +9,70 @@ rows, B in panels, each k after k, filled up with zeros. Which thread does a tas
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba as nb
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from deephochuli.kernels._cpu_emit import LANES
-from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64, pi32, pi64
+from deephochuli.kernels._cpu_memory import fetch_add, p32, p64, pf64, pi32, pi64
 from deephochuli.kernels.products import _cpu_blocks as blocks
-from deephochuli.kernels.products import _cpu_doubles as doubles
 from deephochuli.kernels.products import _cpu_scalar as scalar
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
+from deephochuli.kernels.products._cpu_control import (
+    BLOCKS,
+    C_A,
+    C_A_BOUNDS,
+    C_A_EXPONENTS,
+    C_A_WORDS,
+    C_B,
+    C_B_BOUNDS,
+    C_B_EXPONENTS,
+    C_B_WORDS,
+    C_BLOCK,
+    C_CHUNKS,
+    C_CUTS,
+    C_DEFAULT,
+    C_DOUBLE_FUNCTION,
+    C_GROUPS,
+    C_JOINT,
+    C_JOINT_PARAMETERS,
+    C_M,
+    C_N,
+    C_NEXT,
+    C_OUT,
+    C_OUTER,
+    C_PADDED_K,
+    C_PANELS,
+    C_PLAN,
+    C_RESTORE,
+    C_ROW_TILES,
+    C_SAVE,
+    C_SCALE,
+    C_SCRATCH,
+    C_SCRATCH_SIZE,
+    C_START,
+    C_STARTS,
+    C_STEADY_FUNCTION,
+    C_TASKS,
+    C_TILE_FUNCTION,
+    C_TILE_PARAMETERS,
+    C_UNSCALE,
+    C_WAY,
+    C_WIDE,
+    DEPTH,
+    GROUP,
+    ONE_BY_ONE,
+    TILE,
+    WHOLE,
+    call1,
+    call_blocks,
+    call_chain,
+    call_joint,
+)
+from deephochuli.kernels.products._cpu_exactly import join_exactly
 from deephochuli.kernels.products._cpu_scalar import OPTIONS
 from deephochuli.kernels.products._cpu_trees import settled
 
 i64, u64, f32, f64, u32, u16 = np.int64, np.uint64, np.float32, np.float64, np.uint32, np.uint16
-
-# Row tiles in a task, and k that are done at a time, so that they stay in the nearest cache.
-GROUP, DEPTH = 16, 128
-TILE = ROWS * COLUMNS
-
-# Control block, uint64.
-(
-    C_SLOT,
-    C_NEXT,
-    C_TASKS,
-    C_WAY,
-    C_TILE_FUNCTION,
-    C_TILE_PARAMETERS,
-    C_A,
-    C_A_EXPONENTS,
-    C_B,
-    C_B_EXPONENTS,
-    C_START,
-    C_OUT,
-    C_M,
-    C_N,
-    C_K,
-    C_PADDED_K,
-    C_ROW_TILES,
-    C_GROUPS,
-    C_PANELS,
-    C_STARTS,
-    C_CHUNKS,
-    C_BLOCK,
-    C_PLAN,
-    C_OUTER,
-    C_WIDE,
-    C_SCALE,
-    C_UNSCALE,
-    C_SCRATCH,
-    C_SCRATCH_SIZE,
-    C_SAVE,
-    C_RESTORE,
-    C_DEFAULT,
-    C_STEADY_FUNCTION,
-    C_A_WORDS,  # exponents, or A in binary64
-    C_B_WORDS,
-    C_A_BOUNDS,  # of each tile, or piece, the smallest and the largest exponent, int32
-    C_B_BOUNDS,
-    C_DOUBLE_FUNCTION,  # of exact sums; 0: sums are not exact
-    C_CUTS,  # whether steady blocks are rounded toward zero
-    C_SLOTS,
-) = range(40)
-ONE_BY_ONE, CHAINS, BLOCKS, WHOLE = range(4)  # whole: chains that cannot be interrupted
-# Exact sums: in one binary64 number, in two, or so that outputs are marked where that is too few.
-SINGLE, DOUBLE, MARKED = range(3)
 
 # Scratch of a thread: totals and partial sums of a task, one row of A and one column of B in
 # binary64, what a single output needs, and the processor's floating-point state.
@@ -90,64 +84,6 @@ FIXED_BYTES = 2 * TILES_BYTES + scalar.SCRATCH_BYTES + STATE_BYTES
 def scratch_bytes(padded_k: int) -> int:
     """What a thread needs for some k."""
     return FIXED_BYTES + 2 * 8 * padded_k
-
-
-def _function(n_arguments: int, *, returns: bool) -> Any:
-    integer = ir.IntType(64)
-    kind = ir.FunctionType(integer if returns else ir.VoidType(), [integer] * n_arguments)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, *rest = arguments
-        value = builder.call(builder.inttoptr(address, kind.as_pointer()), rest)
-        return value if returns else context.get_dummy_value()
-
-    result = types.int64 if returns else types.void
-    return result(*[types.uint64] * (n_arguments + 1)), generate
-
-
-@intrinsic
-def call1(typing_context: Any, f: Any, a: Any) -> Any:
-    """Call ``int64 f(a)``."""
-    return _function(1, returns=True)
-
-
-@intrinsic
-def call_chain(typing_context: Any, f: Any, a: Any, b: Any, c: Any, n: Any, p: Any) -> Any:
-    """Call ``void f(a, b, c, n, p)``."""
-    return _function(5, returns=False)
-
-
-@intrinsic
-def call_exact(
-    typing_context: Any, f: Any, a: Any, b: Any, c: Any, marks: Any, n: Any, size: Any, p: Any
-) -> Any:
-    """Call ``void f(a, b, c, marks, n, size, p)``."""
-    return _function(7, returns=False)
-
-
-@intrinsic
-def call_sums(
-    typing_context: Any, f: Any, a: Any, b: Any, c: Any, n: Any, size: Any, last: Any, p: Any
-) -> Any:
-    """Call ``void f(a, b, c, n, size, last, p)``."""
-    return _function(7, returns=False)
-
-
-@intrinsic
-def call_blocks(
-    typing_context: Any,
-    f: Any,
-    a: Any,
-    ea: Any,
-    b: Any,
-    eb: Any,
-    c: Any,
-    n: Any,
-    size: Any,
-    p: Any,
-) -> Any:
-    """Call ``int64 f(a, ea, b, eb, c, n, size, p)``."""
-    return _function(8, returns=True)
 
 
 @nb.njit(**OPTIONS)
@@ -238,73 +174,6 @@ def join_blocks(control, a_at, ea_at, b_at, eb_at, c_at, k0, k1, columns, rows):
 
 
 @nb.njit(**OPTIONS)
-def join_marked(control, a_at, b_at, c_at, n_blocks, size, columns, rows, spare):
-    """Blocks of an exact sum on one tile; marked outputs are formed one by one."""
-    n, marks, table = n_blocks * size, p16(spare), control[C_TILE_PARAMETERS]
-    call_exact(control[C_TILE_FUNCTION], a_at, b_at, c_at, spare, u64(n_blocks), u64(size), table)
-    for at in range(TILE):
-        if (i64(marks[at // LANES]) >> (at % LANES)) & 1:
-            for i in range(n):
-                rows[i] = f64(u32(p32(a_at)[i * ROWS + at // COLUMNS]).view(f32))
-                columns[i] = f64(u32(p32(b_at)[i * COLUMNS + at % COLUMNS]).view(f32))
-            start = f64(u32(p32(c_at)[at]).view(f32))
-            value = scalar.partial_sum(rows, columns, n, start, True, spare, control[C_PLAN])
-            p32(c_at)[at] = f32(value).view(u32)
-
-
-@nb.njit(**OPTIONS)
-def extent(bounds, first, stop):
-    """The smallest and the largest exponent of some pieces."""
-    lowest, highest = i64(bounds[2 * first]), i64(bounds[2 * first + 1])
-    for piece in range(first + 1, stop):
-        lowest = min(lowest, i64(bounds[2 * piece]))
-        highest = max(highest, i64(bounds[2 * piece + 1]))
-    return lowest, highest
-
-
-@nb.njit(**OPTIONS)
-def of_products(control, of_row, of_panel, first, stop, n):
-    """The smallest exponent of products of some pieces, and how far the largest is above it."""
-    a, b = pi32(control[C_A_BOUNDS]), pi32(control[C_B_BOUNDS])
-    low_a, high_a = extent(a, of_row * n + first, of_row * n + stop)
-    low_b, high_b = extent(b, of_panel * n + first, of_panel * n + stop)
-    return low_a + low_b, high_a - low_a + high_b - low_b
-
-
-@nb.njit(**OPTIONS)
-def exact_way(control, of_row, of_panel, k0, k1, depth):
-    """How blocks from one k to another are formed, and the last place of sums up to there."""
-    table, n = pi64(control[C_TILE_PARAMETERS]), -(-i64(control[C_PADDED_K]) // depth)
-    low, spread = of_products(control, of_row, of_panel, k0 // depth, (k1 - 1) // depth + 1, n)
-    least, all_spread = of_products(control, of_row, of_panel, 0, n, n)
-    last = min(least - table[doubles.D_PLACES], table[doubles.D_START])
-    few = spread <= table[doubles.D_SPREAD] and low >= table[doubles.D_LOWEST]
-    if few and control[C_STEADY_FUNCTION] != u64(0):
-        return i64(SINGLE), last
-    if least >= table[doubles.D_LEAST] and all_spread < 5000:
-        return i64(DOUBLE), last
-    return i64(MARKED), last
-
-
-@nb.njit(**OPTIONS)
-def join_exactly(control, a_at, wide_at, b_at, c_at, n, way, last, columns, rows, spare):
-    """The blocks of n products joined to one tile; the last one may be shorter."""
-    size = n if control[C_WAY] == u64(WHOLE) else i64(control[C_BLOCK])
-    function = control[C_STEADY_FUNCTION] if way == SINGLE else control[C_DOUBLE_FUNCTION]
-    done = i64(0)
-    while done < n:
-        own = min(size, n - done)
-        many, k, table = (n - done) // own, u64(done), control[C_TILE_PARAMETERS]
-        a, wide = a_at + k * u64(4 * ROWS), wide_at + k * u64(8 * ROWS)
-        b = b_at + k * u64(4 * COLUMNS)
-        if way == MARKED:
-            join_marked(control, a, b, c_at, many, own, columns, rows, spare)
-        else:
-            call_sums(function, wide, b, c_at, u64(many), u64(own), u64(last), table)
-        done += many * own
-
-
-@nb.njit(**OPTIONS)
 def is_steady(control, of_row, of_panel):
     """Whether the exponents of a tile's operands stay in range."""
     if control[C_STEADY_FUNCTION] == u64(0):
@@ -370,11 +239,8 @@ def by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, ro
             tile_a = control[C_A] + row * padded * size * u64(ROWS)
             c_at = parts_at + u64(t) * u64(TILE) * size
             if control[C_DOUBLE_FUNCTION] != u64(0):
-                way, last = exact_way(control, i64(row), i64(of_panel), first, stop, depth)
-                k, wide = u64(first), control[C_A_WORDS] + row * padded * u64(8 * ROWS)
-                a, wide = tile_a + k * u64(4 * ROWS), wide + k * u64(8 * ROWS)
-                b, n = b_at + k * u64(4 * COLUMNS), stop - first
-                join_exactly(control, a, wide, b, c_at, n, way, last, columns, rows, spare)
+                where = i64(row), i64(of_panel)
+                join_exactly(control, *where, c_at, first, stop, depth, columns, rows, spare)
                 continue
             if control[C_WAY] != u64(BLOCKS):
                 call_chain(
@@ -427,12 +293,17 @@ def join_natively(totals, parts_at, n, unscale, flush):
 
 
 @nb.njit(**OPTIONS)
-def join(control, totals, parts_at, n, has_outer):
+def join(control, totals_at, parts_at, n, has_outer):
     """Add partial sums to the totals, or replace these where there is one chunk only."""
+    totals = pf64(totals_at)
     wide, unscale, outer = control[C_WIDE], u64(control[C_UNSCALE]).view(f64), control[C_OUTER]
     if not has_outer:
         for i in range(n):
             totals[i] = read(parts_at, wide, i) * unscale
+        return
+    if control[C_JOINT] != u64(0):
+        table = control[C_JOINT_PARAMETERS]
+        call_joint(control[C_JOINT], totals_at, parts_at, u64(n), table)
         return
     slots = pi64(outer)
     if slots[scalar.S_NATIVE] != 0:
@@ -487,7 +358,7 @@ def do_task(control, task, scratch):
             one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1, spare)
         else:
             by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, rows, spare)
-        join(control, totals, parts_at, n_tiles * TILE, has_outer)
+        join(control, scratch, parts_at, n_tiles * TILE, has_outer)
     finish(control, batch, group, panel, n_tiles, totals)
 
 
