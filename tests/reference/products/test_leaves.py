@@ -6,7 +6,7 @@ import torch
 
 from deephochuli.formats import BFLOAT16, BINARY16, BINARY32, round_array
 from deephochuli.kernels.products import ProductPlan, cpu_products, reference_products
-from deephochuli.kernels.products._cpu_parameters import way_of
+from deephochuli.kernels.products._cpu_parameters import UNKNOWN, Sizes, way_of
 
 
 def trees(chunk, inputs=BFLOAT16, *, flush=True):
@@ -46,7 +46,7 @@ def test_any_number_of_products(chunk, k, flush):
     rng = np.random.default_rng(k)
     a, b = (round_array(rng.standard_normal(s), BINARY16) for s in ((2, 5, k), (2, k, 35)))
     plan, start = trees(chunk, BINARY16, flush=flush), rng.standard_normal((2, 5, 35))
-    assert way_of(plan, 0.0, has_start=False).function == f"leaves{chunk}"
+    assert way_of(plan, UNKNOWN, has_start=False).function == f"leaves{chunk}"
     assert agree(plan, a, b)
     assert agree(plan, a, b, start)
 
@@ -76,8 +76,10 @@ def test_where_subnormal_numbers_begin(least):
 
 
 def test_which_sums_need_to_be_flushed():
-    plan, at = trees(4), 4.0**-44
-    assert way_of(plan, 0.0, at, has_start=True).function == "leaves4"
-    assert way_of(plan, 0.0, at / 2, has_start=True).function == "flushing_leaves4"
-    assert way_of(plan, 0.0, has_start=True).function == "flushing_leaves4"
-    assert way_of(trees(4, BINARY32), 0.0, 1.0, has_start=True).function == "flushing_leaves4"
+    def function(plan, **sizes):
+        return way_of(plan, Sizes(**sizes), has_start=True).function
+
+    assert function(trees(4), least=-88) == "leaves4"
+    assert function(trees(4), least=-89) == "flushing_leaves4"
+    assert function(trees(4)) == "flushing_leaves4"
+    assert function(trees(4, BINARY32), least=0) == "flushing_leaves4"
