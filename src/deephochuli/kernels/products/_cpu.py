@@ -126,7 +126,11 @@ def _sizes(
     first = 0.0 if start is None else max(abs(float(x)) for x in torch.aminmax(start))
     product = sizes[0] * sizes[1]
     bound = max((first + product) * a.shape[2] * 2.0, sizes[1])
-    return Sizes(bound, product) if bound == bound else UNKNOWN
+    if bound != bound:
+        return UNKNOWN
+    separate = plan.kind == "chain" and not plan.fused
+    least = _least_exponent(a) + _least_exponent(b) if separate else UNKNOWN.least
+    return Sizes(bound, product, least)
 
 
 def _filled(x: torch.Tensor, dim: int, width: int) -> torch.Tensor:

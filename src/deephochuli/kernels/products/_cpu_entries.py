@@ -37,6 +37,7 @@ _CHAINS = ("fused32", "fused64", "separate32", "separate64")
 _FLUSHING = ("interleaved32", "flushing_fused32", "flushing_separate32", "flushing_interleaved32")
 _NARROW = ("quick_bounded", "quick_even", "quick_checked", "quick_wide", "careful_separate")
 _LEAVES = tuple(f"{way}leaves{n}" for way in ("", "flushing_") for n in leaves.SIZES)
+_SEPARATE = ("quick_separate", "signed_separate")
 _ALIGNED = ("truncated0", "truncated1", "truncated2")
 _NEAREST = ("nearest0", "nearest1", "nearest2", "shortened")
 _FINISHES = ("truncated", "nearest", "bounded", "shortened")
@@ -56,7 +57,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "pairwise32": (trees.pairwise32, _CHAIN),
     "flushing_pairwise32": (trees.flushing_pairwise32, _CHAIN),
     **{name: (getattr(tiles, name), _CHAIN) for name in (*_CHAINS, *_FLUSHING, *_NARROW)},
-    **{name: (getattr(tiles, name), _CHAIN) for name in _LEAVES},
+    **{name: (getattr(tiles, name), _CHAIN) for name in (*_LEAVES, *_SEPARATE)},
     **{name: (getattr(tiles, name), _SUMS) for name in (*_SINGLE, "exact_double")},
     **{name: (getattr(tiles, name), _BLOCKS) for name in (*_ALIGNED, *_NEAREST, *_STEADY, *_LATE)},
 }

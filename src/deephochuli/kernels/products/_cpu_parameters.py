@@ -21,6 +21,7 @@ from deephochuli.kernels.products import _cpu_joints as joints
 from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_leaves as leaves
 from deephochuli.kernels.products import _cpu_scalar as scalar
+from deephochuli.kernels.products import _cpu_separate as separate
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products._plan import ProductPlan
 
@@ -163,7 +164,7 @@ def way_of(plan: ProductPlan, sizes: Sizes, *, has_start: bool) -> Way:
         return Way(parts.CHAINS, name, _no_parameters())
     if not nearest or plan.format.precision > _WIDEST_QUICK or plan.dtype.itemsize == 8:
         return _ONE_BY_ONE
-    return _narrow(plan, sizes)
+    return _narrow(plan, sizes) if plan.fused else _separate(plan, sizes, has_start=has_start)
 
 
 def _exact(plan: ProductPlan) -> Way:
@@ -298,11 +299,32 @@ def _no_parameters() -> Table:
     return np.zeros(1, np.int64)
 
 
+def _separate(plan: ProductPlan, sizes: Sizes, *, has_start: bool) -> Way:
+    """A chain of rounded products in a format of few bits."""
+    fmt, inputs = plan.format, plan.inputs or BINARY32
+    last = max(sizes.least, 2 * (inputs.emin - inputs.precision + 1)) - 2 * (inputs.precision - 1)
+    exact = 2 * inputs.precision <= 24 and last >= BINARY32.emin - BINARY32.precision + 1
+    if not exact or fmt.precision > 11 or not sizes.product < fmt.max_finite:
+        return Way(parts.CHAINS, "careful_separate", _chain_table(fmt, 0))
+    name = "signed_separate" if has_start else "quick_separate"
+    return Way(parts.CHAINS, name, _separate_table(fmt))
+
+
+@functools.lru_cache(maxsize=64)
+def _separate_table(fmt: Format) -> Table:
+    table, room = np.zeros(separate.Q_SLOTS, np.int64), 24 - fmt.precision
+    table[: chains.H_SLOTS] = _chain_table(fmt, 0)
+    table[separate.Q_LEAST] = (fmt.emin + 127) << 23
+    # Neither the next power of two nor the large number may leave binary32.
+    table[separate.Q_LIMIT] = (min(fmt.emax, 125 - room) + 127) << 23
+    _put32(table, separate.Q_MAGIC, 1.5 * 2.0**room)
+    table[separate.Q_STEP] = (room << 23) | (1 << 22)
+    return table
+
+
 def _narrow(plan: ProductPlan, sizes: Sizes) -> Way:
     """A chain in a format of few bits."""
     fmt, inputs = plan.format, plan.inputs or BINARY32
-    if not plan.fused:
-        return Way(parts.CHAINS, "careful_separate", _chain_table(fmt, 0))
     least = inputs.emin - inputs.precision
     if 2 * inputs.precision > 24 or least < _SMALLEST:
         return Way(parts.CHAINS, "quick_wide", _chain_table(fmt, 0))

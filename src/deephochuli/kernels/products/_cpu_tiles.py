@@ -12,6 +12,7 @@ from deephochuli.kernels.products import _cpu_exact as exact
 from deephochuli.kernels.products import _cpu_joints as joints
 from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_leaves as leaves
+from deephochuli.kernels.products import _cpu_separate as separate
 from deephochuli.kernels.products import _cpu_steady as steady
 
 
@@ -73,6 +74,16 @@ def quick_checked(a, b, c, n, params):
 def quick_wide(a, b, c, n, params):
     """FMA chains in a narrow format, of operands whose products are wider than binary32."""
     chains.quick_wide(a, b, c, n, params)
+
+
+def quick_separate(a, b, c, n, params):
+    """Chains of rounded products in a narrow format, from sums that are not -0."""
+    separate.quick(a, b, c, n, params)
+
+
+def signed_separate(a, b, c, n, params):
+    """The same from any sums."""
+    separate.signed(a, b, c, n, params)
 
 
 def careful_separate(a, b, c, n, params):
