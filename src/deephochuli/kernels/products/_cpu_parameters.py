@@ -317,6 +317,9 @@ def _block_table(plan: ProductPlan) -> Table:
     table[steady.T_LOWEST], table[steady.T_HIGHEST] = lowest, steady.HIGHEST
     table[steady.T_WORD] = (max(floor, lowest) + blocks.BIAS) << steady.PLACE
     table[steady.T_VECTORS] = chains.ROWS * chains.PANELS
+    table[steady.T_LOW_BITS] = (1 << (24 - fmt.precision)) - 1
+    table[steady.T_HALF] = (1 << (24 - fmt.precision)) >> 1
+    table[steady.T_LIFT] = (1 - fmt.emin) << 23
     table[steady.T_SCALE] = (bits + 254) << 23
     table[steady.T_LEAST] = (fmt.emin + blocks.BIAS) << 23
     return table
