@@ -29,7 +29,7 @@ from deephochuli.kernels.products._cpu_trees import settled
 i64, u64, f32, f64, u32, u16 = np.int64, np.uint64, np.float32, np.float64, np.uint32, np.uint16
 
 # Row tiles in a task, and k that are done at a time, so that they stay in the nearest cache.
-GROUP, DEPTH = 16, 128
+GROUP, DEPTH = 16, 256
 TILE = ROWS * COLUMNS
 
 # Control block, uint64.
