@@ -226,7 +226,6 @@ def _narrow(plan: ProductPlan, sizes: Sizes) -> Way:
 def _joint_table(fmt: Format, scale: int) -> Table:
     table = np.zeros(joints.J_SLOTS, np.int64)
     _put32(table, joints.J_UNSCALE, 2.0**-scale)
-    _put32(table, joints.J_LEAST, 2.0**fmt.emin)
     _put32(table, joints.J_MAGIC, 1.5 * 2.0 ** (24 - fmt.precision))
     return table
 
