@@ -87,8 +87,8 @@ def test_the_smallest_products_that_need_no_flushing(name, power, never):
 def test_initial_values_that_need_no_flushing(name, least, never):
     rng, plan = np.random.default_rng(5), plan_of(get_arithmetic(name))
     start = (1 + 2.0**-23) * np.ldexp(rng.choice([-1.0, 1.0], (5, 9)), least)
-    a, b = np.full((5, 2), 2.0**-40), np.full((2, 9), 2.0 ** (least + 40))
-    b[1] = 0.0
+    a, b = np.full((5, 2), -(2.0**-40)), np.full((2, 9), 2.0 ** (least + 40))
+    b[1], b[:, ::3] = 0.0, 0.0
     start[:, ::3] = -0.0
     assert _never_flushes(plan, *tensors(a, b, start)) is never
     assert agree(plan, a, b, start)

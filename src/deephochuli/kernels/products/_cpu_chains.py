@@ -5,6 +5,7 @@ the bits below cut off. That is not the exact sum rounded once where the first r
 gives a midpoint of the format, where the result is subnormal, and near the end of the format. All
 three are noticed; such a step is done again with the error of the sum in hand (TwoSum), by rounding
 to odd first: in binary32 where the product is exact there, else in binary64, where it always is.
+Where products are short enough, ties are rounded to even at once, and no first rounding makes one.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types.
