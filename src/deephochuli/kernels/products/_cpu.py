@@ -254,7 +254,7 @@ def _run(
     exponents, words = _seen(plan, way, rows, columns, start)
     bounds = words[1::2]
     if way.exact:
-        depth = block * max(1, parts.DEPTH // block)
+        depth = block * max(1, parts.PIECE // block)
         emin = (plan.inputs or BINARY32).emin
         bounds = [_bounds_of(x, emin, depth) for x in (rows, columns)]
         way = way._replace(table=_exact_table(plan, bounds, k, start))

@@ -5,6 +5,7 @@ the bits below cut off. That is not the exact sum rounded once where the first r
 gives a midpoint of the format, where the result is subnormal, and near the end of the format. All
 three are noticed; such a step is done again with the error of the sum in hand (TwoSum), by rounding
 to odd first: in binary32 where the product is exact there, else in binary64, where it always is.
+Where products are short enough, ties are rounded to even at once, and no first rounding makes one.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types.
@@ -33,6 +34,8 @@ from deephochuli.kernels._cpu_emit import (
     Loop,
     any_lane,
     bits_of,
+    common_bits,
+    either,
     filled,
     flushed,
     fma,
@@ -225,7 +228,7 @@ def emit_quick(
         builder.branch(leave)
 
     builder.position_at_end(following)
-    new = _joined(builder, *ways)
+    new = either(builder, *ways)
     after = builder.add(k, index(1))
     k.add_incoming(after, following)
     for phi, value in zip(state, new, strict=True):
@@ -247,7 +250,9 @@ def _by_halves(chain: Chain, sums: list[Any], *, bounded: bool) -> tuple[list[An
     """Sums in the format, where all of a tile are right, and where none is too small or large."""
     builder = chain.builder
     halves = [_moved_by_half(chain, each) for each in sums]
-    inside = _all_large(builder, _common(builder, halves)) if bounded else _all_inside(chain, sums)
+    inside = (
+        _all_large(builder, common_bits(builder, halves)) if bounded else _all_inside(chain, sums)
+    )
     common = builder.and_(_no_midpoint(chain, halves), inside)
     return [_cut(chain, each) for each in halves], common, inside
 
@@ -270,17 +275,11 @@ def _to_even(chain: Chain, sums: list[Any], before: Any) -> tuple[list[Any], Any
     return new, _all_large(builder, builder.and_(before, new[-1]))
 
 
-def _common(builder: ir.IRBuilder, patterns: list[Any]) -> Any:
-    """The bits that are set in all."""
-    common = patterns[0]
-    for pattern in patterns[1:]:
-        common = builder.and_(common, pattern)
-    return common
-
-
 def _with_common(builder: ir.IRBuilder, values: list[Any], *, even: bool) -> list[Any]:
     """The sums of a tile and, for ties to even, the bits that are set in all."""
-    return [*values, _common(builder, [bits_of(builder, x) for x in values])] if even else values
+    return (
+        [*values, common_bits(builder, [bits_of(builder, x) for x in values])] if even else values
+    )
 
 
 def _careful_step(chain: Chain, k: Any) -> None:
@@ -296,17 +295,6 @@ def _careful_step(chain: Chain, k: Any) -> None:
     y, total = load(builder, chain.b_at, VF, at_b), load(builder, at_c, VF, 0)
     store(builder, _careful(chain, x, y, total), at_c, 0)
     loop.close([])
-
-
-def _joined(builder: ir.IRBuilder, *ways: tuple[list[Any], Any]) -> list[Any]:
-    """Values that depend on the block that one comes from."""
-    new = []
-    for i in range(len(ways[0][0])):
-        phi = builder.phi(ways[0][0][i].type)
-        for values, block in ways:
-            phi.add_incoming(values[i], block)
-        new.append(phi)
-    return new
 
 
 def _moved_by_half(chain: Chain, value: Any) -> Any:

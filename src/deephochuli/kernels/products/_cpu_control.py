@@ -13,8 +13,9 @@ from numba.extending import intrinsic
 
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 
-# Row tiles in a task, and k that are done at a time, so that they stay in the nearest cache.
-GROUP, DEPTH = 16, 128
+# Row tiles in a task, and k that are done at a time: few of exact sums, whose exponents then differ
+# less.
+GROUP, DEPTH, PIECE = 16, 256, 128
 TILE = ROWS * COLUMNS
 
 # Control block, uint64.

@@ -15,7 +15,6 @@ to it that this one holds them all.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from llvmlite import ir
@@ -29,7 +28,9 @@ from deephochuli.kernels._cpu_emit import (
     LANES,
     Loop,
     any_lane,
+    any_of,
     bits_of,
+    either,
     filled,
     fma,
     index,
@@ -138,17 +139,36 @@ def _joined(sums: _Sums, totals: list[Any], products: list[Any]) -> list[Any]:
     joined = [builder.fadd(x, y) for x, y in zip(totals, products, strict=True)]
     limit = builder.shl(builder.add(sums.last, index(53 + 1023)), index(52))
     limit = splat(builder, builder.bitcast(limit, F64), _LANES)
-    exact = [builder.fcmp_ordered("<", _power(each, builder), limit) for each in joined]
-    every, before = functools.reduce(builder.and_, exact), builder.block
-    with builder.if_then(any_lane(builder, builder.not_(every)), likely=False):
-        ties = functools.reduce(builder.or_, [_is_midpoint(builder, each) for each in joined])
-        tested = builder.block
-        with builder.if_then(any_lane(builder, ties), likely=False):
-            odd = [sums.odd_sum(x, y) for x, y in zip(totals, products, strict=True)]
-            repaired = builder.block
-        chosen = _either(builder, (joined, tested), (odd, repaired))
+    large = [builder.fcmp_unordered(">=", _power(each, builder), limit) for each in joined]
+
+    def with_care() -> list[Any]:
+        ties = [_is_midpoint(builder, each) for each in joined]
+        return _where(builder, ties, joined, of_ties)
+
+    def of_ties() -> list[Any]:
+        lost = [_has_lost(builder, *each) for each in zip(totals, products, joined, strict=True)]
+        return _where(builder, lost, joined, of_lost)
+
+    def of_lost() -> list[Any]:
+        return [sums.odd_sum(x, y) for x, y in zip(totals, products, strict=True)]
+
+    return _where(builder, large, joined, with_care)
+
+
+def _where(builder: ir.IRBuilder, masks: list[Any], usual: list[Any], rare: Any) -> list[Any]:
+    """The values that a function emits, if a mask holds anywhere, else the usual ones."""
+    before, asked = builder.block, any_lane(builder, any_of(builder, masks))
+    with builder.if_then(asked, likely=False):
+        others = rare()
         after = builder.block
-    return _either(builder, (joined, before), (chosen, after))
+    return either(builder, (usual, before), (others, after))
+
+
+def _has_lost(builder: ir.IRBuilder, x: Any, y: Any, total: Any) -> Any:
+    """Where a sum is not exact, by TwoSum."""
+    part = builder.fsub(total, x)
+    left, right = builder.fsub(x, builder.fsub(total, part)), builder.fsub(y, part)
+    return builder.fcmp_unordered("!=", builder.fadd(left, right), filled(x.type, 0.0))
 
 
 def _rounded(value: Any, builder: ir.IRBuilder) -> Any:
@@ -161,16 +181,6 @@ def _rounded(value: Any, builder: ir.IRBuilder) -> Any:
     magic = builder.add(power, filled(power.type, (29 << 52) | (1 << 51)))
     magic = builder.bitcast(magic, _VD)
     return builder.fsub(builder.fadd(value, magic), magic)
-
-
-def _either(builder: ir.IRBuilder, *ways: tuple[list[Any], Any]) -> list[Any]:
-    """Values that depend on the block that one comes from."""
-    new = []
-    for i, value in enumerate(ways[0][0]):
-        new.append(builder.phi(value.type))
-        for values, block in ways:
-            new[-1].add_incoming(values[i], block)
-    return new
 
 
 def emit_single(builder: ir.IRBuilder, arguments: Any, *, size: int, sure: bool) -> None:

@@ -36,16 +36,18 @@ WIDEST = 11
 # Parameters, eight bytes each, in binary32.
 (
     J_UNSCALE,  # what brings partial sums back to their size
-    J_LEAST,  # smallest normal number of the format
     J_MAGIC,  # 1.5 2^(24-p)
     J_SLOTS,
-) = range(4)
+) = range(3)
 
 
 def emit(builder: ir.IRBuilder, arguments: Any) -> None:
-    """Totals in binary64, partial sums in binary32, none of them close to the end of the format."""
+    """Totals in binary64, partial sums in binary32, none of them close to the end of the format.
+
+    A sum that is subnormal in the format is exact: both addends are multiples of its last place.
+    """
     totals_at, parts_at, n, params = arguments
-    unscale, least, magic = (
+    unscale, magic = (
         splat(builder, load(builder, params, F32, 8 * slot)) for slot in range(J_SLOTS)
     )
     loop = Loop(builder, builder.udiv(n, index(LANES)), [])
@@ -54,7 +56,6 @@ def emit(builder: ir.IRBuilder, arguments: Any) -> None:
     part = load(builder, parts_at, VF, builder.mul(loop.index, index(4 * LANES)))
     value = fma(builder, part, unscale, total)
     power = builder.bitcast(builder.and_(bits_of(builder, value), filled(V32, EXPONENT32)), VF)
-    power = builder.select(builder.fcmp_ordered(">", power, least), power, least)
     rounded = fma(builder, builder.fneg(power), magic, fma(builder, power, magic, value))
     sign = builder.and_(bits_of(builder, value), filled(V32, SIGN32))
     signed = builder.bitcast(builder.or_(bits_of(builder, rounded), sign), VF)

@@ -20,7 +20,6 @@ from numba.extending import intrinsic
 
 from deephochuli.kernels._cpu_emit import (
     EXPONENT32,
-    I64,
     LANES,
     V32,
     VF,
@@ -28,6 +27,7 @@ from deephochuli.kernels._cpu_emit import (
     any_lane,
     bits_of,
     choose,
+    either,
     filled,
     index,
     load,
@@ -35,7 +35,7 @@ from deephochuli.kernels._cpu_emit import (
 )
 from deephochuli.kernels.products._cpu_blocks import BIAS
 from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
-from deephochuli.kernels.products._cpu_steady import T_VECTORS, Tile
+from deephochuli.kernels.products._cpu_steady import Tile, one_by_one
 
 FRACTION_BITS, LATE_BITS = 24, 31
 # Up to this exponent of products the smallest running sum is no zero of binary32 in their units.
@@ -159,35 +159,13 @@ def _joined(
         quick.append(joined.quick())
         own = joined.is_open()
         is_open = own if is_open is None else builder.or_(is_open, own)
-    before, after = builder.block, []
+    before = builder.block
     with builder.if_then(any_lane(builder, is_open), likely=False):
-        exact, rare = _joined_exactly(tile, sums, tops, totals, split=split), builder.block
-    for one, other in zip(quick, exact, strict=True):
-        phi = builder.phi(VF)
-        phi.add_incoming(one, before)
-        phi.add_incoming(other, rare)
-        after.append(phi)
-    return after
-
-
-def _joined_exactly(
-    tile: Tile, sums: list[Any], tops: list[Any], totals: list[Any], *, split: bool
-) -> list[Any]:
-    """The same by way of memory, one vector at a time: nothing waits for it in registers."""
-    builder, n, step = tile.builder, len(sums), 4 * LANES
-    # A compiler that knew the number would undo the loop, and its memory.
-    n_vectors = load(builder, tile.params, I64, 8 * T_VECTORS)
-    room = cgutils.alloca_once(builder, ir.ArrayType(VF, 3 * n))
-    at = builder.ptrtoint(room, I64)
-    for i, value in enumerate((*sums, *tops, *totals)):
-        store(builder, value, at, step * i)
-    loop = Loop(builder, n_vectors, [])
-    here = builder.add(at, builder.mul(loop.index, index(step)))
-    kinds = (V32, V32, VF)
-    values = [load(builder, here, kind, step * n * i) for i, kind in enumerate(kinds)]
-    store(builder, _Joined(builder, *values, split=split).exact(), here, 0)
-    loop.close([])
-    return [load(builder, at, VF, step * i) for i in range(n)]
+        exact = one_by_one(
+            tile, [sums, tops, totals], lambda *xs: _Joined(builder, *xs, split=split).exact()
+        )
+        rare = builder.block
+    return either(builder, (quick, before), (exact, rare))
 
 
 def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool) -> Any:

@@ -346,7 +346,6 @@ def _narrow(plan: ProductPlan, sizes: Sizes) -> Way:
 def _joint_table(fmt: Format, scale: int) -> Table:
     table = np.zeros(joints.J_SLOTS, np.int64)
     _put32(table, joints.J_UNSCALE, 2.0**-scale)
-    _put32(table, joints.J_LEAST, 2.0**fmt.emin)
     _put32(table, joints.J_MAGIC, 1.5 * 2.0 ** (24 - fmt.precision))
     return table
 
@@ -437,6 +436,9 @@ def _block_table(plan: ProductPlan) -> Table:
     table[steady.T_LOWEST], table[steady.T_HIGHEST] = lowest, steady.HIGHEST
     table[steady.T_WORD] = (max(floor, lowest) + blocks.BIAS) << steady.PLACE
     table[steady.T_VECTORS] = chains.ROWS * chains.PANELS
+    table[steady.T_LOW_BITS] = (1 << (24 - fmt.precision)) - 1
+    table[steady.T_HALF] = (1 << (24 - fmt.precision)) >> 1
+    table[steady.T_LIFT] = (1 - fmt.emin) << 23
     table[steady.T_SCALE] = (bits + 254) << 23
     table[steady.T_LEAST] = (fmt.emin + blocks.BIAS) << 23
     return table

@@ -61,6 +61,7 @@ from deephochuli.kernels.products._cpu_control import (
     DEPTH,
     GROUP,
     ONE_BY_ONE,
+    PIECE,
     TILE,
     WHOLE,
     call1,
@@ -115,20 +116,30 @@ def place_of(control, batch, row, column):
 def begin(control, batch, group, panel, n_tiles, totals):
     """Set the totals of a task to their initial values."""
     start, wide = control[C_START], control[C_WIDE]
+    if start == u64(0):
+        for i in range(n_tiles * TILE):
+            totals[i] = 0.0
+        return
     for i in range(n_tiles * TILE):
         row = (group * GROUP + i // TILE) * ROWS + i % TILE // COLUMNS
         at = place_of(control, batch, row, panel * COLUMNS + i % COLUMNS)
-        totals[i] = read(start, wide, at) if start != u64(0) and at >= 0 else 0.0
+        totals[i] = read(start, wide, at) if at >= 0 else 0.0
 
 
 @nb.njit(**OPTIONS)
 def finish(control, batch, group, panel, n_tiles, totals):
     """Write the totals of a task."""
-    for i in range(n_tiles * TILE):
-        row = (group * GROUP + i // TILE) * ROWS + i % TILE // COLUMNS
-        at = place_of(control, batch, row, panel * COLUMNS + i % COLUMNS)
-        if at >= 0:
-            write(control[C_OUT], control[C_WIDE], at, totals[i])
+    m, n, first = i64(control[C_M]), i64(control[C_N]), panel * COLUMNS
+    above, width = group * GROUP * ROWS, min(i64(COLUMNS), n - first)
+    narrow, wide = p32(control[C_OUT]), pf64(control[C_OUT])
+    for row in range(min(n_tiles * ROWS, m - above)):
+        at, own = (batch * m + above + row) * n + first, row * COLUMNS
+        if control[C_WIDE] != u64(0):
+            for j in range(width):
+                wide[at + j] = totals[own + j]
+        else:
+            for j in range(width):
+                narrow[at + j] = f32(totals[own + j]).view(u32)
 
 
 @nb.njit(**OPTIONS)
@@ -230,7 +241,8 @@ def by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, ro
     b_at = control[C_B] + of_panel * padded * size * u64(COLUMNS)
     eb_at = control[C_B_EXPONENTS] + of_panel * padded * u64(2 * COLUMNS)
     wb_at = control[C_B_WORDS] + of_panel * padded * u64(2 * COLUMNS)
-    depth = i64(control[C_BLOCK]) * max(i64(1), i64(DEPTH) // i64(control[C_BLOCK]))
+    block, at_once = i64(control[C_BLOCK]), PIECE if control[C_DOUBLE_FUNCTION] != u64(0) else DEPTH
+    depth = block * max(i64(1), i64(at_once) // block)
     step = max(i64(1), k1 - k0) if control[C_WAY] == u64(WHOLE) else depth
     for first in range(k0, k1, step):
         stop = min(first + step, k1)
@@ -298,8 +310,10 @@ def join(control, totals_at, parts_at, n, has_outer):
     totals = pf64(totals_at)
     wide, unscale, outer = control[C_WIDE], u64(control[C_UNSCALE]).view(f64), control[C_OUTER]
     if not has_outer:
+        narrow = p32(parts_at)
         for i in range(n):
-            totals[i] = read(parts_at, wide, i) * unscale
+            part = f64(u32(narrow[i]).view(f32)) if wide == u64(0) else pf64(parts_at)[i]
+            totals[i] = part * unscale
         return
     if control[C_JOINT] != u64(0):
         table = control[C_JOINT_PARAMETERS]
@@ -320,13 +334,14 @@ def join(control, totals_at, parts_at, n, has_outer):
 @nb.njit(**OPTIONS)
 def fill(control, totals, parts_at, n, has_outer, scale):
     """What partial sums start from."""
-    if has_outer and control[C_WIDE] == u64(0):
-        parts = p32(parts_at)
+    if control[C_WIDE] != u64(0):
+        wide = pf64(parts_at)
         for i in range(n):
-            parts[i] = u32(0)
+            wide[i] = 0.0 if has_outer else totals[i] * scale
         return
+    narrow = p32(parts_at)
     for i in range(n):
-        write(parts_at, control[C_WIDE], i, 0.0 if has_outer else totals[i] * scale)
+        narrow[i] = u32(0) if has_outer else u32(f32(totals[i] * scale).view(u32))
 
 
 @nb.njit(**OPTIONS)
