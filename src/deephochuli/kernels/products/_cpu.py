@@ -27,7 +27,7 @@ from deephochuli.kernels.products._cpu_parameters import (
     UNKNOWN,
     Sizes,
     Way,
-    exact_table,
+    exact_way,
     outer_table,
     scalar_table,
     stays_normal,
@@ -222,16 +222,16 @@ def _bounds_of(x: torch.Tensor, emin: int, depth: int) -> torch.Tensor:
     return out.clamp_(min=emin)
 
 
-def _exact_table(
-    plan: ProductPlan, bounds: list[torch.Tensor], k: int, start: torch.Tensor | None
-) -> Any:
-    """The parameters of exact sums of operands with such exponents."""
-    highest = sum(int(each[:, 1].max()) for each in bounds)
+def _exactly(
+    plan: ProductPlan, way: Way, bounds: list[torch.Tensor], k: int, start: torch.Tensor | None
+) -> Way:
+    """How exact sums of operands with such exponents are formed."""
+    products = sum(int(x[:, 0].min()) for x in bounds), sum(int(x[:, 1].max()) for x in bounds)
     if start is None:
-        return exact_table(plan, k, highest, None)
+        return exact_way(plan, way, k, products, None)
     extent = _bounds_of(start.reshape(1, 1, -1, 1), BINARY32.emin, start.numel())[0].tolist()
     has_negative_zero = bool(((start == 0) & start.signbit()).any())
-    return exact_table(plan, k, highest, extent, has_negative_zero=has_negative_zero)
+    return exact_way(plan, way, k, products, extent, has_negative_zero=has_negative_zero)
 
 
 def _run(
@@ -257,7 +257,7 @@ def _run(
         depth = block * max(1, parts.PIECE // block)
         emin = (plan.inputs or BINARY32).emin
         bounds = [_bounds_of(x, emin, depth) for x in (rows, columns)]
-        way = way._replace(table=_exact_table(plan, bounds, k, start))
+        way = _exactly(plan, way, bounds, k, start)
         words = [rows.double(), bounds[0], columns.double(), bounds[1]]
     row_tiles, panels = rows.shape[1], columns.shape[1]
     groups = -(-row_tiles // parts.GROUP)

@@ -130,13 +130,13 @@ def _power(value: Any, builder: ir.IRBuilder) -> Any:
     return builder.bitcast(builder.and_(bits, filled(bits.type, EXPONENT64)), _VD)
 
 
-def _joined(sums: _Sums, totals: list[Any], products: list[Any]) -> list[Any]:
-    """The products of a block joined to sums: in binary64, such that another rounding is right.
+def _joined(sums: _Sums, xs: list[Any], ys: list[Any]) -> list[Any]:
+    """Sums in binary64 such that another rounding, to binary32, is right.
 
-    Sums smaller than 2^53 of the last place that products have are exact.
+    Those smaller than 2^53 of the last place that there is are exact.
     """
     builder = sums.builder
-    joined = [builder.fadd(x, y) for x, y in zip(totals, products, strict=True)]
+    joined = [builder.fadd(x, y) for x, y in zip(xs, ys, strict=True)]
     limit = builder.shl(builder.add(sums.last, index(53 + 1023)), index(52))
     limit = splat(builder, builder.bitcast(limit, F64), _LANES)
     large = [builder.fcmp_unordered(">=", _power(each, builder), limit) for each in joined]
@@ -146,11 +146,11 @@ def _joined(sums: _Sums, totals: list[Any], products: list[Any]) -> list[Any]:
         return _where(builder, ties, joined, of_ties)
 
     def of_ties() -> list[Any]:
-        lost = [_has_lost(builder, *each) for each in zip(totals, products, joined, strict=True)]
+        lost = [_has_lost(builder, *each) for each in zip(xs, ys, joined, strict=True)]
         return _where(builder, lost, joined, of_lost)
 
     def of_lost() -> list[Any]:
-        return [sums.odd_sum(x, y) for x, y in zip(totals, products, strict=True)]
+        return [sums.odd_sum(x, y) for x, y in zip(xs, ys, strict=True)]
 
     return _where(builder, large, joined, with_care)
 
@@ -219,8 +219,12 @@ def _apart(sums: _Sums, number: Any, large: Any, starts: list[Any]) -> list[Any]
     return loop.close([*tops, *rests])
 
 
-def emit_double(builder: ir.IRBuilder, arguments: Any) -> None:
-    """Blocks whose sums two binary64 numbers hold, in any format inside binary32."""
+def emit_double(builder: ir.IRBuilder, arguments: Any, *, general: bool) -> None:
+    """Blocks whose sums two binary64 numbers hold.
+
+    General: in any format inside binary32. Else in binary32, where no sum needs a place below its
+    last one.
+    """
     panels = Loop(builder, index(PANELS), [])
     sums = _Sums(builder, arguments, panels.index)
     blocks = Loop(builder, sums.n_blocks, sums.starts())
@@ -229,8 +233,13 @@ def emit_double(builder: ir.IRBuilder, arguments: Any) -> None:
     n = len(blocks.state)
     # Not top - large: a sum of nothing but -0 is -0.
     moved = [builder.fneg(builder.fsub(large, top)) for top in parts[:n]]
-    odd = [sums.odd_sum(rest, top) for rest, top in zip(parts[n:], moved, strict=True)]
-    sums.keep_wide(blocks.close([sums.nearest(each) for each in odd]))
+    if general:
+        odd = [sums.odd_sum(rest, top) for rest, top in zip(parts[n:], moved, strict=True)]
+        new = [sums.nearest(each) for each in odd]
+    else:
+        joined = _joined(sums, parts[n:], moved)
+        new = [builder.fpext(builder.fptrunc(each, _VF), _VD) for each in joined]
+    sums.keep_wide(blocks.close(new))
     panels.close([])
 
 
@@ -260,4 +269,4 @@ def _intrinsic(emit: Any, **how: Any) -> Any:
 
 sure, sure2, sure4 = (_intrinsic(emit_single, size=n, sure=True) for n in (0, 2, 4))
 single, single2, single4 = (_intrinsic(emit_single, size=n, sure=False) for n in (0, 2, 4))
-double = _intrinsic(emit_double)
+double, double32 = (_intrinsic(emit_double, general=each) for each in (True, False))

@@ -58,7 +58,9 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
     "flushing_pairwise32": (trees.flushing_pairwise32, _CHAIN),
     **{name: (getattr(tiles, name), _CHAIN) for name in (*_CHAINS, *_FLUSHING, *_NARROW)},
     **{name: (getattr(tiles, name), _CHAIN) for name in (*_LEAVES, *_SEPARATE)},
-    **{name: (getattr(tiles, name), _SUMS) for name in (*_SINGLE, "exact_double")},
+    **{
+        name: (getattr(tiles, name), _SUMS) for name in (*_SINGLE, "exact_double", "exact_double32")
+    },
     **{name: (getattr(tiles, name), _BLOCKS) for name in (*_ALIGNED, *_NEAREST, *_STEADY, *_LATE)},
 }
 

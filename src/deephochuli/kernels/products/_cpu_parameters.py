@@ -200,22 +200,35 @@ def _exact_table(plan: ProductPlan) -> Table:
     return table
 
 
-def exact_table(
+def exact_way(
     plan: ProductPlan,
+    way: Way,
     k: int,
-    highest: int,
+    products: tuple[int, int],
     starts: Sequence[int] | None,
     *,
     has_negative_zero: bool = False,
-) -> Table:
-    """The same, and what two binary64 numbers hold of every sum of K products.
+) -> Way:
+    """The same exact sums of operands of which more is known.
 
     Args:
         plan: What to form.
+        way: How it is formed.
         k: Products in a sum.
-        highest: The largest exponent of products.
+        products: The smallest and the largest exponent of products.
         starts: The smallest and the largest exponent of initial values; None: there are none.
         has_negative_zero: Whether one of those is -0, which one number does not keep.
+    """
+    table = _full_table(plan, k, products[1], starts)
+    if has_negative_zero:
+        table[doubles.D_SPREAD] = -(1 << 20)
+    if plan.format == BINARY32 and products[0] >= table[doubles.D_LOWEST]:
+        return way._replace(table=table, exact="exact_double32")
+    return way._replace(table=table)
+
+
+def _full_table(plan: ProductPlan, k: int, highest: int, starts: Sequence[int] | None) -> Table:
+    """The parameters of exact sums, and what two binary64 numbers hold of all K products.
 
     A first number that begins at 1.5 x 2^s keeps multiples of 2^(s - 52) of sums below 2^(s - 1);
     rests are at most half of that, and the second number adds them without error if all of them
@@ -231,8 +244,6 @@ def exact_table(
     if not finite or (plan.block is not None and bound >= plan.format.max_finite):
         table[doubles.D_SPREAD] = -(1 << 20)
         return table
-    if has_negative_zero:
-        table[doubles.D_SPREAD] = -(1 << 20)
     place = math.frexp(bound)[1] + 1
     last = place + (size + 2).bit_length() - 106
     if last <= table[doubles.D_START]:

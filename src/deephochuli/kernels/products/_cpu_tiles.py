@@ -269,3 +269,8 @@ def exact_sure4(a, b, c, n, size, last, params):
 def exact_double(a, b, c, n, size, last, params):
     """Exact sums of blocks that two binary64 numbers hold."""
     doubles.double(a, b, c, n, size, last, params)
+
+
+def exact_double32(a, b, c, n, size, last, params):
+    """The same in binary32, where sums have no place below its last one."""
+    doubles.double32(a, b, c, n, size, last, params)
