@@ -70,6 +70,18 @@ def test_a_tie_that_binary64_makes():
     assert got.item() == 2.0**31 + 2.0**8
 
 
+@pytest.mark.parametrize("spread", [28, 29, 30, 31, 32])
+def test_last_places_of_products_that_decide(spread):
+    """2^30 + 2^6 is a tie; four products are 2^6 and the last place of the smallest."""
+    low, u = 18 - spread, 2.0**-10
+    a = np.array([[[1.5, (1 + u) * 2.0**-14, -(1 + 2 * u) * 2.0**-14, 1.75]]])
+    b = np.array([24.0, (1 + u) * 2.0**low, 2.0**low, 16.0])[None, :, None]
+    start = np.array([[[2.0**30]]])
+    assert (a @ b).item() - 64.0 in (0.0, 2.0 ** (low - 34))
+    got = cpu_products().multiply(exact(4), *(torch.tensor(x).float() for x in (a, b, start)))
+    assert got.item() == 2.0**30 + 2.0**7
+
+
 @pytest.mark.parametrize("plan", [exact(4), exact(None), exact(2, BFLOAT16), exact(3, chunk=7)])
 @pytest.mark.parametrize("k", [1, 2, 5, 130])
 def test_any_number_of_products(plan, k):
