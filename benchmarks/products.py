@@ -1,7 +1,8 @@
 """What emulated products cost beside torch's own, on one core.
 
 Everything is measured in turn, round by round, in one run: CPU time of the calling thread, the
-median over the rounds of the ratio to `torch.mm` in binary32 of the same round. Usage:
+median over the rounds of the ratio to `torch.mm` in binary32 of the same round. Chains first, then
+every block model of the catalogue. Usage:
 
     python benchmarks/products.py [--size 512] [--rounds 9] [--names fp16-sequential a100-fp16 ...]
 """
@@ -15,20 +16,25 @@ from collections.abc import Callable
 
 import torch
 
-from deephochuli.arithmetic import Arithmetic, get_arithmetic
+from deephochuli.arithmetic import Arithmetic, get_arithmetic, list_arithmetics
 from deephochuli.arithmetic._operands import to_inputs
 from deephochuli.arithmetic._plans import plan_of
 from deephochuli.kernels.products import multiply
 
-NAMES = (
-    *("fp16-sequential", "bf16-sequential", "fp16-blocked", "fp16-sequential-no-fma"),
-    *("fp32-sequential", "fp32-pairwise", "fp64-sequential"),
-    *("v100-fp16", "a100-fp16", "a100-bf16", "a100-tf32", "h100-fp16", "h100-tf32"),
-    *("ada-fp8", "h100-fp8", "h100-fp8-promoted", "b200-fp8"),
-    *("v100-fp16-accumulate-fp16", "a100-fp16-accumulate-fp16", "h100-fp16-accumulate-fp16"),
-    *("mi300-fp16", "mi300-xf32", "mi300-fp8", "mi250-fp16", "mi100-fp16"),
-    *("amx-bf16", "avx512-bf16", "b200-fp8-recorded", "fp16-exact", "fp32-exact"),
+CHAINS = (
+    *("fp16-sequential", "bf16-sequential", "fp16-sequential-no-fma", "bf16-sequential-no-fma"),
+    *("fp32-sequential", "fp32-pairwise", "fp64-sequential", "avx512-bf16"),
+    *("fp16-exact", "fp32-exact"),
 )
+
+
+def block_models() -> list[str]:
+    """One name for every way in which an arithmetic of the catalogue forms sums block by block."""
+    found: dict[tuple[object, object], str] = {}
+    for it in list_arithmetics():
+        if it.sums.is_emulated and it.sums.block is not None:
+            found.setdefault((it.sums, it.inputs), it.name)
+    return list(found.values())
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -59,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--names", nargs="*", default=NAMES)
+    parser.add_argument("--names", nargs="*", default=(*CHAINS, *block_models()))
     options = parser.parse_args()
     torch.set_num_threads(1)
     n, generator = options.size, torch.Generator().manual_seed(0)

@@ -73,7 +73,8 @@ def choose(builder: ir.IRBuilder, relation: str, x: Any, y: Any) -> Any:
 
 def bits_of(builder: ir.IRBuilder, x: Any) -> Any:
     """The pattern of floats."""
-    return builder.bitcast(x, V64 if x.type.element == F64 else V32)
+    kind = I64 if x.type.element == F64 else I32
+    return builder.bitcast(x, ir.VectorType(kind, x.type.count))
 
 
 def flushed(builder: ir.IRBuilder, x: Any) -> Any:
@@ -89,6 +90,33 @@ def any_lane(builder: ir.IRBuilder, mask: Any) -> Any:
     """Whether a mask holds for any lane."""
     word = builder.bitcast(mask, ir.IntType(mask.type.count))
     return builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0))
+
+
+def any_of(builder: ir.IRBuilder, masks: list[Any]) -> Any:
+    """Where one of some masks holds."""
+    common = masks[0]
+    for mask in masks[1:]:
+        common = builder.or_(common, mask)
+    return common
+
+
+def common_bits(builder: ir.IRBuilder, patterns: list[Any]) -> Any:
+    """The bits that are set in all patterns."""
+    common = patterns[0]
+    for pattern in patterns[1:]:
+        common = builder.and_(common, pattern)
+    return common
+
+
+def either(builder: ir.IRBuilder, *ways: tuple[list[Any], Any]) -> list[Any]:
+    """Values that depend on the block that one comes from: lists of them, and their blocks."""
+    new = []
+    for i, first in enumerate(ways[0][0]):
+        phi = builder.phi(first.type)
+        for values, block in ways:
+            phi.add_incoming(values[i], block)
+        new.append(phi)
+    return new
 
 
 class Loop:

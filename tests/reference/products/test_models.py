@@ -14,7 +14,7 @@ from deephochuli.arithmetic import get_arithmetic, list_arithmetics
 from deephochuli.arithmetic._plans import plan_of
 from deephochuli.formats import BINARY32, BINARY64, round_array
 from deephochuli.kernels.products import multiply, reference_products
-from deephochuli.kernels.products._cpu_parameters import way_of
+from deephochuli.kernels.products._cpu_parameters import UNKNOWN, Sizes, way_of
 from tests.reference.products import arrays, draws, oracle
 
 DOTS = int(os.environ.get("DEEPHOCHULI_DOTS", "20000"))
@@ -94,7 +94,8 @@ def test_sums_that_stay_inside_fp16(name):
     a = np.ldexp(rng.integers(-127, 128, (n, k)), rng.integers(-14, -6, (n, k)))
     b = np.ldexp(rng.integers(-2047, 2048, (k, n)), rng.integers(-18, -10, (k, n)))
     tensors = [torch.tensor(round_array(x, it.inputs)).float()[None] for x in (a, b)]
-    names = {way_of(plan_of(it), bound, has_start=False).steady[:14] for bound in (1.0, np.inf)}
+    sizes = (Sizes(1.0, 1.0), UNKNOWN)
+    names = {way_of(plan_of(it), each, has_start=False).steady[:14] for each in sizes}
     assert names == {"steady_bounded", "steady_nearest"}
     got = multiply(plan_of(it), *tensors)
     expected = arrays.matrix(it, *(x[0].double().numpy() for x in tensors), None)

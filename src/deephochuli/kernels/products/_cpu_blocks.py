@@ -38,7 +38,7 @@ from deephochuli.kernels._cpu_emit import (
     splat,
     store,
 )
-from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
+from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS, copies
 
 BIAS = 127
 # Exponents, biased, between which no step leaves binary32.
@@ -55,8 +55,9 @@ OF_ZERO, OF_SPECIAL = -4000, 12000
     G_POWER,  # the same number
     G_MAGIC,  # 1.5 2^(24-p)
     G_MAX,  # largest finite result
+    G_NOTHING,  # zero
     G_SLOTS,
-) = range(8)
+) = range(9)
 _V16 = ir.VectorType(I16, COLUMNS)
 
 
@@ -87,6 +88,7 @@ class Adder:
     def added(self, n: Any, first: Any, scales: list[Any], start: list[Any]) -> list[Any]:
         """The sums of n products from one on, as integers."""
         builder = self.builder
+        apart = copies(builder, self.at["a"], load(builder, self.params, I64, 8 * G_NOTHING))
         loop = Loop(builder, n, start)
         k = self.place(builder.add(loop.index, first))
         at_a, at_b = (builder.mul(k, index(4 * size)) for size in (ROWS, COLUMNS))
@@ -95,13 +97,11 @@ class Adder:
             for j in range(PANELS)
         ]
         new = []
-        for r in range(ROWS):
-            scalar = load(builder, self.at["a"], F32, builder.add(at_a, index(4 * r)))
-            x = splat(builder, scalar)
-            for j in range(PANELS):
-                i = r * PANELS + j
-                scaled = builder.fmul(builder.fmul(x, ys[j]), scales[i])
-                new.append(builder.add(loop.state[i], builder.fptosi(scaled, V32)))
+        for i, (total, scale) in enumerate(zip(loop.state, scales, strict=True)):
+            r, j = divmod(i, PANELS)
+            x = splat(builder, load(builder, apart[j], F32, builder.add(at_a, index(4 * r))))
+            scaled = builder.fmul(builder.fmul(x, ys[j]), scale)
+            new.append(builder.add(total, builder.fptosi(scaled, V32)))
         return loop.close(new)
 
 

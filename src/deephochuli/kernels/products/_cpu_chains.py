@@ -5,6 +5,7 @@ the bits below cut off. That is not the exact sum rounded once where the first r
 gives a midpoint of the format, where the result is subnormal, and near the end of the format. All
 three are noticed; such a step is done again with the error of the sum in hand (TwoSum), by rounding
 to odd first: in binary32 where the product is exact there, else in binary64, where it always is.
+Where products are short enough, ties are rounded to even at once, and no first rounding makes one.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types.
@@ -26,15 +27,15 @@ from deephochuli.kernels._cpu_emit import (
     I32,
     I64,
     LANES,
-    SIGN32,
     SIGN64,
     V32,
-    V64,
     VD,
     VF,
     Loop,
     any_lane,
     bits_of,
+    common_bits,
+    either,
     filled,
     flushed,
     fma,
@@ -50,15 +51,28 @@ PANELS = COLUMNS // LANES
 # Parameters of a chain, eight bytes each.
 (
     H_LOW_BITS,  # mask of the bits below the last that is kept, in binary32
-    H_HALF,  # 2^-p, in binary32
+    H_HALF,  # the bit that is half of the last place, in binary32
     H_LEAST,  # pattern of the smallest normal number, in binary32
     H_SPAN,  # distance to the pattern of 2^emax
     H_MAGIC64,  # 1.5 2^(53-p)
     H_LEAST64,  # smallest normal number
     H_MAX,  # largest finite number
     H_BEYOND,  # what stands for larger ones
+    H_MAGIC32,  # 1.5 2^(24-p), in binary32
     H_SLOTS,
-) = range(9)
+) = range(10)
+
+
+def copies(builder: ir.IRBuilder, address: Any, nothing: Any) -> list[Any]:
+    """An address for each panel, equal if `nothing` is zero, as it is, unknown to the compiler.
+
+    Processors broadcast an operand in memory on the way to a multiplication at no cost, but not
+    one that goes to a register first, as it does if the compiler sees that it is needed twice.
+    """
+    addresses = [address]
+    while len(addresses) < PANELS:
+        addresses.append(builder.add(addresses[-1], nothing))
+    return addresses
 
 
 class Chain:
@@ -68,9 +82,9 @@ class Chain:
         self.builder, self.fused = builder, fused
         self.a_at, self.b_at, self.c_at, self.n, self.params = arguments
 
-    def parameter(self, slot: int, kind: ir.Type) -> Any:
+    def parameter(self, slot: int, kind: ir.Type, lanes: int = LANES) -> Any:
         """A parameter in all lanes."""
-        return splat(self.builder, load(self.builder, self.params, kind, 8 * slot))
+        return splat(self.builder, load(self.builder, self.params, kind, 8 * slot), lanes)
 
     def operands(self, k: Any, kind: ir.Type, size: int) -> tuple[list[Any], list[Any]]:
         """Four broadcast elements of A and two vectors of B."""
@@ -137,8 +151,8 @@ def _plain(builder: ir.IRBuilder, x: Any, y: Any, total: Any, *, fused: bool, fl
     return flushed(builder, value) if flush else value
 
 
-def emit_interleaved(builder: ir.IRBuilder, arguments: Any) -> None:
-    """The sum of an FMA chain over even and one over odd k, flushed throughout, from zero."""
+def emit_interleaved(builder: ir.IRBuilder, arguments: Any, *, flush: bool) -> None:
+    """The sum of an FMA chain over even and one over odd k, from zero."""
     chain = Chain(builder, arguments, fused=True)
     zero, n = filled(VF, 0.0), ROWS * PANELS
     pairs = builder.lshr(builder.add(chain.n, index(1)), index(1))
@@ -150,13 +164,13 @@ def emit_interleaved(builder: ir.IRBuilder, arguments: Any) -> None:
     for side, k in enumerate((even, builder.select(exists, odd, even))):
         for i, (x, y) in enumerate(chain.pairs(k)):
             total = loop.state[side * n + i]
-            value = _plain(builder, x, y, total, fused=True, flush=True)
+            value = _plain(builder, x, y, total, fused=True, flush=flush)
             if side:
                 value = builder.select(splat(builder, exists), value, total)
             new.append(value)
     sums = loop.close(new)
-    both = zip(sums[:n], sums[n:], strict=True)
-    chain.keep([flushed(builder, builder.fadd(x, y)) for x, y in both], 4)
+    both = [builder.fadd(x, y) for x, y in zip(sums[:n], sums[n:], strict=True)]
+    chain.keep([flushed(builder, each) for each in both] if flush else both, 4)
 
 
 def emit_careful(builder: ir.IRBuilder, arguments: Any, *, fused: bool) -> None:
@@ -168,12 +182,15 @@ def emit_careful(builder: ir.IRBuilder, arguments: Any, *, fused: bool) -> None:
     chain.keep(loop.close(new), 4)
 
 
-def emit_quick(builder: ir.IRBuilder, arguments: Any, *, bounded: bool, exact: bool) -> None:
+def emit_quick(
+    builder: ir.IRBuilder, arguments: Any, *, bounded: bool, exact: bool, even: bool = False
+) -> None:
     """FMA chains in a narrow format, in binary32 where that is right.
 
     The sums leave the registers where a step needs care, and only there: so the loop itself has few
     values to hold. A bounded chain cannot leave the format at its upper end, and its operands are
-    scaled so that the smallest normal number is 2. Exact: products are exact in binary32.
+    scaled so that the smallest normal number is at most 2. Exact: products are exact in binary32.
+    Even: see `_to_even`.
     """
     chain = Chain(builder, arguments, fused=True)
     names = ("head", "body", "next", "rare", "leave", "finish", "done")
@@ -183,44 +200,42 @@ def emit_quick(builder: ir.IRBuilder, arguments: Any, *, bounded: bool, exact: b
     builder.position_at_end(head)
     first = builder.phi(I64)
     first.add_incoming(index(0), entry)
-    start = chain.tile(VF, 4)
+    start = _with_common(builder, chain.tile(VF, 4), even=even)
     builder.branch(body)
 
     builder.position_at_end(body)
     k = builder.phi(I64)
     k.add_incoming(first, head)
-    totals = [builder.phi(VF) for _ in start]
-    for phi, value in zip(totals, start, strict=True):
+    state = [builder.phi(each.type) for each in start]
+    for phi, value in zip(state, start, strict=True):
         phi.add_incoming(value, head)
-    pairs = chain.pairs(k)
+    totals, pairs = state[: ROWS * PANELS], chain.pairs(k)
     sums = [fma(builder, *xy, z) for xy, z in zip(pairs, totals, strict=True)]
-    halves = [_moved_by_half(chain, each) for each in sums]
-    new = [_cut(chain, each) for each in halves]
-    fine = _no_midpoint(chain, halves)
-    inside = _all_large(builder, halves) if bounded else _all_inside(chain, sums)
-    common = builder.and_(fine, inside)
+    if even:
+        new, common = _to_even(chain, sums, state[-1])
+    else:
+        new, common, inside = _by_halves(chain, sums, bounded=bounded)
     builder.cbranch(any_lane(builder, builder.not_(common)), rare, following)
 
     builder.position_at_end(rare)
+    ways = [(new, body)]
     if exact:
-        outside = any_lane(builder, _small(chain, sums) if bounded else builder.not_(inside))
-        repaired = [
-            _tie_repaired(chain, *xy, z, v) for xy, z, v in zip(pairs, totals, sums, strict=True)
-        ]
-        builder.cbranch(outside, leave, following)
+        repaired = [_tie_repaired(chain, *xy, z) for xy, z in zip(pairs, totals, strict=True)]
+        ways.append((_with_common(builder, repaired, even=even), rare))
+        outside = _small(chain, repaired) if bounded else builder.not_(inside)
+        builder.cbranch(any_lane(builder, outside), leave, following)
     else:
         builder.branch(leave)
 
     builder.position_at_end(following)
-    ways = [(new, body), (repaired, rare)] if exact else [(new, body)]
-    new = _joined(builder, *ways)
+    new = either(builder, *ways)
     after = builder.add(k, index(1))
     k.add_incoming(after, following)
-    for phi, value in zip(totals, new, strict=True):
+    for phi, value in zip(state, new, strict=True):
         phi.add_incoming(value, following)
     builder.cbranch(builder.icmp_signed("<", after, chain.n), body, finish)
     builder.position_at_end(finish)
-    chain.keep(new, 4)
+    chain.keep(new[: ROWS * PANELS], 4)
     builder.branch(done)
 
     builder.position_at_end(leave)
@@ -229,6 +244,42 @@ def emit_quick(builder: ir.IRBuilder, arguments: Any, *, bounded: bool, exact: b
     first.add_incoming(builder.add(k, index(1)), builder.block)
     builder.cbranch(builder.icmp_signed("<", builder.add(k, index(1)), chain.n), head, done)
     builder.position_at_end(done)
+
+
+def _by_halves(chain: Chain, sums: list[Any], *, bounded: bool) -> tuple[list[Any], Any, Any]:
+    """Sums in the format, where all of a tile are right, and where none is too small or large."""
+    builder = chain.builder
+    halves = [_moved_by_half(chain, each) for each in sums]
+    inside = (
+        _all_large(builder, common_bits(builder, halves)) if bounded else _all_inside(chain, sums)
+    )
+    common = builder.and_(_no_midpoint(chain, halves), inside)
+    return [_cut(chain, each) for each in halves], common, inside
+
+
+def _to_even(chain: Chain, sums: list[Any], before: Any) -> tuple[list[Any], Any]:
+    """Sums in the format, ties to even, and where all of a tile are right.
+
+    With p bits in the format and at most 24 - p in a product, one of both sums is exact in binary32
+    or the product is too small to make a tie: then rounding twice is rounding once. The exception
+    is a total that is smaller by 2^(23 - p) than the largest product: the scale makes that less
+    than 2. So the totals before the step have to be 2 or more, and the sums for their range.
+    """
+    builder, new = chain.builder, []
+    for value in sums:
+        bits = builder.and_(bits_of(builder, value), filled(V32, EXPONENT32))
+        power, magic = builder.bitcast(bits, VF), chain.parameter(H_MAGIC32, F32)
+        shifted = fma(builder, power, magic, value)
+        new.append(fma(builder, builder.fneg(power), magic, shifted))
+    new = _with_common(builder, new, even=True)
+    return new, _all_large(builder, builder.and_(before, new[-1]))
+
+
+def _with_common(builder: ir.IRBuilder, values: list[Any], *, even: bool) -> list[Any]:
+    """The sums of a tile and, for ties to even, the bits that are set in all."""
+    return (
+        [*values, common_bits(builder, [bits_of(builder, x) for x in values])] if even else values
+    )
 
 
 def _careful_step(chain: Chain, k: Any) -> None:
@@ -246,30 +297,20 @@ def _careful_step(chain: Chain, k: Any) -> None:
     loop.close([])
 
 
-def _joined(builder: ir.IRBuilder, *ways: tuple[list[Any], Any]) -> list[Any]:
-    """Values that depend on the block that one comes from."""
-    new = []
-    for i in range(len(ways[0][0])):
-        phi = builder.phi(VF)
-        for values, block in ways:
-            phi.add_incoming(values[i], block)
-        new.append(phi)
-    return new
-
-
 def _moved_by_half(chain: Chain, value: Any) -> Any:
-    """A sum moved away from zero by half of the last place that is kept."""
+    """Patterns of sums moved away from zero by half of the last place that is kept.
+
+    A pattern is a sign and a magnitude, and a carry out of the fraction is one of the exponent.
+    """
     builder = chain.builder
-    signed_power = builder.and_(bits_of(builder, value), filled(V32, EXPONENT32 | SIGN32))
-    half = chain.parameter(H_HALF, F32)
-    return fma(builder, builder.bitcast(signed_power, VF), half, value)
+    return builder.add(bits_of(builder, value), chain.parameter(H_HALF, I32))
 
 
-def _cut(chain: Chain, value: Any) -> Any:
+def _cut(chain: Chain, pattern: Any) -> Any:
     """The bits that are kept."""
     builder = chain.builder
     kept = builder.not_(chain.parameter(H_LOW_BITS, I32))
-    return builder.bitcast(builder.and_(bits_of(builder, value), kept), VF)
+    return builder.bitcast(builder.and_(pattern, kept), VF)
 
 
 def _no_midpoint(chain: Chain, halves: list[Any]) -> Any:
@@ -280,18 +321,15 @@ def _no_midpoint(chain: Chain, halves: list[Any]) -> Any:
     builder, mask = chain.builder, chain.parameter(H_LOW_BITS, I32)
     rows: list[Any] = [None] * ROWS
     for i, value in enumerate(halves):
-        low = builder.and_(bits_of(builder, value), mask)
+        low = builder.and_(value, mask)
         off = builder.icmp_unsigned("!=", low, filled(V32, 0))
         before = rows[i // PANELS]
         rows[i // PANELS] = off if before is None else builder.and_(before, off)
     return builder.and_(builder.and_(rows[0], rows[1]), builder.and_(rows[2], rows[3]))
 
 
-def _all_large(builder: ir.IRBuilder, halves: list[Any]) -> Any:
+def _all_large(builder: ir.IRBuilder, common: Any) -> Any:
     """Where all sums of a tile are 2 or more: the leading bit of the exponent says so."""
-    common = bits_of(builder, halves[0])
-    for value in halves[1:]:
-        common = builder.and_(common, bits_of(builder, value))
     leading = builder.and_(common, filled(V32, 1 << 30))
     return builder.icmp_unsigned("!=", leading, filled(V32, 0))
 
@@ -319,7 +357,7 @@ def _all_inside(chain: Chain, sums: list[Any]) -> Any:
     return inside
 
 
-def _tie_repaired(chain: Chain, x: Any, y: Any, total: Any, value: Any) -> Any:
+def _tie_repaired(chain: Chain, x: Any, y: Any, total: Any) -> Any:
     """A sum rounded to odd in binary32, then to the format: exact where the product is."""
     builder = chain.builder
     odd = bits_of(builder, _sum_to_odd(builder, total, builder.fmul(x, y)))
@@ -360,19 +398,19 @@ def _sum_to_odd(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
 
 def _nearest(chain: Chain, value: Any) -> Any:
     """Binary64 numbers rounded to the nearest of the format, in binary64."""
-    builder = chain.builder
+    builder, kind, lanes = chain.builder, value.type, value.type.count
     bits = bits_of(builder, value)
-    sign = builder.and_(bits, filled(V64, SIGN64))
-    power = builder.bitcast(builder.and_(bits, filled(V64, EXPONENT64)), VD)
-    least = chain.parameter(H_LEAST64, F64)
+    sign = builder.and_(bits, filled(bits.type, SIGN64))
+    power = builder.bitcast(builder.and_(bits, filled(bits.type, EXPONENT64)), kind)
+    least = chain.parameter(H_LEAST64, F64, lanes)
     scale = builder.select(builder.fcmp_ordered(">", power, least), power, least)
-    magic = builder.fmul(scale, chain.parameter(H_MAGIC64, F64))
-    size = builder.bitcast(builder.xor(bits, sign), VD)
+    magic = builder.fmul(scale, chain.parameter(H_MAGIC64, F64, lanes))
+    size = builder.bitcast(builder.xor(bits, sign), kind)
     rounded = builder.fsub(builder.fadd(size, magic), magic)
-    beyond = builder.fcmp_ordered(">", rounded, chain.parameter(H_MAX, F64))
-    rounded = builder.select(beyond, chain.parameter(H_BEYOND, F64), rounded)
-    signed = builder.bitcast(builder.or_(bits_of(builder, rounded), sign), VD)
-    finite = builder.fcmp_ordered("<", size, filled(VD, float("inf")))
+    beyond = builder.fcmp_ordered(">", rounded, chain.parameter(H_MAX, F64, lanes))
+    rounded = builder.select(beyond, chain.parameter(H_BEYOND, F64, lanes), rounded)
+    signed = builder.bitcast(builder.or_(bits_of(builder, rounded), sign), kind)
+    finite = builder.fcmp_ordered("<", size, filled(kind, float("inf")))
     return builder.select(finite, signed, value)
 
 
@@ -396,9 +434,11 @@ separate32 = _intrinsic(emit_plain, fused=False, wide=False)
 separate64 = _intrinsic(emit_plain, fused=False, wide=True)
 flushing_fused32 = _intrinsic(emit_plain, fused=True, wide=False, flush=True)
 flushing_separate32 = _intrinsic(emit_plain, fused=False, wide=False, flush=True)
-flushing_interleaved32 = _intrinsic(emit_interleaved)
+interleaved32 = _intrinsic(emit_interleaved, flush=False)
+flushing_interleaved32 = _intrinsic(emit_interleaved, flush=True)
 quick_bounded = _intrinsic(emit_quick, bounded=True, exact=True)
 quick_checked = _intrinsic(emit_quick, bounded=False, exact=True)
+quick_even = _intrinsic(emit_quick, bounded=True, exact=True, even=True)
 quick_wide = _intrinsic(emit_quick, bounded=False, exact=False)
 careful_fused = _intrinsic(emit_careful, fused=True)
 careful_separate = _intrinsic(emit_careful, fused=False)

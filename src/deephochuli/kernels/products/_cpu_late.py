@@ -27,6 +27,7 @@ from deephochuli.kernels._cpu_emit import (
     any_lane,
     bits_of,
     choose,
+    either,
     filled,
     index,
     load,
@@ -34,7 +35,7 @@ from deephochuli.kernels._cpu_emit import (
 )
 from deephochuli.kernels.products._cpu_blocks import BIAS
 from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
-from deephochuli.kernels.products._cpu_steady import Tile
+from deephochuli.kernels.products._cpu_steady import Tile, one_by_one
 
 FRACTION_BITS, LATE_BITS = 24, 31
 # Up to this exponent of products the smallest running sum is no zero of binary32 in their units.
@@ -42,10 +43,10 @@ HIGHEST = 40
 # What sums of products, in units of the last bit that is kept, stay below: half of such a sum
 # leaves at least 2^25 of a running sum.
 MOST = 2**30 - 2**26
-# Sums have this many bits below the largest exponent, more than products by `_HEADROOM`; a unit in
+# Sums have this many bits below the largest exponent, more than products by `HEADROOM`; a unit in
 # their last place has `_LEFT` bits of the joined sum below it.
 _BITS = 29
-_HEADROOM, _LEFT = _BITS - FRACTION_BITS, LATE_BITS + 1 - _BITS
+HEADROOM, _LEFT = _BITS - FRACTION_BITS, LATE_BITS + 1 - _BITS
 
 
 def _floor(builder: ir.IRBuilder, value: Any) -> Any:
@@ -66,9 +67,12 @@ def _shift(builder: ir.IRBuilder, pattern: Any) -> Any:
 
 
 def _products(tile: Tile, size: Any) -> tuple[list[Any], list[Any]]:
-    """The products of a tile cut and added, in units of 2^(largest - F), and what was largest."""
+    """The products of a tile cut and added, in units of 2^(largest - F), and what was largest.
+
+    Patterns of exponents of products are larger by `HEADROOM` here: up to those a running sum fits.
+    """
     builder, tops = tile.builder, tile.largest(size)
-    whole = _exponents(FRACTION_BITS + 2 * BIAS)
+    whole = _exponents(FRACTION_BITS + HEADROOM + 2 * BIAS)
     scales = [builder.bitcast(builder.sub(whole, each), VF) for each in tops]
     return tile.added(size, index(0), scales, [filled(V32, 0)] * len(tops)), tops
 
@@ -102,24 +106,25 @@ class _Joined:
     ) -> None:
         self._builder, self._products = builder, products
         power = builder.and_(bits_of(builder, total), filled(V32, EXPONENT32))
-        fits = builder.add(top, _exponents(_HEADROOM))
-        last = choose(builder, ">", fits, power)
+        last = choose(builder, ">", top, power)
         scale = builder.bitcast(builder.sub(_exponents(_BITS + 2 * BIAS), last), VF)
         rest = builder.fptosi(_floor(builder, builder.fmul(total, scale)), V32)
         if split:
-            limit = builder.sub(top, _exponents(FRACTION_BITS + 1))
+            limit = builder.sub(top, _exponents(FRACTION_BITS + 1 + HEADROOM))
             gone = builder.icmp_signed("<", power, limit)
             rest = builder.select(gone, filled(V32, 0), rest)
-        self._shift = _shift(builder, builder.sub(last, fits))
-        self._value = builder.add(builder.ashr(products, self._shift), rest)
+        self._shift = _shift(builder, builder.sub(last, top))
+        self._kept = builder.ashr(products, self._shift)
+        self._value = builder.add(self._kept, rest)
         self._near = builder.sitofp(self._value, VF)
         self._unit = builder.bitcast(builder.sub(last, _exponents(_BITS)), VF)
 
     def is_open(self) -> Any:
         """Where bits were left away that could decide the rounding."""
         builder = self._builder
-        above = builder.sitofp(builder.add(self._value, filled(V32, 1)), VF)
-        left = builder.icmp_unsigned("!=", self._shift, filled(V32, 0))
+        above = builder.sitofp(builder.or_(self._value, filled(V32, 1)), VF)
+        back = builder.shl(self._kept, self._shift)
+        left = builder.icmp_unsigned("!=", back, self._products)
         return builder.and_(left, builder.fcmp_ordered("!=", self._near, above))
 
     def quick(self) -> Any:
@@ -145,24 +150,22 @@ class _Joined:
 
 
 def _joined(
-    builder: ir.IRBuilder, sums: list[Any], tops: list[Any], totals: list[Any], *, split: bool
+    tile: Tile, sums: list[Any], tops: list[Any], totals: list[Any], *, split: bool
 ) -> list[Any]:
     """The running sums of a tile joined to its products."""
-    of_tile = [
-        _Joined(builder, *each, split=split) for each in zip(sums, tops, totals, strict=True)
-    ]
-    quick, is_open = [each.quick() for each in of_tile], of_tile[0].is_open()
-    for each in of_tile[1:]:
-        is_open = builder.or_(is_open, each.is_open())
-    before, after = builder.block, []
-    with builder.if_then(any_lane(builder, is_open)):
-        exact, rare = [each.exact() for each in of_tile], builder.block
-    for one, other in zip(quick, exact, strict=True):
-        phi = builder.phi(VF)
-        phi.add_incoming(one, before)
-        phi.add_incoming(other, rare)
-        after.append(phi)
-    return after
+    builder, quick, is_open = tile.builder, [], None
+    for each in zip(sums, tops, totals, strict=True):
+        joined = _Joined(builder, *each, split=split)
+        quick.append(joined.quick())
+        own = joined.is_open()
+        is_open = own if is_open is None else builder.or_(is_open, own)
+    before = builder.block
+    with builder.if_then(any_lane(builder, is_open), likely=False):
+        exact = one_by_one(
+            tile, [sums, tops, totals], lambda *xs: _Joined(builder, *xs, split=split).exact()
+        )
+        rare = builder.block
+    return either(builder, (quick, before), (exact, rare))
 
 
 def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool) -> Any:
@@ -176,8 +179,9 @@ def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool) -> Any:
         name: builder.add(place, builder.mul(skip, index(step)))
         for (name, step), place in zip(steps.items(), places, strict=False)
     }
-    sums, tops = _of_block(Tile(builder, at, params), size, split=split)
-    new = _joined(builder, sums, tops, loop.state, split=split)
+    tile = Tile(builder, at, params)
+    sums, tops = _of_block(tile, size, split=split)
+    new = _joined(tile, sums, tops, loop.state, split=split)
     for i, value in enumerate(loop.close(new)):
         store(builder, value, c_at, 4 * LANES * i)
     return n_blocks

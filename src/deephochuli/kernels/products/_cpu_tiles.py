@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_chains as chains
+from deephochuli.kernels.products import _cpu_doubles as doubles
 from deephochuli.kernels.products import _cpu_exact as exact
+from deephochuli.kernels.products import _cpu_joints as joints
 from deephochuli.kernels.products import _cpu_late as late
+from deephochuli.kernels.products import _cpu_leaves as leaves
+from deephochuli.kernels.products import _cpu_separate as separate
 from deephochuli.kernels.products import _cpu_steady as steady
 
 
@@ -42,6 +46,11 @@ def flushing_separate32(a, b, c, n, params):
     chains.flushing_separate32(a, b, c, n, params)
 
 
+def interleaved32(a, b, c, n, params):
+    """FMA chains over even and odd k in binary32, added."""
+    chains.interleaved32(a, b, c, n, params)
+
+
 def flushing_interleaved32(a, b, c, n, params):
     """FMA chains over even and odd k in binary32 without subnormal numbers, added."""
     chains.flushing_interleaved32(a, b, c, n, params)
@@ -52,6 +61,11 @@ def quick_bounded(a, b, c, n, params):
     chains.quick_bounded(a, b, c, n, params)
 
 
+def quick_even(a, b, c, n, params):
+    """FMA chains in a narrow format that cannot overflow, of operands with short products."""
+    chains.quick_even(a, b, c, n, params)
+
+
 def quick_checked(a, b, c, n, params):
     """FMA chains in a narrow format."""
     chains.quick_checked(a, b, c, n, params)
@@ -60,6 +74,16 @@ def quick_checked(a, b, c, n, params):
 def quick_wide(a, b, c, n, params):
     """FMA chains in a narrow format, of operands whose products are wider than binary32."""
     chains.quick_wide(a, b, c, n, params)
+
+
+def quick_separate(a, b, c, n, params):
+    """Chains of rounded products in a narrow format, from sums that are not -0."""
+    separate.quick(a, b, c, n, params)
+
+
+def signed_separate(a, b, c, n, params):
+    """The same from any sums."""
+    separate.signed(a, b, c, n, params)
 
 
 def careful_separate(a, b, c, n, params):
@@ -175,3 +199,78 @@ def steady_late_split(a, ea, b, eb, c, n, size, params):
 def exact_blocks(a, b, c, marks, n, size, params):
     """Exact sums of blocks, each rounded once."""
     exact.exact(a, b, c, marks, n, size, params)
+
+
+def join_narrow(totals, parts, n, params):
+    """Partial sums added to totals in a narrow format."""
+    joints.narrow(totals, parts, n, params)
+
+
+def leaves2(a, b, c, n, params):
+    """Trees of two products in binary32."""
+    leaves.leaves2(a, b, c, n, params)
+
+
+def leaves4(a, b, c, n, params):
+    """Trees of four products in binary32."""
+    leaves.leaves4(a, b, c, n, params)
+
+
+def leaves8(a, b, c, n, params):
+    """Trees of eight products in binary32."""
+    leaves.leaves8(a, b, c, n, params)
+
+
+def flushing_leaves2(a, b, c, n, params):
+    """Trees of two products in binary32 without subnormal numbers."""
+    leaves.flushing_leaves2(a, b, c, n, params)
+
+
+def flushing_leaves4(a, b, c, n, params):
+    """Trees of four products in binary32 without subnormal numbers."""
+    leaves.flushing_leaves4(a, b, c, n, params)
+
+
+def flushing_leaves8(a, b, c, n, params):
+    """Trees of eight products in binary32 without subnormal numbers."""
+    leaves.flushing_leaves8(a, b, c, n, params)
+
+
+def exact_single(a, b, c, n, size, last, params):
+    """Exact sums of blocks whose products one binary64 number holds."""
+    doubles.single(a, b, c, n, size, last, params)
+
+
+def exact_single2(a, b, c, n, size, last, params):
+    """The same for blocks of two products."""
+    doubles.single2(a, b, c, n, size, last, params)
+
+
+def exact_single4(a, b, c, n, size, last, params):
+    """The same for blocks of four products."""
+    doubles.single4(a, b, c, n, size, last, params)
+
+
+def exact_sure(a, b, c, n, size, last, params):
+    """Exact sums of blocks that one binary64 number holds, running sums included."""
+    doubles.sure(a, b, c, n, size, last, params)
+
+
+def exact_sure2(a, b, c, n, size, last, params):
+    """The same for blocks of two products."""
+    doubles.sure2(a, b, c, n, size, last, params)
+
+
+def exact_sure4(a, b, c, n, size, last, params):
+    """The same for blocks of four products."""
+    doubles.sure4(a, b, c, n, size, last, params)
+
+
+def exact_double(a, b, c, n, size, last, params):
+    """Exact sums of blocks that two binary64 numbers hold."""
+    doubles.double(a, b, c, n, size, last, params)
+
+
+def exact_double32(a, b, c, n, size, last, params):
+    """The same in binary32, where sums have no place below its last one."""
+    doubles.double32(a, b, c, n, size, last, params)

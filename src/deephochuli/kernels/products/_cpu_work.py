@@ -9,73 +9,71 @@ rows, B in panels, each k after k, filled up with zeros. Which thread does a tas
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba as nb
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from deephochuli.kernels._cpu_emit import LANES
-from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64, pi32, pi64
+from deephochuli.kernels._cpu_memory import fetch_add, p32, p64, pf64, pi32, pi64
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_scalar as scalar
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
+from deephochuli.kernels.products._cpu_control import (
+    BLOCKS,
+    C_A,
+    C_A_BOUNDS,
+    C_A_EXPONENTS,
+    C_A_WORDS,
+    C_B,
+    C_B_BOUNDS,
+    C_B_EXPONENTS,
+    C_B_WORDS,
+    C_BLOCK,
+    C_CHUNKS,
+    C_CUTS,
+    C_DEFAULT,
+    C_DOUBLE_FUNCTION,
+    C_GROUPS,
+    C_JOINT,
+    C_JOINT_PARAMETERS,
+    C_M,
+    C_N,
+    C_NEXT,
+    C_OUT,
+    C_OUTER,
+    C_PADDED_K,
+    C_PANELS,
+    C_PLAN,
+    C_RESTORE,
+    C_ROW_TILES,
+    C_SAVE,
+    C_SCALE,
+    C_SCRATCH,
+    C_SCRATCH_SIZE,
+    C_START,
+    C_STARTS,
+    C_STEADY_FUNCTION,
+    C_TASKS,
+    C_TILE_FUNCTION,
+    C_TILE_PARAMETERS,
+    C_UNSCALE,
+    C_WAY,
+    C_WIDE,
+    DEPTH,
+    GROUP,
+    ONE_BY_ONE,
+    PIECE,
+    TILE,
+    WHOLE,
+    call1,
+    call_blocks,
+    call_chain,
+    call_joint,
+)
+from deephochuli.kernels.products._cpu_exactly import join_exactly
 from deephochuli.kernels.products._cpu_scalar import OPTIONS
 from deephochuli.kernels.products._cpu_trees import settled
 
 i64, u64, f32, f64, u32, u16 = np.int64, np.uint64, np.float32, np.float64, np.uint32, np.uint16
-
-# Row tiles in a task, and k that are done at a time, so that they stay in the nearest cache.
-GROUP, DEPTH = 16, 128
-TILE = ROWS * COLUMNS
-
-# Control block, uint64.
-(
-    C_SLOT,
-    C_NEXT,
-    C_TASKS,
-    C_WAY,
-    C_TILE_FUNCTION,
-    C_TILE_PARAMETERS,
-    C_A,
-    C_A_EXPONENTS,
-    C_B,
-    C_B_EXPONENTS,
-    C_START,
-    C_OUT,
-    C_M,
-    C_N,
-    C_K,
-    C_PADDED_K,
-    C_ROW_TILES,
-    C_GROUPS,
-    C_PANELS,
-    C_STARTS,
-    C_CHUNKS,
-    C_BLOCK,
-    C_PLAN,
-    C_OUTER,
-    C_WIDE,
-    C_SCALE,
-    C_UNSCALE,
-    C_SCRATCH,
-    C_SCRATCH_SIZE,
-    C_SAVE,
-    C_RESTORE,
-    C_DEFAULT,
-    C_STEADY_FUNCTION,
-    C_A_WORDS,
-    C_B_WORDS,
-    C_A_BOUNDS,  # of each tile the smallest and the largest exponent, int32
-    C_B_BOUNDS,
-    C_MARKS,  # whether the tile function marks outputs that it leaves
-    C_CUTS,  # whether steady blocks are rounded toward zero
-    C_SLOTS,
-) = range(40)
-ONE_BY_ONE, CHAINS, BLOCKS, WHOLE = range(4)  # whole: chains that cannot be interrupted
 
 # Scratch of a thread: totals and partial sums of a task, one row of A and one column of B in
 # binary64, what a single output needs, and the processor's floating-point state.
@@ -87,56 +85,6 @@ FIXED_BYTES = 2 * TILES_BYTES + scalar.SCRATCH_BYTES + STATE_BYTES
 def scratch_bytes(padded_k: int) -> int:
     """What a thread needs for some k."""
     return FIXED_BYTES + 2 * 8 * padded_k
-
-
-def _function(n_arguments: int, *, returns: bool) -> Any:
-    integer = ir.IntType(64)
-    kind = ir.FunctionType(integer if returns else ir.VoidType(), [integer] * n_arguments)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, *rest = arguments
-        value = builder.call(builder.inttoptr(address, kind.as_pointer()), rest)
-        return value if returns else context.get_dummy_value()
-
-    result = types.int64 if returns else types.void
-    return result(*[types.uint64] * (n_arguments + 1)), generate
-
-
-@intrinsic
-def call1(typing_context: Any, f: Any, a: Any) -> Any:
-    """Call ``int64 f(a)``."""
-    return _function(1, returns=True)
-
-
-@intrinsic
-def call_chain(typing_context: Any, f: Any, a: Any, b: Any, c: Any, n: Any, p: Any) -> Any:
-    """Call ``void f(a, b, c, n, p)``."""
-    return _function(5, returns=False)
-
-
-@intrinsic
-def call_exact(
-    typing_context: Any, f: Any, a: Any, b: Any, c: Any, marks: Any, n: Any, size: Any, p: Any
-) -> Any:
-    """Call ``void f(a, b, c, marks, n, size, p)``."""
-    return _function(7, returns=False)
-
-
-@intrinsic
-def call_blocks(
-    typing_context: Any,
-    f: Any,
-    a: Any,
-    ea: Any,
-    b: Any,
-    eb: Any,
-    c: Any,
-    n: Any,
-    size: Any,
-    p: Any,
-) -> Any:
-    """Call ``int64 f(a, ea, b, eb, c, n, size, p)``."""
-    return _function(8, returns=True)
 
 
 @nb.njit(**OPTIONS)
@@ -168,20 +116,30 @@ def place_of(control, batch, row, column):
 def begin(control, batch, group, panel, n_tiles, totals):
     """Set the totals of a task to their initial values."""
     start, wide = control[C_START], control[C_WIDE]
+    if start == u64(0):
+        for i in range(n_tiles * TILE):
+            totals[i] = 0.0
+        return
     for i in range(n_tiles * TILE):
         row = (group * GROUP + i // TILE) * ROWS + i % TILE // COLUMNS
         at = place_of(control, batch, row, panel * COLUMNS + i % COLUMNS)
-        totals[i] = read(start, wide, at) if start != u64(0) and at >= 0 else 0.0
+        totals[i] = read(start, wide, at) if at >= 0 else 0.0
 
 
 @nb.njit(**OPTIONS)
 def finish(control, batch, group, panel, n_tiles, totals):
     """Write the totals of a task."""
-    for i in range(n_tiles * TILE):
-        row = (group * GROUP + i // TILE) * ROWS + i % TILE // COLUMNS
-        at = place_of(control, batch, row, panel * COLUMNS + i % COLUMNS)
-        if at >= 0:
-            write(control[C_OUT], control[C_WIDE], at, totals[i])
+    m, n, first = i64(control[C_M]), i64(control[C_N]), panel * COLUMNS
+    above, width = group * GROUP * ROWS, min(i64(COLUMNS), n - first)
+    narrow, wide = p32(control[C_OUT]), pf64(control[C_OUT])
+    for row in range(min(n_tiles * ROWS, m - above)):
+        at, own = (batch * m + above + row) * n + first, row * COLUMNS
+        if control[C_WIDE] != u64(0):
+            for j in range(width):
+                wide[at + j] = totals[own + j]
+        else:
+            for j in range(width):
+                narrow[at + j] = f32(totals[own + j]).view(u32)
 
 
 @nb.njit(**OPTIONS)
@@ -224,36 +182,6 @@ def join_blocks(control, a_at, ea_at, b_at, eb_at, c_at, k0, k1, columns, rows):
         if done < n:
             one_block(control, a_at, b_at, c_at, k0 + done * block, columns, rows)
             done += 1
-
-
-@nb.njit(**OPTIONS)
-def join_marked(control, a_at, b_at, c_at, n_blocks, size, columns, rows, spare):
-    """Blocks of an exact sum on one tile; marked outputs are formed one by one."""
-    n, marks, table = n_blocks * size, p16(spare), control[C_TILE_PARAMETERS]
-    call_exact(control[C_TILE_FUNCTION], a_at, b_at, c_at, spare, u64(n_blocks), u64(size), table)
-    for at in range(TILE):
-        if (i64(marks[at // LANES]) >> (at % LANES)) & 1:
-            for i in range(n):
-                rows[i] = f64(u32(p32(a_at)[i * ROWS + at // COLUMNS]).view(f32))
-                columns[i] = f64(u32(p32(b_at)[i * COLUMNS + at % COLUMNS]).view(f32))
-            start = f64(u32(p32(c_at)[at]).view(f32))
-            value = scalar.partial_sum(rows, columns, n, start, True, spare, control[C_PLAN])
-            p32(c_at)[at] = f32(value).view(u32)
-
-
-@nb.njit(**OPTIONS)
-def join_exactly(control, a_at, b_at, c_at, k0, k1, columns, rows, spare):
-    """All blocks from one k to another on one tile; the last one may be shorter."""
-    n = k1 - k0
-    size = n if control[C_WAY] == u64(WHOLE) else i64(control[C_BLOCK])
-    a_at, b_at = a_at + u64(k0) * u64(4 * ROWS), b_at + u64(k0) * u64(4 * COLUMNS)
-    many, rest = n // size, n % size
-    if many:
-        join_marked(control, a_at, b_at, c_at, many, size, columns, rows, spare)
-    if rest:
-        done = u64(many * size)
-        a_at, b_at = a_at + done * u64(4 * ROWS), b_at + done * u64(4 * COLUMNS)
-        join_marked(control, a_at, b_at, c_at, i64(1), rest, columns, rows, spare)
 
 
 @nb.njit(**OPTIONS)
@@ -313,18 +241,18 @@ def by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, ro
     b_at = control[C_B] + of_panel * padded * size * u64(COLUMNS)
     eb_at = control[C_B_EXPONENTS] + of_panel * padded * u64(2 * COLUMNS)
     wb_at = control[C_B_WORDS] + of_panel * padded * u64(2 * COLUMNS)
-    depth = i64(control[C_BLOCK]) if control[C_WAY] == u64(BLOCKS) else i64(1)
-    depth *= max(i64(1), i64(DEPTH) // depth)
-    if control[C_WAY] == u64(WHOLE):
-        depth = max(i64(1), k1 - k0)
-    for first in range(k0, k1, depth):
-        stop = min(first + depth, k1)
+    block, at_once = i64(control[C_BLOCK]), PIECE if control[C_DOUBLE_FUNCTION] != u64(0) else DEPTH
+    depth = block * max(i64(1), i64(at_once) // block)
+    step = max(i64(1), k1 - k0) if control[C_WAY] == u64(WHOLE) else depth
+    for first in range(k0, k1, step):
+        stop = min(first + step, k1)
         for t in range(n_tiles):
             row = row_tile + u64(t)
             tile_a = control[C_A] + row * padded * size * u64(ROWS)
             c_at = parts_at + u64(t) * u64(TILE) * size
-            if control[C_MARKS] != u64(0):
-                join_exactly(control, tile_a, b_at, c_at, first, stop, columns, rows, spare)
+            if control[C_DOUBLE_FUNCTION] != u64(0):
+                where = i64(row), i64(of_panel)
+                join_exactly(control, *where, c_at, first, stop, depth, columns, rows, spare)
                 continue
             if control[C_WAY] != u64(BLOCKS):
                 call_chain(
@@ -377,12 +305,19 @@ def join_natively(totals, parts_at, n, unscale, flush):
 
 
 @nb.njit(**OPTIONS)
-def join(control, totals, parts_at, n, has_outer):
+def join(control, totals_at, parts_at, n, has_outer):
     """Add partial sums to the totals, or replace these where there is one chunk only."""
+    totals = pf64(totals_at)
     wide, unscale, outer = control[C_WIDE], u64(control[C_UNSCALE]).view(f64), control[C_OUTER]
     if not has_outer:
+        narrow = p32(parts_at)
         for i in range(n):
-            totals[i] = read(parts_at, wide, i) * unscale
+            part = f64(u32(narrow[i]).view(f32)) if wide == u64(0) else pf64(parts_at)[i]
+            totals[i] = part * unscale
+        return
+    if control[C_JOINT] != u64(0):
+        table = control[C_JOINT_PARAMETERS]
+        call_joint(control[C_JOINT], totals_at, parts_at, u64(n), table)
         return
     slots = pi64(outer)
     if slots[scalar.S_NATIVE] != 0:
@@ -399,13 +334,14 @@ def join(control, totals, parts_at, n, has_outer):
 @nb.njit(**OPTIONS)
 def fill(control, totals, parts_at, n, has_outer, scale):
     """What partial sums start from."""
-    if has_outer and control[C_WIDE] == u64(0):
-        parts = p32(parts_at)
+    if control[C_WIDE] != u64(0):
+        wide = pf64(parts_at)
         for i in range(n):
-            parts[i] = u32(0)
+            wide[i] = 0.0 if has_outer else totals[i] * scale
         return
+    narrow = p32(parts_at)
     for i in range(n):
-        write(parts_at, control[C_WIDE], i, 0.0 if has_outer else totals[i] * scale)
+        narrow[i] = u32(0) if has_outer else u32(f32(totals[i] * scale).view(u32))
 
 
 @nb.njit(**OPTIONS)
@@ -437,7 +373,7 @@ def do_task(control, task, scratch):
             one_by_one(control, a_at, b_at, parts_at, n_tiles, n_rows, n_columns, k0, k1, spare)
         else:
             by_tiles(control, row_tile, of_panel, parts_at, n_tiles, k0, k1, columns, rows, spare)
-        join(control, totals, parts_at, n_tiles * TILE, has_outer)
+        join(control, scratch, parts_at, n_tiles * TILE, has_outer)
     finish(control, batch, group, panel, n_tiles, totals)
 
 

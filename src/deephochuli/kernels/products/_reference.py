@@ -56,7 +56,12 @@ def _operand(plan: ProductPlan, x: torch.Tensor, *, is_start: bool = False) -> t
 
 def flushed_operand(plan: ProductPlan, x: torch.Tensor, *, is_start: bool = False) -> torch.Tensor:
     """The same in the plan's dtype."""
-    return narrowed(_operand(plan, x, is_start=is_start), plan.dtype)
+    fmt = BINARY32 if is_start or plan.inputs is None else plan.inputs
+    if x.dtype != torch.float32 or fmt.emin < BINARY32.emin:
+        return narrowed(_operand(plan, x, is_start=is_start), plan.dtype)
+    bits = x.contiguous().view(torch.int32)
+    small = (bits & 0x7FFFFFFF) < (fmt.emin + 127) << 23
+    return bits.masked_fill(small, 0).view(torch.float32)
 
 
 def _multiply(
