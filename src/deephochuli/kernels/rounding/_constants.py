@@ -46,7 +46,13 @@ class Variant(IntFlag):
     """The low range can be counted in its steps by floating-point products with powers of two: far
     enough from both ends of the carrier that what is subnormal there is far below every step."""
     CALM = 8
-    """There is no number above `max_finite`, no infinity and no NaN, and the format has signs."""
+    """There is no number above `max_finite`, no infinity and no NaN, and what is decided by random
+    bits in the low range is decided by as many of them as the carrier has place for."""
+    DOUBLED = 32
+    """Of deep formats those that reach one binade below the carrier's normal range, and no further
+    towards zero: it is enough to double all numbers."""
+    UNSIGNED = 64
+    """The format has no signs."""
 
 
 class Word(IntEnum):
@@ -89,13 +95,18 @@ def lift_of(carrier: Carrier) -> int:
 def variant_of(plan: RoundingPlan) -> Variant:
     """Which loop a plan needs for blocks of any content."""
     fmt, lowest = plan.fmt, plan.carrier.fmt.emin
-    deep = Variant.DEEP if fmt.emin < lowest else Variant.PLAIN
+    ends = Variant.PLAIN if fmt.is_signed else Variant.UNSIGNED
+    if fmt.emin < lowest:
+        ends |= Variant.DEEP
+    if fmt.emin == lowest - 1 and not fmt.has_zero:
+        ends |= Variant.DOUBLED
     goes_on = fmt.emin == lowest and fmt.has_subnormals and fmt.precision > 1
     if goes_on or not fmt.has_zero:
-        return deep
+        return ends
     if _is_far_inside(plan):
-        return Variant.SUM if plan.rounding is Rounding.NEAREST_EVEN else Variant.SCALED
-    return deep | Variant.LOW
+        is_sum = plan.rounding is Rounding.NEAREST_EVEN
+        return ends | (Variant.SUM if is_sum else Variant.SCALED)
+    return ends | Variant.LOW
 
 
 def _is_far_inside(plan: RoundingPlan) -> bool:
@@ -120,7 +131,7 @@ def mode_of(rounding: Rounding) -> Mode:
 
 def calm_limit(plan: RoundingPlan) -> int:
     """Up to which magnitude a block is calm."""
-    return plan.max_finite if plan.fmt.is_signed else 0
+    return plan.max_finite
 
 
 @functools.lru_cache(maxsize=512)
@@ -162,7 +173,7 @@ def _low_range(plan: RoundingPlan) -> dict[Word, int]:
     shift = unit - (carrier.fmt.emin - stored)
     start = field << stored
     return {
-        Word.LOW_LIMIT: start if fmt.has_zero and variant else 0,
+        Word.LOW_LIMIT: start if fmt.has_zero and variant & ~Variant.UNSIGNED else 0,
         Word.LOW_FIELD: field,
         Word.LOW_CUT: stored + 1 - fmt.precision if fmt.has_subnormals else stored,
         Word.LOW_STEP: 1 if fmt.has_subnormals else 1 << (fmt.precision - 1),
