@@ -12,13 +12,14 @@ exponents of all patterns are first lifted, so that those numbers look normal to
 from __future__ import annotations
 
 import functools
+import itertools
 from enum import IntEnum, IntFlag
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.formats import Rounding
+from deephochuli.formats import Format, Rounding, round_scalar
 from deephochuli.kernels.rounding._contract import N_RANDOM_BITS, Carrier, RoundingPlan
 
 
@@ -53,6 +54,22 @@ class Variant(IntFlag):
     towards zero: it is enough to double all numbers."""
     UNSIGNED = 64
     """The format has no signs."""
+    ONE_ZERO = 128
+    """The format has signs, but no -0."""
+    MOVED = 256
+    """Elements share scales: each is rounded to a format whose exponents are moved by that of its
+    scale, and saturates. Wherever that is, it lies as far inside the carrier as `SUM` and `SCALED`
+    need it."""
+
+
+N_THRESHOLDS: Final = 7
+"""Magnitudes above zero that a format may have that is rounded to by comparing with all."""
+
+# The bits that binary64 has and binary32 has not.
+_CUT_OFF: Final = (1 << 29) - 1
+
+LOW_RANGE: Final = Variant.LOW | Variant.SUM | Variant.SCALED
+"""Ways of rounding below the normal range; loops with none of them have no such range."""
 
 
 class Word(IntEnum):
@@ -96,6 +113,8 @@ def variant_of(plan: RoundingPlan) -> Variant:
     """Which loop a plan needs for blocks of any content."""
     fmt, lowest = plan.fmt, plan.carrier.fmt.emin
     ends = Variant.PLAIN if fmt.is_signed else Variant.UNSIGNED
+    if fmt.is_signed and not fmt.has_negative_zero:
+        ends |= Variant.ONE_ZERO
     if fmt.emin < lowest:
         ends |= Variant.DEEP
     if fmt.emin == lowest - 1 and not fmt.has_zero:
@@ -114,6 +133,24 @@ def _is_far_inside(plan: RoundingPlan) -> bool:
     fmt, lowest = plan.fmt, plan.carrier.fmt.emin
     unit = fmt.emin - fmt.precision + 1
     return fmt.has_subnormals and fmt.precision > 1 and lowest + N_RANDOM_BITS < unit < -lowest
+
+
+def can_be_moved(plan: RoundingPlan) -> bool:
+    """Whether a format lies far inside binary32 wherever the scale of a block moves it.
+
+    That is: with its largest binade anywhere from that of 2^-60 on.
+    """
+    unit = plan.fmt.emin - plan.fmt.precision + 1
+    return bool(variant_of(plan) & (Variant.SUM | Variant.SCALED)) and plan.fmt.emax - unit < 34
+
+
+def has_lattice(fmt: Format) -> bool:
+    """Whether a format is rounded to by comparing with thresholds between its magnitudes.
+
+    These are few and have one or two bits, none far below 1, and zero has both signs.
+    """
+    is_short = fmt.precision <= 2 and fmt.emin >= 0 and fmt.n_magnitude_codes <= N_THRESHOLDS + 1
+    return is_short and fmt.has_zero and fmt.has_negative_zero
 
 
 def mode_of(rounding: Rounding) -> Mode:
@@ -173,7 +210,7 @@ def _low_range(plan: RoundingPlan) -> dict[Word, int]:
     shift = unit - (carrier.fmt.emin - stored)
     start = field << stored
     return {
-        Word.LOW_LIMIT: start if fmt.has_zero and variant & ~Variant.UNSIGNED else 0,
+        Word.LOW_LIMIT: start if fmt.has_zero and variant & LOW_RANGE else 0,
         Word.LOW_FIELD: field,
         Word.LOW_CUT: stored + 1 - fmt.precision if fmt.has_subnormals else stored,
         Word.LOW_STEP: 1 if fmt.has_subnormals else 1 << (fmt.precision - 1),
@@ -201,3 +238,31 @@ def _ends(plan: RoundingPlan) -> dict[Word, int]:
         Word.LEAST_SIGNED: least,
         Word.N_SIGNED: carrier.infinity + 1 - least,
     }
+
+
+def lattice_of(plan: RoundingPlan) -> NDArray[np.uint64]:
+    """The magnitudes of a format of few values, and where rounding turns from one to the next.
+
+    For compiled code: thresholds in binary64, what to add to the pattern of their product with a
+    step so that cut to binary32 it is the first number that has the upper value, and the upper
+    values in binary32. There are places for seven; nothing reaches those that are left.
+    """
+    values = magnitudes_of(plan.fmt)
+    thresholds, bumps = np.full(N_THRESHOLDS + 1, np.inf), np.full(N_THRESHOLDS + 1, _CUT_OFF)
+    for i, (low, high) in enumerate(itertools.pairwise(values)):
+        middle = high if plan.rounding is Rounding.TOWARD_ZERO else (low + high) / 2
+        thresholds[i] = middle
+        is_low = plan.rounding is not Rounding.STOCHASTIC and _rounded(middle, plan) == low
+        bumps[i] += int(is_low)
+    above = np.zeros(N_THRESHOLDS + 1, np.float32)
+    above[: len(values) - 1] = values[1:]
+    return np.concatenate([thresholds.view(np.uint64), bumps.view(np.uint64), above.view(np.uint64)])
+
+
+def magnitudes_of(fmt: Format) -> list[float]:
+    """The magnitudes of a format, the smallest one first."""
+    return sorted({abs(value) for value in fmt.values()})
+
+
+def _rounded(value: float, plan: RoundingPlan) -> float:
+    return float(round_scalar(value, plan.fmt, plan.rounding, plan.overflow))

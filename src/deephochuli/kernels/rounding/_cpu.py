@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from deephochuli.kernels.rounding import _cpu_work as parts
 from deephochuli.kernels.rounding._constants import (
     Variant,
     calm_limit,
+    lattice_of,
     mode_of,
     table_of,
     variant_of,
@@ -42,6 +44,7 @@ _KINDS: dict[torch.dtype, int] = {
 }
 _NO_KEY = (0, 0, 0, 0)
 _NO_BLOCKS = (0,) * (parts.C_WORDS - parts.C_BLOCK)
+_NO_SCALES = (0,) * (parts.C_WORDS - parts.C_SCALE_LOOP)
 
 
 class _Workspace(threading.local):
@@ -63,35 +66,33 @@ _workspace = _Workspace()
 
 
 @functools.lru_cache(maxsize=512)
-def _functions(plan: RoundingPlan) -> tuple[int, int, int, int]:
+def _functions(plan: RoundingPlan, shared: Variant = Variant.PLAIN) -> tuple[int, int, int, int]:
     """Addresses of the table of a plan and of its two loops, and when the first of them serves."""
-    width, mode, variant = plan.carrier.width, mode_of(plan.rounding), variant_of(plan)
-    calm = loop_address(width, mode, variant | Variant.CALM)
-    table = _held(plan).ctypes.data
-    return table, calm, loop_address(width, mode, variant), calm_limit(plan)
+    width, mode, variant = plan.carrier.width, mode_of(plan.rounding), variant_of(plan) | shared
+    calm = loop = loop_address(width, mode, variant | Variant.CALM)
+    if plan.rounding is Rounding.STOCHASTIC or not shared:
+        loop = loop_address(width, mode, variant)
+    return _address(plan, table_of), calm, loop, calm_limit(plan)
 
 
-_tables: dict[RoundingPlan, np.ndarray] = {}
+_held: dict[object, np.ndarray] = {}
 
 
-def _held(plan: RoundingPlan) -> np.ndarray:
-    """The table of a plan, which stays where it is."""
-    return _tables.setdefault(plan, table_of(plan))
+def _address(plan: RoundingPlan, make: Callable[[RoundingPlan], np.ndarray]) -> int:
+    """Address of words made from a plan, which stay where they are."""
+    return _held.setdefault((plan, make), make(plan)).ctypes.data
 
 
 @functools.lru_cache(maxsize=64)
-def _words_of_blocks(plan: RoundingPlan, block: int, scale: BlockScale | None) -> tuple[int, ...]:
-    """What compiled code has to know of blocks and of a scale that is no power of two."""
-    words = block, plan.fmt.emax, plan.max_finite, 0
-    if scale is None:
-        return *words, *(0,) * 6
+def _words_of_scales(plan: RoundingPlan, scale: BlockScale) -> tuple[int, ...]:
+    """What compiled code has to know of scales that are no powers of two."""
     table, _, loop, _ = _functions(scale.plan)
     span = scale.unit * plan.fmt.max_finite
     numbers = np.array([scale.unit, span]).view(np.uint64).tolist()
     wide_loop = wide_table = 0
     if plan.rounding is Rounding.STOCHASTIC:
         wide_table, _, wide_loop, _ = _functions(replace(plan, carrier=carrier_of("float64")))
-    return *words, loop, table, *numbers, wide_loop, wide_table
+    return loop, table, *numbers, _address(plan, lattice_of), wide_loop, wide_table
 
 
 class CpuRounder:
@@ -107,7 +108,7 @@ class CpuRounder:
         key: StochasticKey | None,
     ) -> None:
         """Round all elements; see `Rounder`."""
-        self._run(source, target, plan, key, _NO_BLOCKS)
+        self._run(source, target, plan, key, _functions(plan), _NO_BLOCKS)
 
     def round_blocks(
         self,
@@ -123,7 +124,9 @@ class CpuRounder:
         kinds = (torch.float32, torch.bfloat16) if scale is None else (torch.float32,)
         if source.dtype not in kinds:
             return False
-        self._run(source, target, plan, key, _words_of_blocks(plan, block, scale))
+        shared = Variant.MOVED if scale is None else Variant.PLAIN
+        scales = _NO_SCALES if scale is None else _words_of_scales(plan, scale)
+        self._run(source, target, plan, key, _functions(plan, shared), (block, 0, *scales))
         return not _workspace.control[parts.C_HARD]
 
     def _run(
@@ -132,6 +135,7 @@ class CpuRounder:
         target: torch.Tensor,
         plan: RoundingPlan,
         key: StochasticKey | None,
+        functions: tuple[int, int, int, int],
         of_blocks: tuple[int, ...],
     ) -> None:
         n = source.numel()
@@ -141,7 +145,7 @@ class CpuRounder:
         fill = 0 if key is None else fill_address()
         space.control[:] = (
             *(0, 0, n, PART, source.data_ptr(), target.data_ptr(), _KINDS[source.dtype]),
-            *(*_functions(plan), fill, *(_NO_KEY if key is None else key.words), space.scratch_at),
+            *(*functions, fill, *(_NO_KEY if key is None else key.words), space.scratch_at),
             *of_blocks,
         )
         run_everywhere(work_address(), space.control_at, n_threads)

@@ -80,7 +80,7 @@ def fill_address() -> int:
 
 @functools.cache
 def loop_address(width: int, mode: Mode, variant: Variant) -> int:
-    """Address of the loop ``int64 (source, target, n, table, random)`` for some plans."""
+    """Address of the loop ``int64 (source, target, n, table, random, moves)`` for some plans."""
     carrier = CARRIER64 if width == CARRIER64.width else CARRIER32
     loop = make_loop(carrier, int(mode), variant)
-    return _compile(loop, _i64(_u64, _u64, _i64, _u64, _u64))
+    return _compile(loop, _i64(_u64, _u64, _i64, *[_u64] * 3))

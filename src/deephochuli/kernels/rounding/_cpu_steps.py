@@ -38,13 +38,15 @@ OPTIONS: dict[str, Any] = {
 }
 NEAREST, DIRECTED, STOCHASTIC = map(int, (c.Mode.NEAREST, c.Mode.DIRECTED, c.Mode.STOCHASTIC))
 LOW, SUM, SCALED = map(int, (c.Variant.LOW, c.Variant.SUM, c.Variant.SCALED))
-DEEP, DOUBLED = int(c.Variant.DEEP), int(c.Variant.DOUBLED)
+DEEP, DOUBLED, UNSIGNED = map(int, (c.Variant.DEEP, c.Variant.DOUBLED, c.Variant.UNSIGNED))
+ONE_ZERO, LOW_RANGE = int(c.Variant.ONE_ZERO), int(c.LOW_RANGE)
 (CUT, BELOW, PARITY, TIE, LOW_PARITY, LOW_TIE) = map(int, list(c.Word)[:6])
 (GROWS_POSITIVE, GROWS_NEGATIVE, LOW_LIMIT, LOW_FIELD, LOW_CUT) = map(int, list(c.Word)[6:11])
 (LOW_STEP, LOW_SCALE, LOW_NORMAL, LOW_SHIFT, FLOOR) = map(int, list(c.Word)[11:16])
 (MAX, BEYOND_POSITIVE, BEYOND_NEGATIVE, INFINITE) = map(int, list(c.Word)[16:20])
 (CAP_NEGATIVE, SIGN_MASK, LEAST_SIGNED, N_SIGNED) = map(int, list(c.Word)[20:24])
 SUMMAND, STEP, STEPS = map(int, list(c.Word)[24:])
+AFTER_LIMIT, AFTER_MAX = LOW_LIMIT + 1, MAX + 1
 (ZERO, ONE, LAST, WIDTH, STORED, HIDDEN, FRACTION, POSITIVE, INFINITY, NAN) = range(10)
 (LIFT, EDGE, EDGE_FIELD, TO_SUBNORMAL, BASE, HIGH, SPARE, TWO32, HALF) = range(10, 19)
 
@@ -201,7 +203,7 @@ def rounded(magnitude, grows, noise, w, k, mode, parts):
         b = larger(doubled(b, k), k[HIDDEN])
     elif parts & DEEP:
         b = lifted(b, k)
-    if not parts & DOUBLED:
+    if not parts & (LOW_RANGE | DOUBLED):
         b = larger(b, w[FLOOR])
     r = in_normal_range(b, grows, noise, w, k, mode)
     if parts & LOW:
@@ -230,9 +232,19 @@ def ended(r, pattern, w, k):
 
 
 @nb.njit(**OPTIONS)
-def ended_calmly(r, pattern, w, k, is_signed):
+def ended_calmly(r, pattern, w, k, parts):
     """The same where nothing is beyond `max_finite`: put in the sign, or what stands for it."""
-    if is_signed:
-        keeps_sign = r >= w[LEAST_SIGNED]
-        return either(r, choose(keeps_sign, both(pattern, w[SIGN_MASK]), k[ZERO]))
-    return choose(pattern > add(k[POSITIVE], k[ONE]), k[NAN], r)
+    sign = both(pattern, add(k[POSITIVE], k[ONE]))
+    if parts & UNSIGNED:
+        return choose(pattern > add(k[POSITIVE], k[ONE]), k[NAN], r)
+    if parts & ONE_ZERO:
+        sign = choose(r != k[ZERO], sign, k[ZERO])
+    return either(r, sign)
+
+
+@nb.njit(**OPTIONS)
+def moved(w, by):
+    """The words of a plan whose format has all exponents moved, by an exponent field in place."""
+    first = (*w[:LOW_LIMIT], add(w[LOW_LIMIT], by), *w[AFTER_LIMIT:MAX], add(w[MAX], by))
+    last = add(w[SUMMAND], by), add(w[STEP], by), sub(w[STEPS], by)
+    return (*first, *w[AFTER_MAX:SUMMAND], *last)

@@ -98,3 +98,11 @@ def use_widest_vectors(typing_context: Any) -> Any:
 def call4(typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     """Call ``void f(a, b, c, d)``."""
     return memory._call(4, returns=False)
+
+
+@intrinsic
+def call_loop(
+    typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any
+) -> Any:
+    """Call ``int64 f(a, b, c, d, e, g)``."""
+    return memory._call(6, returns=True)

@@ -14,18 +14,17 @@ import numba as nb
 import numpy as np
 
 from deephochuli.kernels._cpu_loops import widened_binary16
-from deephochuli.kernels._cpu_memory import call5, fetch_add, p16, p32, p64, pf64
+from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64
 from deephochuli.kernels.rounding._contract import GROUP
-from deephochuli.kernels.rounding._cpu_scales import (
-    divide,
+from deephochuli.kernels.rounding._cpu_quotients import (
+    decide,
+    decide_with_noise,
     divide_widely,
-    largest_of,
-    multiply,
+    make_cards,
     multiply_widely,
-    scale_down,
-    scale_up,
 )
-from deephochuli.kernels.rounding._cpu_words import call4
+from deephochuli.kernels.rounding._cpu_scales import largest_of, moves_of
+from deephochuli.kernels.rounding._cpu_words import call4, call_loop
 
 u16, u32, u64, i64, f64 = np.uint16, np.uint32, np.uint64, np.int64, np.float64
 
@@ -35,20 +34,21 @@ BLOCK = 2 * GROUP
 C_NEXT, C_SLOT, C_N, C_PART, C_SOURCE, C_TARGET, C_KIND, C_TABLE = range(8)
 # The loop for blocks without a magnitude above `C_CALM`, 0 for none, and the one for all blocks.
 C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 16
-# Elements that share a scale, or 0; emax and the largest pattern of their format; where to say that
-# a block was found that this is not for.
-C_BLOCK, C_EMAX, C_MOST, C_HARD = 17, 18, 19, 20
+# Elements that share a scale, or 0; where to say that a block was found that this is not for.
+C_BLOCK, C_HARD = 17, 18
 # For scales that are no powers of two: the loop that rounds them and its table, what they are
-# multiples of, and that times the largest value of an element.
-C_SCALE_LOOP, C_SCALE_TABLE, C_UNIT, C_SPAN = 21, 22, 23, 24
-# The loop for quotients in binary64, where it is that precise, else 0, and its table.
-C_WIDE_LOOP, C_WIDE_TABLE = 25, 26
-C_WORDS = 27
+# multiples of, that times the largest value of an element, and the lattice of the elements.
+C_SCALE_LOOP, C_SCALE_TABLE, C_UNIT, C_SPAN, C_LATTICE = 19, 20, 21, 22, 23
+# For those, the loop for quotients in binary64 and its table.
+C_WIDE_LOOP, C_WIDE_TABLE = 24, 25
+C_WORDS = 26
 # Scratch of one thread, in bytes: random bits, a block of widened patterns or of what is rounded in
-# place, a block of numbers that were divided by their scales, scales, and what these come from.
-S_RANDOM, S_COPY, S_DIVIDED, S_SCALES, S_TOPS, SLOT_BYTES = (
-    n * BLOCK for n in (0, 4, 12, 20, 22, 24)
+# place, quotients in binary64 or what moves exponents, steps of blocks, what they come from, and
+# what is worked out from them.
+S_RANDOM, S_COPY, S_QUOTIENTS, S_STEPS, S_TOPS, S_CARDS, SLOT_BYTES = (
+    n * BLOCK for n in (0, 4, 12, 20, 21, 22, 25)
 )
+S_MOVES = S_QUOTIENTS
 BINARY32, BINARY64, BFLOAT16, BINARY16 = 0, 1, 2, 3
 OPTIONS = {
     "nogil": True,
@@ -109,62 +109,58 @@ def narrow_block(kind, source, target, n):
 
 
 @nb.njit(**OPTIONS)
-def divided(control, scratch, data, n):
-    """Divide blocks by their scales; whether that was right for all of them."""
-    table, scales, tops_at = p64(control), scratch + u64(S_SCALES), scratch + u64(S_TOPS)
-    block, most, target = i64(table[C_BLOCK]), i64(table[C_MOST]), scratch + u64(S_DIVIDED)
-    if table[C_SCALE_LOOP] == u64(0):
-        return scale_down(data, target, n, block, i64(table[C_EMAX]), most, scales)
-    largest_of(data, n, block, scales)
-    tops, steps, m = pf64(tops_at), pf64(scales), n // block
+def write_steps(control, scratch, source, n):
+    """Write the steps of blocks: scales times their unit; whether none is too large or small."""
+    table, steps_at, tops_at = p64(control), scratch + u64(S_STEPS), scratch + u64(S_TOPS)
+    largest_of(source, n, i64(table[C_BLOCK]), steps_at)
+    tops, steps, m = pf64(tops_at), pf64(steps_at), n // i64(table[C_BLOCK])
     span, unit = u64(table[C_SPAN]).view(f64), u64(table[C_UNIT]).view(f64)
     easy = True
     for i in range(m):
         easy &= steps[i] < np.inf
         steps[i] = steps[i] / span
-    call5(table[C_SCALE_LOOP], scales, tops_at, u64(m), table[C_SCALE_TABLE], scales)
+    none = u64(0)
+    call_loop(table[C_SCALE_LOOP], steps_at, tops_at, u64(m), table[C_SCALE_TABLE], none, none)
     for i in range(m):
         step = 1.0 if steps[i] == 0.0 else tops[i] * unit
         easy &= (step >= 2.0**-60) & (step <= 2.0**60)
         steps[i] = step
-    if table[C_WIDE_LOOP] != u64(0):
-        divide_widely(data, target, n, block, scales)
-    else:
-        divide(data, target, n, block, most, scales)
     return easy
 
 
 @nb.njit(**OPTIONS)
-def multiplied(control, scratch, data, n):
-    """Multiply blocks by their scales."""
-    table, scales = p64(control), scratch + u64(S_SCALES)
-    if table[C_SCALE_LOOP] == u64(0):
-        scale_up(data, n, i64(table[C_BLOCK]), scales)
-    else:
-        multiply(data, n, i64(table[C_BLOCK]), scales)
+def round_by_steps(control, scratch, source, target, n, random):
+    """Round a block whose scales have a significand; whether that was right for all of them."""
+    table, steps, cards = p64(control), scratch + u64(S_STEPS), scratch + u64(S_CARDS)
+    block, lattice = i64(table[C_BLOCK]), table[C_LATTICE]
+    easy = write_steps(control, scratch, source, n)
+    make_cards(steps, n // block, lattice, cards)
+    if table[C_FILL] == u64(0):
+        decide(source, target, n, block, cards, lattice)
+    elif not decide_with_noise(source, target, n, block, cards, table[C_TABLE], random):
+        quotients, wide, none = scratch + u64(S_QUOTIENTS), scratch + u64(S_COPY), u64(0)
+        divide_widely(source, quotients, n, block, steps)
+        call_loop(table[C_WIDE_LOOP], quotients, wide, u64(n), table[C_WIDE_TABLE], random, none)
+        multiply_widely(wide, target, n, block, steps)
+    return easy
 
 
 @nb.njit(**OPTIONS)
 def round_block(control, scratch, source, target, n, random):
     """Round a block on its way to another place: calmly, and once more if that was wrong."""
-    table = p64(control)
-    if table[C_BLOCK] != u64(0):
-        if not divided(control, scratch, source, n):
+    table, moves = p64(control), scratch + u64(S_MOVES)
+    if table[C_SCALE_LOOP] != u64(0):
+        if not round_by_steps(control, scratch, source, target, n, random):
             table[C_HARD] = u64(1)
-        divided_at = scratch + u64(S_DIVIDED)
-        if table[C_WIDE_LOOP] != u64(0):
-            wide = scratch + u64(S_COPY)
-            call5(table[C_WIDE_LOOP], divided_at, wide, u64(n), table[C_WIDE_TABLE], random)
-            multiply_widely(wide, target, n, i64(table[C_BLOCK]), scratch + u64(S_SCALES))
-            return
-        call5(table[C_CALM_LOOP], divided_at, target, u64(n), table[C_TABLE], random)
-        multiplied(control, scratch, target, n)
         return
-    if table[C_CALM] != u64(0):
-        worst = call5(table[C_CALM_LOOP], source, target, u64(n), table[C_TABLE], random)
-        if u64(worst) <= table[C_CALM]:
+    if table[C_BLOCK] != u64(0):
+        if not moves_of(source, n, i64(table[C_BLOCK]), i64(table[C_CALM]), moves):
+            table[C_HARD] = u64(1)
             return
-    call5(table[C_LOOP], source, target, u64(n), table[C_TABLE], random)
+    words, count = table[C_TABLE], u64(n)
+    worst = call_loop(table[C_CALM_LOOP], source, target, count, words, random, moves)
+    if u64(worst) > table[C_CALM]:
+        call_loop(table[C_LOOP], source, target, count, words, random, moves)
 
 
 @nb.njit(**OPTIONS)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
+from deephochuli.kernels.rounding._constants import can_be_moved, has_lattice
 from deephochuli.kernels.rounding._contract import (
     GROUP,
     BlockRounder,
@@ -56,10 +57,8 @@ def round_blocks_into(
     rounder: Rounder,
 ) -> bool:
     """See the function of the package."""
-    known = _knows(block)
+    known = _knows(block) and (can_be_moved(plan) if scale is None else has_lattice(plan.fmt))
     if scale is not None:
-        # Quotients are right only so far.
-        known &= plan.fmt.precision <= 2 and plan.fmt.emin >= 0
         known &= scale.plan.fmt.precision <= 4 and float(np.float32(scale.unit)) == scale.unit
     if not known or not _is_plain(source) or not _rounds_blocks(rounder):
         return False
