@@ -56,10 +56,6 @@ class Variant(IntFlag):
     """The format has no signs."""
     ONE_ZERO = 128
     """The format has signs, but no -0."""
-    MOVED = 256
-    """Elements share scales: each is rounded to a format whose exponents are moved by that of its
-    scale, and saturates. Wherever that is, it lies as far inside the carrier as `SUM` and `SCALED`
-    need it."""
 
 
 N_THRESHOLDS: Final = 7
@@ -135,13 +131,15 @@ def _is_far_inside(plan: RoundingPlan) -> bool:
     return fmt.has_subnormals and fmt.precision > 1 and lowest + N_RANDOM_BITS < unit < -lowest
 
 
-def can_be_moved(plan: RoundingPlan) -> bool:
-    """Whether a format lies far inside binary32 wherever the scale of a block moves it.
+def can_be_moved(fmt: Format) -> bool:
+    """Whether a format can be rounded to with all its exponents moved, anywhere inside binary32.
 
-    That is: with its largest binade anywhere from that of 2^-60 on.
+    That is: with its largest binade that of any number from 2^-60 to 2^104, its steps, and 2^-32 of
+    one, stay normal numbers; and what is added to numbers so that they are cut stays finite.
     """
-    unit = plan.fmt.emin - plan.fmt.precision + 1
-    return bool(variant_of(plan) & (Variant.SUM | Variant.SCALED)) and plan.fmt.emax - unit < 34
+    is_usual = fmt.has_subnormals and fmt.has_zero and fmt.has_negative_zero
+    unit = fmt.emin - fmt.precision + 1
+    return is_usual and 2 <= fmt.precision <= 22 and fmt.emax - unit < 34
 
 
 def has_lattice(fmt: Format) -> bool:
@@ -256,7 +254,9 @@ def lattice_of(plan: RoundingPlan) -> NDArray[np.uint64]:
         bumps[i] += int(is_low)
     above = np.zeros(N_THRESHOLDS + 1, np.float32)
     above[: len(values) - 1] = values[1:]
-    return np.concatenate([thresholds.view(np.uint64), bumps.view(np.uint64), above.view(np.uint64)])
+    return np.concatenate(
+        [thresholds.view(np.uint64), bumps.view(np.uint64), above.view(np.uint64)]
+    )
 
 
 def magnitudes_of(fmt: Format) -> list[float]:

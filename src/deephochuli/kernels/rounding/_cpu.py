@@ -31,7 +31,13 @@ from deephochuli.kernels.rounding._contract import (
     StochasticKey,
     carrier_of,
 )
-from deephochuli.kernels.rounding._cpu_entries import fill_address, loop_address, work_address
+from deephochuli.kernels.rounding._cpu_block_loops import Way, way_of
+from deephochuli.kernels.rounding._cpu_entries import (
+    block_loop_address,
+    fill_address,
+    loop_address,
+    work_address,
+)
 
 PART = 1 << 16
 # Below this many elements waking other threads costs more than they help.
@@ -44,7 +50,6 @@ _KINDS: dict[torch.dtype, int] = {
 }
 _NO_KEY = (0, 0, 0, 0)
 _NO_BLOCKS = (0,) * (parts.C_WORDS - parts.C_BLOCK)
-_NO_SCALES = (0,) * (parts.C_WORDS - parts.C_SCALE_LOOP)
 
 
 class _Workspace(threading.local):
@@ -66,13 +71,12 @@ _workspace = _Workspace()
 
 
 @functools.lru_cache(maxsize=512)
-def _functions(plan: RoundingPlan, shared: Variant = Variant.PLAIN) -> tuple[int, int, int, int]:
+def _functions(plan: RoundingPlan) -> tuple[int, int, int, int]:
     """Addresses of the table of a plan and of its two loops, and when the first of them serves."""
-    width, mode, variant = plan.carrier.width, mode_of(plan.rounding), variant_of(plan) | shared
-    calm = loop = loop_address(width, mode, variant | Variant.CALM)
-    if plan.rounding is Rounding.STOCHASTIC or not shared:
-        loop = loop_address(width, mode, variant)
-    return _address(plan, table_of), calm, loop, calm_limit(plan)
+    width, mode, variant = plan.carrier.width, mode_of(plan.rounding), variant_of(plan)
+    calm = loop_address(width, mode, variant | Variant.CALM)
+    table = _address(plan, table_of)
+    return table, calm, loop_address(width, mode, variant), calm_limit(plan)
 
 
 _held: dict[object, np.ndarray] = {}
@@ -84,15 +88,25 @@ def _address(plan: RoundingPlan, make: Callable[[RoundingPlan], np.ndarray]) -> 
 
 
 @functools.lru_cache(maxsize=64)
-def _words_of_scales(plan: RoundingPlan, scale: BlockScale) -> tuple[int, ...]:
-    """What compiled code has to know of scales that are no powers of two."""
-    table, _, loop, _ = _functions(scale.plan)
-    span = scale.unit * plan.fmt.max_finite
-    numbers = np.array([scale.unit, span]).view(np.uint64).tolist()
+def _words_of_blocks(plan: RoundingPlan, block: int, scale: BlockScale | None) -> tuple[int, ...]:
+    """What compiled code has to know of blocks and of their scales."""
+    way = way_of(plan.rounding, has_power_of_two_scale=scale is None)
+    words = _address(plan, lattice_of if way is Way.QUOTIENTS else table_of)
     wide_loop = wide_table = 0
     if plan.rounding is Rounding.STOCHASTIC:
         wide_table, _, wide_loop, _ = _functions(replace(plan, carrier=carrier_of("float64")))
-    return loop, table, *numbers, _address(plan, lattice_of), wide_loop, wide_table
+    of_blocks = block, 0, block_loop_address(way), words, wide_loop, wide_table
+    if scale is None:
+        return *of_blocks, *(0,) * 4
+    table, _, loop, _ = _functions(scale.plan)
+    span = scale.unit * plan.fmt.max_finite
+    return *of_blocks, loop, table, *np.array([scale.unit, span]).view(np.uint64).tolist()
+
+
+@functools.lru_cache(maxsize=64)
+def _table_alone(plan: RoundingPlan) -> tuple[int, int, int, int]:
+    """What stands in the place of functions where blocks have their own."""
+    return _address(plan, table_of), 0, 0, 0
 
 
 class CpuRounder:
@@ -108,7 +122,7 @@ class CpuRounder:
         key: StochasticKey | None,
     ) -> None:
         """Round all elements; see `Rounder`."""
-        self._run(source, target, plan, key, _functions(plan), _NO_BLOCKS)
+        self._run(source, target, key, _functions(plan), _NO_BLOCKS)
 
     def round_blocks(
         self,
@@ -124,16 +138,14 @@ class CpuRounder:
         kinds = (torch.float32, torch.bfloat16) if scale is None else (torch.float32,)
         if source.dtype not in kinds:
             return False
-        shared = Variant.MOVED if scale is None else Variant.PLAIN
-        scales = _NO_SCALES if scale is None else _words_of_scales(plan, scale)
-        self._run(source, target, plan, key, _functions(plan, shared), (block, 0, *scales))
+        words = _words_of_blocks(plan, block, scale)
+        self._run(source, target, key, _table_alone(plan), words)
         return not _workspace.control[parts.C_HARD]
 
     def _run(
         self,
         source: torch.Tensor,
         target: torch.Tensor,
-        plan: RoundingPlan,
         key: StochasticKey | None,
         functions: tuple[int, int, int, int],
         of_blocks: tuple[int, ...],

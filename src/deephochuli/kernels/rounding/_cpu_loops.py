@@ -33,7 +33,7 @@ def words_of(t):
     return first + second + (t[25], t[26])
 
 
-def facts_of(carrier: Carrier) -> tuple[Any, ...]:
+def _facts(carrier: Carrier) -> tuple[Any, ...]:
     """What the steps have to know of a carrier, in the order of their names there."""
     stored, width, lift = carrier.stored, carrier.width, c.lift_of(carrier)
     # What makes the pattern of a whole number that of the number times the smallest subnormal.
@@ -48,28 +48,24 @@ def facts_of(carrier: Carrier) -> tuple[Any, ...]:
 
 def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., int]:
     """The loop for a carrier, a mode and a variant; all three are constants to the compiler."""
-    k, wide, parts = facts_of(carrier), carrier.width == 64, int(variant)
+    k, wide, parts = _facts(carrier), carrier.width == 64, int(variant)
     u = np.uint64 if wide else np.uint32
     stochastic, calm = mode == c.Mode.STOCHASTIC, bool(variant & c.Variant.CALM)
     quick = stochastic and calm and bool(variant & c.Variant.SCALED)
-    has_scales = bool(variant & c.Variant.MOVED)
 
-    def round_block(source_at, target_at, n, table_at, random_at, moves_at):
+    def round_block(source_at, target_at, n, table_at, random_at):
         # Not a free variable that stands for one of the two: it would have another name in each
         # process, and nothing would be found in the cache.
         if wide:
-            words, source, target = words_of(p64(table_at)), p64(source_at), p64(target_at)
+            w, source, target = words_of(p64(table_at)), p64(source_at), p64(target_at)
         else:
-            words, source, target = words_of(p32(table_at)), p32(source_at), p32(target_at)
-        random, moves = p32(random_at), p32(moves_at)
-        largest, closest = k[steps.ZERO], k[steps.POSITIVE]
+            w, source, target = words_of(p32(table_at)), p32(source_at), p32(target_at)
+        random, largest, closest = p32(random_at), k[steps.ZERO], k[steps.POSITIVE]
         use_widest_vectors()
         for i in range(n):
-            pattern, w = source[i], words
-            if has_scales:
-                w = steps.moved(words, u(moves[i]))
+            pattern = source[i]
             magnitude = both(pattern, k[steps.POSITIVE])
-            if calm and not has_scales:
+            if calm:
                 largest = steps.larger(largest, magnitude)
             negative = pattern > k[steps.POSITIVE]
             grows = choose(negative, w[steps.GROWS_NEGATIVE], w[steps.GROWS_POSITIVE])
@@ -81,9 +77,7 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
                 closest = steps.smaller(closest, apart)
             else:
                 r = steps.rounded(magnitude, grows, noise, w, k, mode, parts)
-            if has_scales:
-                r = steps.smaller(r, w[steps.MAX])
-            if calm or has_scales:
+            if calm:
                 target[i] = steps.ended_calmly(r, pattern, w, k, parts)
             else:
                 target[i] = steps.ended(r, pattern, w, k)

@@ -1,4 +1,4 @@
-"""What elements that share a scale have in common: their largest magnitude, and powers of two."""
+"""The largest magnitudes of blocks; and dividing by scales, for the decisions that are in doubt."""
 
 # Code generation handles LLVM values, for which llvmlite ships no types.
 # pyright: basic
@@ -9,18 +9,14 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from deephochuli.kernels._cpu_emit import (
-    EXPONENT32,
-    F32,
     F64,
-    I32,
-    I64,
     LANES,
-    SIGN32,
     V32,
+    VD,
+    VF,
     Loop,
     filled,
     index,
@@ -28,99 +24,125 @@ from deephochuli.kernels._cpu_emit import (
     splat,
     store,
 )
-
-# From here on a subnormal number is below 2^-32 of the smallest value of every element format.
-LEAST = (127 - 60) << 23
-# From here on what numbers are added to, to be cut, could be too large.
-MOST = (127 + 104) << 23
+from deephochuli.kernels.rounding._cpu_blocks import POSITIVE, extreme, reduced, vectors_of
 
 
-def word(value: int) -> ir.Constant:
-    """A 32-bit constant."""
-    return ir.Constant(I32, value)
+def _largest(builder: ir.IRBuilder, places: list[Any], n_vectors: Any) -> list[Any]:
+    """The largest magnitudes of blocks at some places, lane by lane."""
+    loop = Loop(builder, n_vectors, [filled(V32, 0) for _ in places])
+    skip = builder.mul(loop.index, index(4 * LANES))
+    new = []
+    for place, most in zip(places, loop.state, strict=True):
+        size = builder.and_(load(builder, place, V32, skip), filled(V32, POSITIVE))
+        new.append(extreme(builder, ">", size, most))
+    return loop.close(new)
 
 
-def extreme(builder: ir.IRBuilder, relation: str, x: Any, y: Any) -> Any:
-    """The larger (">") or smaller ("<") of unsigned integers, lane by lane."""
-    return builder.select(builder.icmp_unsigned(relation, x, y), x, y)
+def _merged(builder: ir.IRBuilder, x: Any, y: Any, chunk: int) -> Any:
+    """The largest magnitudes of the blocks of x and of those of y, in half as many lanes each.
+
+    A block has two chunks of lanes before and one after. Small chunks stay inside their four lanes,
+    for which there are the faster instructions.
+    """
+    window = LANES if chunk > 2 else 4
+    halves = []
+    for first in (0, chunk):
+        order = [
+            base + start + lane
+            for at in range(0, LANES, window)
+            for base in (at, LANES + at)
+            for start in range(first, window, 2 * chunk)
+            for lane in range(chunk)
+        ]
+        halves.append(builder.shuffle_vector(x, y, ir.Constant(V32, order)))
+    return extreme(builder, ">", *halves)
 
 
-def reduced(builder: ir.IRBuilder, what: str, x: Any) -> Any:
-    """The largest ("umax") or smallest ("umin") lane."""
-    kind = ir.FunctionType(I32, [V32])
-    name = f"llvm.vector.reduce.{what}.v{LANES}i32"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [x])
-
-
-def vectors_of(builder: ir.IRBuilder, block: Any) -> Any:
-    """How many vectors a block has."""
-    return builder.lshr(block, index(LANES.bit_length() - 1))
-
-
-def _largest(builder: ir.IRBuilder, at: Any, n_vectors: Any) -> Any:
-    """The largest magnitude of a block."""
-    loop = Loop(builder, n_vectors, [filled(V32, 0)])
-    bits = load(builder, at, V32, builder.mul(loop.index, index(4 * LANES)))
-    size = builder.and_(bits, filled(V32, SIGN32 - 1))
-    (most,) = loop.close([extreme(builder, ">", size, loop.state[0])])
-    return reduced(builder, "umax", most)
-
-
-def _emit_moves(builder: ir.IRBuilder, arguments: Any) -> Any:
-    source, n, block, most, moves = arguments
-    n_vectors, size = vectors_of(builder, block), builder.shl(block, index(2))
-    field = builder.and_(builder.trunc(most, I32), word(EXPONENT32))
-    loop = Loop(builder, builder.udiv(n, block), [word(0), word(EXPONENT32)])
-    skip = builder.mul(loop.index, size)
-    largest = _largest(builder, builder.add(source, skip), n_vectors)
-    top = builder.and_(extreme(builder, ">", largest, word(LEAST)), word(EXPONENT32))
-    by = splat(builder, builder.sub(top, field))
-    vectors = Loop(builder, n_vectors, [])
-    place = builder.add(skip, builder.mul(vectors.index, index(4 * LANES)))
-    store(builder, by, builder.add(moves, place), 0)
-    vectors.close([])
-    # Zero, less one, is above all magnitudes.
-    above = builder.sub(largest, word(1))
-    ends = (">", largest, loop.state[0]), ("<", above, loop.state[1])
-    worst, least = loop.close([extreme(builder, *each) for each in ends])
-    is_small = builder.icmp_unsigned("<", worst, word(MOST))
-    return builder.and_(is_small, builder.icmp_unsigned(">=", least, word(LEAST - 1)))
+def _gathered(builder: ir.IRBuilder, vectors: list[Any]) -> Any:
+    """The largest lanes of sixteen vectors, in order: each becomes one lane."""
+    found = dict(enumerate(vectors))
+    # Which two are merged first decides in which order they come out.
+    for chunk, apart in ((8, 4), (4, 8), (2, 1), (1, 2)):
+        found = {
+            i: _merged(builder, x, found[i + apart], chunk)
+            for i, x in found.items()
+            if not i & apart
+        }
+    return found[0]
 
 
 def _emit_largest(builder: ir.IRBuilder, arguments: Any) -> None:
     source, n, block, tops = arguments
-    n_vectors = vectors_of(builder, block)
-    loop = Loop(builder, builder.udiv(n, block), [])
-    at = builder.add(source, builder.mul(loop.index, builder.shl(block, index(2))))
-    largest = builder.bitcast(_largest(builder, at, n_vectors), F32)
-    place = builder.add(tops, builder.shl(loop.index, index(3)))
-    store(builder, builder.fpext(largest, F64), place, 0)
+    n_vectors, size = vectors_of(builder, block), builder.shl(block, index(2))
+    n_blocks = builder.udiv(n, block)
+    together = builder.and_(n_blocks, index(-LANES))
+    with builder.if_then(builder.icmp_unsigned("!=", together, index(0))):
+        loop = Loop(builder, vectors_of(builder, n_blocks), [])
+        first = builder.mul(loop.index, index(LANES))
+        at = builder.add(source, builder.mul(first, size))
+        places = [builder.add(at, builder.mul(size, index(i))) for i in range(LANES)]
+        largest = _gathered(builder, _largest(builder, places, n_vectors))
+        store(builder, largest, builder.add(tops, builder.shl(first, index(2))), 0)
+        loop.close([])
+    rest = builder.sub(n_blocks, together)
+    with builder.if_then(builder.icmp_unsigned("!=", rest, index(0))):
+        loop = Loop(builder, rest, [])
+        number = builder.add(together, loop.index)
+        at = builder.add(source, builder.mul(number, size))
+        largest = reduced(builder, "umax", *_largest(builder, [at], n_vectors))
+        store(builder, largest, builder.add(tops, builder.shl(number, index(2))), 0)
+        loop.close([])
+
+
+def _emit_wide(builder: ir.IRBuilder, arguments: Any, *, divides: bool) -> None:
+    source, target, n, block, steps = arguments
+    per_block = builder.cttz(block, ir.Constant(ir.IntType(1), 1))
+    loop = Loop(builder, vectors_of(builder, n), [])
+    first = builder.mul(loop.index, index(LANES))
+    at, wide_at = builder.shl(first, index(2)), builder.shl(first, index(3))
+    number = builder.lshr(first, per_block)
+    step = splat(builder, load(builder, steps, F64, builder.shl(number, index(3))))
+    if divides:
+        quotient = builder.fdiv(builder.fpext(load(builder, source, VF, at), VD), step)
+        store(builder, quotient, builder.add(target, wide_at), 0)
+    else:
+        product = builder.fmul(load(builder, source, VD, wide_at), step)
+        store(builder, builder.fptrunc(product, VF), builder.add(target, at), 0)
     loop.close([])
 
 
 @intrinsic
-def moves_of(
-    typing_context: Any, source: Any, n: Any, block: Any, most: Any, moves: Any
-) -> Any:
-    """Write for each element by how much its block moves the exponents of its format.
-
-    That is an exponent field in its place: that of the largest magnitude of the block less that of
-    the largest value of the format. Returns whether all blocks are zero or have a largest number
-    well inside the range of binary32.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _emit_moves(builder, arguments)
-
-    return types.boolean(types.uint64, *[types.int64] * 3, types.uint64), generate
-
-
-@intrinsic
 def largest_of(typing_context: Any, source: Any, n: Any, block: Any, tops: Any) -> Any:
-    """Write the largest magnitude of each block, in binary64; NaN counts as larger than all."""
+    """Write the pattern of the largest magnitude of each block; NaN is larger than all others."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _emit_largest(builder, arguments)
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.int64, types.int64, types.uint64), generate
+
+
+@intrinsic
+def divide_widely(
+    typing_context: Any, source: Any, target: Any, n: Any, block: Any, steps: Any
+) -> Any:
+    """Write blocks divided by their steps, in binary64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _emit_wide(builder, arguments, divides=True)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.int64, types.int64, types.uint64), generate
+
+
+@intrinsic
+def multiply_widely(
+    typing_context: Any, source: Any, target: Any, n: Any, block: Any, steps: Any
+) -> Any:
+    """Write blocks of binary64 numbers times their steps, each product rounded once to binary32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _emit_wide(builder, arguments, divides=False)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.int64, types.int64, types.uint64), generate

@@ -46,7 +46,6 @@ ONE_ZERO, LOW_RANGE = int(c.Variant.ONE_ZERO), int(c.LOW_RANGE)
 (MAX, BEYOND_POSITIVE, BEYOND_NEGATIVE, INFINITE) = map(int, list(c.Word)[16:20])
 (CAP_NEGATIVE, SIGN_MASK, LEAST_SIGNED, N_SIGNED) = map(int, list(c.Word)[20:24])
 SUMMAND, STEP, STEPS = map(int, list(c.Word)[24:])
-AFTER_LIMIT, AFTER_MAX = LOW_LIMIT + 1, MAX + 1
 (ZERO, ONE, LAST, WIDTH, STORED, HIDDEN, FRACTION, POSITIVE, INFINITY, NAN) = range(10)
 (LIFT, EDGE, EDGE_FIELD, TO_SUBNORMAL, BASE, HIGH, SPARE, TWO32, HALF) = range(10, 19)
 
@@ -240,11 +239,3 @@ def ended_calmly(r, pattern, w, k, parts):
     if parts & ONE_ZERO:
         sign = choose(r != k[ZERO], sign, k[ZERO])
     return either(r, sign)
-
-
-@nb.njit(**OPTIONS)
-def moved(w, by):
-    """The words of a plan whose format has all exponents moved, by an exponent field in place."""
-    first = (*w[:LOW_LIMIT], add(w[LOW_LIMIT], by), *w[AFTER_LIMIT:MAX], add(w[MAX], by))
-    last = add(w[SUMMAND], by), add(w[STEP], by), sub(w[STEPS], by)
-    return (*first, *w[AFTER_MAX:SUMMAND], *last)

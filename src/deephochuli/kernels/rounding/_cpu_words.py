@@ -101,8 +101,8 @@ def call4(typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
 
 
 @intrinsic
-def call_loop(
-    typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any
+def call_blocks(
+    typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any, h: Any
 ) -> Any:
-    """Call ``int64 f(a, b, c, d, e, g)``."""
-    return memory._call(6, returns=True)
+    """Call ``int64 f(a, b, c, d, e, g, h)``."""
+    return memory._call(7, returns=True)

@@ -57,7 +57,7 @@ def round_blocks_into(
     rounder: Rounder,
 ) -> bool:
     """See the function of the package."""
-    known = _knows(block) and (can_be_moved(plan) if scale is None else has_lattice(plan.fmt))
+    known = _knows(block) and (can_be_moved(plan.fmt) if scale is None else has_lattice(plan.fmt))
     if scale is not None:
         known &= scale.plan.fmt.precision <= 4 and float(np.float32(scale.unit)) == scale.unit
     if not known or not _is_plain(source) or not _rounds_blocks(rounder):
