@@ -75,8 +75,8 @@ def work_address() -> int:
 
 @functools.cache
 def fill_address() -> int:
-    """Address of ``void fill(random, first_group, n, key)``."""
-    return _compile(fill, types.void(_u64, _u64, _i64, _u64))
+    """Address of ``void fill(random, first_group, n, keys, source, target)``."""
+    return _compile(fill, types.void(_u64, _u64, _i64, _u64, _u64, _u64))
 
 
 @functools.cache

@@ -166,7 +166,7 @@ def with_noise(b, noise, w, k):
     is_low = b < w[LOW_LIMIT]
     limit = number_with_bits(w[LOW_LIMIT])
     raised = choose(is_low, bits_of_number(number_with_bits(b) + limit), b)
-    raised = add(raised, shr(shr(noise, k[ONE]), sub(k[LAST], w[CUT])))
+    raised = add(raised, shr(noise, both(sub(k[WIDTH], w[CUT]), k[LAST])))
     r = both(raised, complement(w[BELOW], k))
     r = choose(is_low, bits_of_number(number_with_bits(r) - limit), r)
     return r, choose(is_low, both(add(raised, k[ONE]), w[BELOW]), k[POSITIVE])

@@ -22,7 +22,9 @@ from deephochuli.kernels.rounding._cpu_blocks import (
     BLOCK,
     ROW,
     S_COPY,
+    S_KEYS,
     S_QUOTIENTS,
+    S_RANDOM,
     S_ROWS,
     S_SCALES,
     S_STEPS,
@@ -30,10 +32,11 @@ from deephochuli.kernels.rounding._cpu_blocks import (
     S_WIDE,
     SLOT_BYTES,
 )
+from deephochuli.kernels.rounding._cpu_philox import expand
 from deephochuli.kernels.rounding._cpu_powers import LIMIT, MOST
 from deephochuli.kernels.rounding._cpu_quotients import INVERSE, STEP, STEP15
 from deephochuli.kernels.rounding._cpu_scales import divide_widely, largest_of, multiply_widely
-from deephochuli.kernels.rounding._cpu_words import call4, call_blocks
+from deephochuli.kernels.rounding._cpu_words import call_blocks, call_fill
 
 u16, u32, u64, i64 = np.uint16, np.uint32, np.uint64, np.int64
 f32, f64 = np.float32, np.float64
@@ -63,6 +66,9 @@ OPTIONS = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
+
+
+expand_key = nb.njit(**OPTIONS)(expand)
 
 
 @nb.njit(**OPTIONS)
@@ -226,14 +232,15 @@ def round_part(control, scratch, start, stop):
     table = p64(control)
     kind = table[C_KIND]
     size = u64(8) if kind == u64(BINARY64) else (u64(4) if kind == u64(BINARY32) else u64(2))
-    random, copy, wide = scratch, scratch + u64(S_COPY), scratch + u64(S_COPY + 4 * BLOCK)
+    random, copy = scratch + u64(S_RANDOM), scratch + u64(S_COPY)
+    wide = copy + u64(4 * BLOCK)
     for at in range(start, stop, BLOCK):
         n = min(i64(BLOCK), stop - at)
         source = table[C_SOURCE] + size * u64(at)
         target = table[C_TARGET] + size * u64(at)
         if table[C_FILL] != u64(0):
-            key = control + u64(8 * C_KEY)
-            call4(table[C_FILL], random, u64(at // GROUP), u64(n), key)
+            keys, group = scratch + u64(S_KEYS), u64(at // GROUP)
+            call_fill(table[C_FILL], random, group, u64(n), keys, source, target)
         if size == u64(2):
             widen(kind, source, copy, n)
             round_block(control, scratch, copy, wide, n, random)
@@ -251,6 +258,8 @@ def work(control):
     n, part = i64(table[C_N]), i64(table[C_PART])
     slot = fetch_add(control + u64(8 * C_SLOT))
     scratch = table[C_SCRATCH] + u64(SLOT_BYTES) * u64(slot)
+    if table[C_FILL] != u64(0):
+        expand_key(control + u64(8 * C_KEY), scratch + u64(S_KEYS))
     start = fetch_add(control + u64(8 * C_NEXT)) * part
     while start < n:
         round_part(control, scratch, start, min(n, start + part))
