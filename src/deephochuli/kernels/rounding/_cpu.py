@@ -48,6 +48,7 @@ _KINDS: dict[torch.dtype, int] = {
     torch.bfloat16: parts.BFLOAT16,
     torch.float16: parts.BINARY16,
 }
+_LINE = 64
 _NO_KEY = (0, 0, 0, 0)
 _NO_BLOCKS = (0,) * (parts.C_WORDS - parts.C_BLOCK)
 
@@ -63,8 +64,10 @@ class _Workspace(threading.local):
     def prepare(self, n_slots: int) -> None:
         """Make room for some threads."""
         if n_slots > self.n_slots:
-            self.scratch = np.zeros(n_slots * parts.SLOT_BYTES, np.uint8)
-            self.n_slots, self.scratch_at = n_slots, self.scratch.ctypes.data
+            self.scratch = np.zeros(n_slots * parts.SLOT_BYTES + _LINE, np.uint8)
+            start = self.scratch.ctypes.data
+            # A vector that lies in two lines of the cache takes twice as long.
+            self.n_slots, self.scratch_at = n_slots, start + -start % _LINE
 
 
 _workspace = _Workspace()

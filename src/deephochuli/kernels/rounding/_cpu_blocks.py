@@ -132,13 +132,15 @@ class Noise:
         """
         builder, least = self._builder, number_of(self._builder, limit)
         is_low = builder.icmp_unsigned("<", x, limit)
-        lifted = bits_of(builder, builder.fadd(number_of(builder, x), least))
-        sums = builder.add(builder.select(is_low, lifted, x), builder.lshr(bits, self._spare))
-        value = builder.and_(sums, builder.not_(self._below))
-        lowered = bits_of(builder, builder.fsub(number_of(builder, value), least))
+        # Floats are chosen, and not patterns: so that becomes one instruction with the sum.
+        x = number_of(builder, x)
+        lifted = builder.select(is_low, builder.fadd(x, least), x)
+        sums = builder.add(bits_of(builder, lifted), builder.lshr(bits, self._spare))
         far = builder.and_(self._below, filled(V32, 0x100000000 - 2 * self._slack))
         apart = builder.and_(builder.add(sums, filled(V32, self._slack)), far)
-        return builder.select(is_low, lowered, value), apart
+        value = number_of(builder, builder.and_(sums, builder.not_(self._below)))
+        value = builder.select(is_low, builder.fsub(value, least), value)
+        return bits_of(builder, value), apart
 
 
 def number_of(builder: ir.IRBuilder, pattern: Any) -> Any:

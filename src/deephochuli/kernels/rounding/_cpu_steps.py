@@ -163,13 +163,14 @@ def with_noise(b, noise, w, k):
     noise is left out: that decides nothing, unless what is cut off comes out as its largest value
     or zero. Then the result beside is 0 or 1, and the number must be rounded in another way.
     """
-    is_low = b < w[LOW_LIMIT]
-    limit = number_with_bits(w[LOW_LIMIT])
-    raised = choose(is_low, bits_of_number(number_with_bits(b) + limit), b)
-    raised = add(raised, shr(noise, both(sub(k[WIDTH], w[CUT]), k[LAST])))
-    r = both(raised, complement(w[BELOW], k))
-    r = choose(is_low, bits_of_number(number_with_bits(r) - limit), r)
-    return r, choose(is_low, both(add(raised, k[ONE]), w[BELOW]), k[POSITIVE])
+    is_low, least = b < w[LOW_LIMIT], number_with_bits(w[LOW_LIMIT])
+    # Floats are chosen, and not patterns: so that becomes one instruction with the sum.
+    number = number_with_bits(b)
+    lifted = bits_of_number(choose(is_low, number + least, number))
+    sums = add(lifted, shr(noise, both(sub(k[WIDTH], w[CUT]), k[LAST])))
+    number = number_with_bits(both(sums, complement(w[BELOW], k)))
+    r = bits_of_number(choose(is_low, number - least, number))
+    return r, choose(is_low, both(add(sums, k[ONE]), w[BELOW]), k[POSITIVE])
 
 
 @nb.njit(**OPTIONS)
