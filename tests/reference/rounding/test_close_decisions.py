@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from deephochuli.arithmetic import _blocks, round_blocks, round_to
+from deephochuli.arithmetic import (
+    _block_fast,
+    _blocks,
+    list_block_formats,
+    round_blocks,
+    round_to,
+)
 from deephochuli.formats import E2M1, E4M3FN, Overflow, Rounding, get_format, round_scalar
 from deephochuli.kernels.rounding import (
     StochasticKey,
@@ -24,6 +30,7 @@ from tests.reference.rounding.numbers import FORMATS, MODES, bits_of, key_for
 from tests.reference.rounding.philox import philox4x32, random_bits
 
 KEY = StochasticKey(3, 4, 5)
+MX = [fmt.name for fmt in list_block_formats() if fmt.block == 32]
 TWO32 = 2.0**32
 EVERY = 1021
 """One number in so many is close to where it turns: one or two in a block, in any lane."""
@@ -97,9 +104,27 @@ def test_blocks_with_other_scales_beside_where_they_turn(unit, monkeypatch):
     assert_both_ways_agree(x, "nvfp4", unit, monkeypatch)
 
 
-def assert_both_ways_agree(x, name, unit, monkeypatch):
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", MX)
+def test_compiled_code_rounds_all_blocks_of_usual_size(name, kind, monkeypatch):
+    """From the least to the largest block that it takes; half of the numbers have eight bits."""
+    generator = np.random.default_rng(6)
+    e = generator.integers(-60, 104, (300, 1))
+    spread = np.where(generator.random((300, 32)) < 0.3, generator.integers(-170, 0, (300, 32)), 0)
+    x = torch.from_numpy(np.ldexp(generator.uniform(-2, 2, (300, 32)), e + spread)).float()
+    x[::2] = x[::2].bfloat16().float()
+    x[:, 0] = torch.from_numpy(np.ldexp(1.0, e[:, 0]))
+    x[3], x[4, 1:], x[5, 2:] = 0.0, 1e-41, -0.0
+    x[6], x[7, 1:] = 2.0**-60, (2 - 2.0**-7) * 2.0**103
+    monkeypatch.setattr(_block_fast, "round_into", None)
+    for mode in ("nearest-even", "nearest-away", "toward-zero", "stochastic"):
+        assert_both_ways_agree(x.to(kind), name, None, monkeypatch, mode)
+
+
+def assert_both_ways_agree(x, name, unit, monkeypatch, mode="stochastic"):
     """Round by compiled code and by the exact passes of torch."""
-    arguments = {"rounding": "stochastic", "key": KEY, "tensor_scale": unit}
+    key = KEY if mode == "stochastic" else None
+    arguments = {"rounding": mode, "key": key, "tensor_scale": unit}
     with monkeypatch.context() as patch:
         for way in ("round_scaled_by_powers", "round_scaled_by_values"):
             patch.setattr(_blocks, way, None)
