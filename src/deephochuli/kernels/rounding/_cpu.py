@@ -91,25 +91,23 @@ def _address(plan: RoundingPlan, make: Callable[[RoundingPlan], np.ndarray]) -> 
 
 
 @functools.lru_cache(maxsize=64)
-def _words_of_blocks(plan: RoundingPlan, block: int, scale: BlockScale | None) -> tuple[int, ...]:
-    """What compiled code has to know of blocks and of their scales."""
+def _words_of_blocks(
+    plan: RoundingPlan, block: int, scale: BlockScale | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What compiled code has to know of blocks, in the place of functions and behind them."""
     way = way_of(plan.rounding, has_power_of_two_scale=scale is None)
     words = _address(plan, lattice_of if way is Way.QUOTIENTS else table_of)
+    functions = _address(plan, table_of), 0, 0, 0
     wide_loop = wide_table = 0
     if plan.rounding is Rounding.STOCHASTIC:
         wide_table, _, wide_loop, _ = _functions(replace(plan, carrier=carrier_of("float64")))
     of_blocks = block, 0, block_loop_address(way), words, wide_loop, wide_table
     if scale is None:
-        return *of_blocks, *(0,) * 4
+        return functions, (*of_blocks, *(0,) * 4)
     table, _, loop, _ = _functions(scale.plan)
     span = scale.unit * plan.fmt.max_finite
-    return *of_blocks, loop, table, *np.array([scale.unit, span]).view(np.uint64).tolist()
-
-
-@functools.lru_cache(maxsize=64)
-def _table_alone(plan: RoundingPlan) -> tuple[int, int, int, int]:
-    """What stands in the place of functions where blocks have their own."""
-    return _address(plan, table_of), 0, 0, 0
+    numbers = np.array([scale.unit, span]).view(np.uint64).tolist()
+    return functions, (*of_blocks, loop, table, *numbers)
 
 
 class CpuRounder:
@@ -141,8 +139,7 @@ class CpuRounder:
         kinds = (torch.float32, torch.bfloat16) if scale is None else (torch.float32,)
         if source.dtype not in kinds:
             return False
-        words = _words_of_blocks(plan, block, scale)
-        self._run(source, target, key, _table_alone(plan), words)
+        self._run(source, target, key, *_words_of_blocks(plan, block, scale))
         return not _workspace.control[parts.C_HARD]
 
     def _run(
@@ -150,7 +147,7 @@ class CpuRounder:
         source: torch.Tensor,
         target: torch.Tensor,
         key: StochasticKey | None,
-        functions: tuple[int, int, int, int],
+        functions: tuple[int, ...],
         of_blocks: tuple[int, ...],
     ) -> None:
         n = source.numel()

@@ -80,7 +80,8 @@ class Vectors:
 
     def of_block(self, row: int, kind: Any) -> Any:
         """The block's word in a row, in all lanes."""
-        skip = _place(self._builder, self.number, row)
+        skip = self._builder.shl(self.number, index(2))
+        skip = self._builder.add(skip, index(S_ROWS + row * ROW))
         return splat(self._builder, load(self._builder, self._scratch, kind, skip))
 
     def on_card(self, place: int) -> Any:
@@ -93,11 +94,6 @@ class Vectors:
         """Write magnitudes with the signs of x."""
         signed = self._builder.or_(magnitude, self._builder.and_(x, filled(V32, SIGN32)))
         store(self._builder, signed, self._builder.add(target, self.skip), 0)
-
-
-def _place(builder: ir.IRBuilder, number: Any, row: int) -> Any:
-    """Where a block's word in a row is."""
-    return builder.add(builder.shl(number, index(2)), index(S_ROWS + row * ROW))
 
 
 class Noise:
