@@ -103,10 +103,10 @@ def _words_of_blocks(
         wide_table, _, wide_loop, _ = _functions(replace(plan, carrier=carrier_of("float64")))
     of_blocks = block, 0, block_loop_address(way), words, wide_loop, wide_table
     if scale is None:
-        return functions, (*of_blocks, *(0,) * 4)
-    table, _, loop, _ = _functions(scale.plan)
-    span = scale.unit * plan.fmt.max_finite
-    numbers = np.array([scale.unit, span]).view(np.uint64).tolist()
+        return functions, (*of_blocks, *(0,) * 5)
+    table, loop, _, _ = _functions(scale.plan)
+    numbers = scale.plan.fmt.max_finite, scale.unit, scale.unit * plan.fmt.max_finite
+    numbers = np.array(numbers).view(np.uint64).tolist()
     return functions, (*of_blocks, loop, table, *numbers)
 
 

@@ -50,10 +50,10 @@ C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 16
 C_BLOCK, C_HARD, C_BLOCK_LOOP, C_BLOCK_WORDS = 17, 18, 19, 20
 # For random bits, the loop for quotients in binary64 and its table.
 C_WIDE_LOOP, C_WIDE_TABLE = 21, 22
-# For scales that are no powers of two: the loop that rounds them and its table, what they are
-# multiples of, and that times the largest value of an element.
-C_SCALE_LOOP, C_SCALE_TABLE, C_UNIT, C_SPAN = 23, 24, 25, 26
-C_WORDS = 27
+# For scales that are no powers of two: the loop that rounds them, up to which one, its table, what
+# they are multiples of, and that times the largest value of an element.
+C_SCALE_LOOP, C_SCALE_TABLE, C_SCALE_MOST, C_UNIT, C_SPAN = 23, 24, 25, 26, 27
+C_WORDS = 28
 # From here on a subnormal number is below 2^-32 of the smallest value of every element format; from
 # there on a number that is added so that it is cut could be too large.
 LEAST, TOO_LARGE = u32((127 - 60) << 23), u32((127 + 104) << 23)
@@ -162,13 +162,15 @@ def write_steps(control, scratch, source, n):
     largest_of(source, n, block, tops_at)
     tops, steps, scales, m = pf32(tops_at), pf64(steps_at), pf64(scales_at), n // block
     span, unit = u64(table[C_SPAN]).view(f64), u64(table[C_UNIT]).view(f64)
+    most, easy = u64(table[C_SCALE_MOST]).view(f64), True
     for i in range(m):
-        scales[i] = f64(tops[i]) / span
+        scale = f64(tops[i]) / span
+        easy &= tops[i] < f32(np.inf)
+        scales[i] = scale if scale < most else most
     call5(table[C_SCALE_LOOP], scales_at, steps_at, u64(m), table[C_SCALE_TABLE], u64(0))
-    easy = True
     for i in range(m):
         step = 1.0 if scales[i] == 0.0 else steps[i] * unit
-        easy &= (scales[i] < np.inf) & (step >= 2.0**-60) & (step <= 2.0**60)
+        easy &= (step >= 2.0**-60) & (step <= 2.0**60)
         steps[i] = step
     write_factors(steps, scratch + u64(S_ROWS), m)
     return easy
