@@ -88,7 +88,7 @@ def test_blocks_with_powers_of_two_beside_where_they_turn(name, monkeypatch):
     assert_both_ways_agree(few[: few.numel() // 32 * 32], name, None, monkeypatch)
 
 
-@pytest.mark.parametrize("unit", [None, 0.37, "amax"])
+@pytest.mark.parametrize("unit", [None, float(np.float32(0.37)), "amax"])
 def test_blocks_with_other_scales_beside_where_they_turn(unit, monkeypatch):
     n, generator = 1 << 19, np.random.default_rng(3)
     at = slice(5, None, EVERY)
