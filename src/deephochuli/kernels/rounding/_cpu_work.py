@@ -1,8 +1,8 @@
 """What one thread of the CPU back end does: take parts of a tensor and round them, block by block.
 
 A block is rounded on its way from source to target, or by way of scratch memory where elements are
-narrow, share a scale or are rounded in place. Parts are claimed with an atomic counter; what an
-element becomes does not depend on who rounds it.
+narrow or rounded in place. Parts are claimed with an atomic counter; what an element becomes does
+not depend on who rounds it.
 """
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
@@ -43,7 +43,7 @@ f32, f64 = np.float32, np.float64
 
 # Control block, uint64.
 C_NEXT, C_SLOT, C_N, C_PART, C_SOURCE, C_TARGET, C_KIND, C_TABLE = range(8)
-# The loop for blocks without a magnitude above `C_CALM`, 0 for none, and the one for all blocks.
+# The loop for blocks without a magnitude above `C_CALM`, and the one for all blocks.
 C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 16
 # Elements that share a scale, or 0; where to say that a block was found that this is not for; how
 # blocks are rounded, and the words for that.
