@@ -7,6 +7,8 @@ every value of the elements, which round to zero whatever is left of them.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -39,9 +41,9 @@ def round_easy_blocks(
         dim: Dimension along which blocks lie.
         key: For stochastic rounding.
     """
-    if not _is_easy_kind(x, plan, block, dim) or plan.fmt.emin < -32:
+    if not _is_easy_kind(x, plan, block, dim) or not _is_near_one(plan):
         return None
-    narrow = plan_for(plan.fmt, plan.rounding, Overflow.SATURATE, "float32")
+    narrow = _narrowed(plan)
     rounded = torch.empty_like(x)
     if round_blocks_into(x, rounded, narrow, block, key):
         return rounded
@@ -79,7 +81,7 @@ def round_easy_blocks_by_values(
     """
     if not _is_easy_kind(x, plan, block, dim):
         return None
-    narrow = plan_for(plan.fmt, plan.rounding, Overflow.SATURATE, "float32")
+    narrow = _narrowed(plan)
     rounded = torch.empty_like(x)
     if round_blocks_into(x, rounded, narrow, block, key, BlockScale(scale, unit)):
         return rounded
@@ -99,6 +101,17 @@ def round_easy_blocks_by_values(
     )
     round_into(quotient, quotient, own)
     return quotient.reshape(x.shape).to(x.dtype)
+
+
+@functools.cache
+def _narrowed(plan: RoundingPlan) -> RoundingPlan:
+    """The same rounding of binary32 numbers, saturating."""
+    return plan_for(plan.fmt, plan.rounding, Overflow.SATURATE, "float32")
+
+
+@functools.cache
+def _is_near_one(plan: RoundingPlan) -> bool:
+    return plan.fmt.emin >= -32
 
 
 def _is_easy_kind(x: Tensor, plan: RoundingPlan, block: int, dim: int) -> bool:

@@ -31,7 +31,8 @@ def _pointer_cast(element: Any) -> Any:
 
 
 p8, p16, p32, p64 = map(_pointer_cast, (types.uint8, types.uint16, types.uint32, types.uint64))
-pi32, pi64, pf64 = map(_pointer_cast, (types.int32, types.int64, types.float64))
+pi32, pi64 = map(_pointer_cast, (types.int32, types.int64))
+pf32, pf64 = map(_pointer_cast, (types.float32, types.float64))
 
 
 @intrinsic

@@ -118,8 +118,8 @@ def round_blocks_into(
 
     The scale of a block is 2^(floor(log2 of its largest magnitude) - emax), or that magnitude over
     the largest value and a unit, rounded. Compiled code for CPUs does this, for float32 and
-    bfloat16, for formats that saturate; with rounded scales for float32 and E2M1, and
-    the mode must not depend on how close to zero a number is.
+    bfloat16, for formats that saturate; with rounded scales for float32 and formats of up to eight
+    magnitudes, like E2M1. The mode must not depend on how close to zero a number is.
 
     Args:
         source: Contiguous tensor whose elements are whole blocks, one after the other.
@@ -131,8 +131,8 @@ def round_blocks_into(
 
     Returns:
         Whether it was done. False where no compiled code serves this, or a block is neither zero
-        nor has a largest magnitude from 2^-60 on (a scale from 2^-60 to 2^60) that is finite: then
-        the target holds nothing.
+        nor has a largest magnitude from 2^-60 up to 2^104 (a scale from 2^-60 to 2^60): then the
+        target holds nothing.
     """
     rounder = rounder_for(source.device)
     return _layout.round_blocks_into(source, target, plan, block, key, scale, rounder)

@@ -12,13 +12,14 @@ exponents of all patterns are first lifted, so that those numbers look normal to
 from __future__ import annotations
 
 import functools
+import itertools
 from enum import IntEnum, IntFlag
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.formats import Rounding
+from deephochuli.formats import Format, Rounding, round_scalar
 from deephochuli.kernels.rounding._contract import N_RANDOM_BITS, Carrier, RoundingPlan
 
 
@@ -46,7 +47,25 @@ class Variant(IntFlag):
     """The low range can be counted in its steps by floating-point products with powers of two: far
     enough from both ends of the carrier that what is subnormal there is far below every step."""
     CALM = 8
-    """There is no number above `max_finite`, no infinity and no NaN, and the format has signs."""
+    """There is no number above `max_finite`, no infinity and no NaN, and what is decided by random
+    bits in the low range is decided by as many of them as the carrier has place for."""
+    DOUBLED = 32
+    """Of deep formats those that reach one binade below the carrier's normal range, and no further
+    towards zero: it is enough to double all numbers."""
+    UNSIGNED = 64
+    """The format has no signs."""
+    ONE_ZERO = 128
+    """The format has signs, but no -0."""
+
+
+N_THRESHOLDS: Final = 7
+"""Magnitudes above zero that a format may have that is rounded to by comparing with all."""
+
+# The bits that binary64 has and binary32 has not.
+_CUT_OFF: Final = (1 << 29) - 1
+
+LOW_RANGE: Final = Variant.LOW | Variant.SUM | Variant.SCALED
+"""Ways of rounding below the normal range; loops with none of them have no such range."""
 
 
 class Word(IntEnum):
@@ -89,13 +108,20 @@ def lift_of(carrier: Carrier) -> int:
 def variant_of(plan: RoundingPlan) -> Variant:
     """Which loop a plan needs for blocks of any content."""
     fmt, lowest = plan.fmt, plan.carrier.fmt.emin
-    deep = Variant.DEEP if fmt.emin < lowest else Variant.PLAIN
+    ends = Variant.PLAIN if fmt.is_signed else Variant.UNSIGNED
+    if fmt.is_signed and not fmt.has_negative_zero:
+        ends |= Variant.ONE_ZERO
+    if fmt.emin < lowest:
+        ends |= Variant.DEEP
+    if fmt.emin == lowest - 1 and not fmt.has_zero:
+        ends |= Variant.DOUBLED
     goes_on = fmt.emin == lowest and fmt.has_subnormals and fmt.precision > 1
     if goes_on or not fmt.has_zero:
-        return deep
+        return ends
     if _is_far_inside(plan):
-        return Variant.SUM if plan.rounding is Rounding.NEAREST_EVEN else Variant.SCALED
-    return deep | Variant.LOW
+        is_sum = plan.rounding is Rounding.NEAREST_EVEN
+        return ends | (Variant.SUM if is_sum else Variant.SCALED)
+    return ends | Variant.LOW
 
 
 def _is_far_inside(plan: RoundingPlan) -> bool:
@@ -103,6 +129,26 @@ def _is_far_inside(plan: RoundingPlan) -> bool:
     fmt, lowest = plan.fmt, plan.carrier.fmt.emin
     unit = fmt.emin - fmt.precision + 1
     return fmt.has_subnormals and fmt.precision > 1 and lowest + N_RANDOM_BITS < unit < -lowest
+
+
+def can_be_moved(fmt: Format) -> bool:
+    """Whether a format can be rounded to with all its exponents moved, anywhere inside binary32.
+
+    That is: with its largest binade that of any number from 2^-60 to 2^104, its steps, and 2^-32 of
+    one, stay normal numbers; and what is added to numbers so that they are cut stays finite.
+    """
+    is_usual = fmt.has_subnormals and fmt.has_zero and fmt.has_negative_zero
+    unit = fmt.emin - fmt.precision + 1
+    return is_usual and 2 <= fmt.precision <= 22 and fmt.emax - unit < 34
+
+
+def has_lattice(fmt: Format) -> bool:
+    """Whether a format is rounded to by comparing with thresholds between its magnitudes.
+
+    These are few and have one or two bits, none far below 1, and zero has both signs.
+    """
+    is_short = fmt.precision <= 2 and fmt.emin >= 0 and fmt.n_magnitude_codes <= N_THRESHOLDS + 1
+    return is_short and fmt.has_zero and fmt.has_negative_zero
 
 
 def mode_of(rounding: Rounding) -> Mode:
@@ -120,7 +166,7 @@ def mode_of(rounding: Rounding) -> Mode:
 
 def calm_limit(plan: RoundingPlan) -> int:
     """Up to which magnitude a block is calm."""
-    return plan.max_finite if plan.fmt.is_signed else 0
+    return plan.max_finite
 
 
 @functools.lru_cache(maxsize=512)
@@ -162,7 +208,7 @@ def _low_range(plan: RoundingPlan) -> dict[Word, int]:
     shift = unit - (carrier.fmt.emin - stored)
     start = field << stored
     return {
-        Word.LOW_LIMIT: start if fmt.has_zero and variant else 0,
+        Word.LOW_LIMIT: start if fmt.has_zero and variant & LOW_RANGE else 0,
         Word.LOW_FIELD: field,
         Word.LOW_CUT: stored + 1 - fmt.precision if fmt.has_subnormals else stored,
         Word.LOW_STEP: 1 if fmt.has_subnormals else 1 << (fmt.precision - 1),
@@ -190,3 +236,33 @@ def _ends(plan: RoundingPlan) -> dict[Word, int]:
         Word.LEAST_SIGNED: least,
         Word.N_SIGNED: carrier.infinity + 1 - least,
     }
+
+
+def lattice_of(plan: RoundingPlan) -> NDArray[np.uint64]:
+    """The magnitudes of a format of few values, and where rounding turns from one to the next.
+
+    For compiled code: thresholds in binary64, what to add to the pattern of their product with a
+    step so that cut to binary32 it is the first number that has the upper value, and the upper
+    values in binary32. There are places for seven; nothing reaches those that are left.
+    """
+    values = magnitudes_of(plan.fmt)
+    thresholds, bumps = np.full(N_THRESHOLDS + 1, np.inf), np.full(N_THRESHOLDS + 1, _CUT_OFF)
+    for i, (low, high) in enumerate(itertools.pairwise(values)):
+        middle = high if plan.rounding is Rounding.TOWARD_ZERO else (low + high) / 2
+        thresholds[i] = middle
+        is_low = plan.rounding is not Rounding.STOCHASTIC and _rounded(middle, plan) == low
+        bumps[i] += int(is_low)
+    above = np.zeros(N_THRESHOLDS + 1, np.float32)
+    above[: len(values) - 1] = values[1:]
+    return np.concatenate(
+        [thresholds.view(np.uint64), bumps.view(np.uint64), above.view(np.uint64)]
+    )
+
+
+def magnitudes_of(fmt: Format) -> list[float]:
+    """The magnitudes of a format, the smallest one first."""
+    return sorted({abs(value) for value in fmt.values()})
+
+
+def _rounded(value: float, plan: RoundingPlan) -> float:
+    return float(round_scalar(value, plan.fmt, plan.rounding, plan.overflow))

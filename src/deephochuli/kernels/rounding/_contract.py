@@ -117,6 +117,10 @@ class RoundingPlan:
     overflow: Overflow
     carrier: Carrier
 
+    def __hash__(self) -> int:
+        # Of all fields it takes microseconds, and plans are looked up several times in a call.
+        return hash(self.fmt.name)
+
     @property
     def max_finite(self) -> int:
         """Pattern of the largest finite value."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from deephochuli.kernels.rounding import _cpu_work as parts
 from deephochuli.kernels.rounding._constants import (
     Variant,
     calm_limit,
+    lattice_of,
     mode_of,
     table_of,
     variant_of,
@@ -29,7 +31,13 @@ from deephochuli.kernels.rounding._contract import (
     StochasticKey,
     carrier_of,
 )
-from deephochuli.kernels.rounding._cpu_entries import fill_address, loop_address, work_address
+from deephochuli.kernels.rounding._cpu_block_loops import Way, way_of
+from deephochuli.kernels.rounding._cpu_entries import (
+    block_loop_address,
+    fill_address,
+    loop_address,
+    work_address,
+)
 
 PART = 1 << 16
 # Below this many elements waking other threads costs more than they help.
@@ -40,6 +48,7 @@ _KINDS: dict[torch.dtype, int] = {
     torch.bfloat16: parts.BFLOAT16,
     torch.float16: parts.BINARY16,
 }
+_LINE = 64
 _NO_KEY = (0, 0, 0, 0)
 _NO_BLOCKS = (0,) * (parts.C_WORDS - parts.C_BLOCK)
 
@@ -55,8 +64,10 @@ class _Workspace(threading.local):
     def prepare(self, n_slots: int) -> None:
         """Make room for some threads."""
         if n_slots > self.n_slots:
-            self.scratch = np.zeros(n_slots * parts.SLOT_BYTES, np.uint8)
-            self.n_slots, self.scratch_at = n_slots, self.scratch.ctypes.data
+            self.scratch = np.zeros(n_slots * parts.SLOT_BYTES + _LINE, np.uint8)
+            start = self.scratch.ctypes.data
+            # A vector that lies in two lines of the cache takes twice as long.
+            self.n_slots, self.scratch_at = n_slots, start + -start % _LINE
 
 
 _workspace = _Workspace()
@@ -67,31 +78,36 @@ def _functions(plan: RoundingPlan) -> tuple[int, int, int, int]:
     """Addresses of the table of a plan and of its two loops, and when the first of them serves."""
     width, mode, variant = plan.carrier.width, mode_of(plan.rounding), variant_of(plan)
     calm = loop_address(width, mode, variant | Variant.CALM)
-    table = _held(plan).ctypes.data
+    table = _address(plan, table_of)
     return table, calm, loop_address(width, mode, variant), calm_limit(plan)
 
 
-_tables: dict[RoundingPlan, np.ndarray] = {}
+_held: dict[object, np.ndarray] = {}
 
 
-def _held(plan: RoundingPlan) -> np.ndarray:
-    """The table of a plan, which stays where it is."""
-    return _tables.setdefault(plan, table_of(plan))
+def _address(plan: RoundingPlan, make: Callable[[RoundingPlan], np.ndarray]) -> int:
+    """Address of words made from a plan, which stay where they are."""
+    return _held.setdefault((plan, make), make(plan)).ctypes.data
 
 
 @functools.lru_cache(maxsize=64)
-def _words_of_blocks(plan: RoundingPlan, block: int, scale: BlockScale | None) -> tuple[int, ...]:
-    """What compiled code has to know of blocks and of a scale that is no power of two."""
-    words = block, plan.fmt.emax, plan.max_finite, 0
-    if scale is None:
-        return *words, *(0,) * 6
-    table, _, loop, _ = _functions(scale.plan)
-    span = scale.unit * plan.fmt.max_finite
-    numbers = np.array([scale.unit, span]).view(np.uint64).tolist()
+def _words_of_blocks(
+    plan: RoundingPlan, block: int, scale: BlockScale | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What compiled code has to know of blocks, in the place of functions and behind them."""
+    way = way_of(plan.rounding, has_power_of_two_scale=scale is None)
+    words = _address(plan, lattice_of if way is Way.QUOTIENTS else table_of)
+    functions = _address(plan, table_of), 0, 0, 0
     wide_loop = wide_table = 0
     if plan.rounding is Rounding.STOCHASTIC:
         wide_table, _, wide_loop, _ = _functions(replace(plan, carrier=carrier_of("float64")))
-    return *words, loop, table, *numbers, wide_loop, wide_table
+    of_blocks = block, 0, block_loop_address(way), words, wide_loop, wide_table
+    if scale is None:
+        return functions, (*of_blocks, *(0,) * 5)
+    table, loop, _, _ = _functions(scale.plan)
+    numbers = scale.plan.fmt.max_finite, scale.unit, scale.unit * plan.fmt.max_finite
+    numbers = np.array(numbers).view(np.uint64).tolist()
+    return functions, (*of_blocks, loop, table, *numbers)
 
 
 class CpuRounder:
@@ -107,7 +123,7 @@ class CpuRounder:
         key: StochasticKey | None,
     ) -> None:
         """Round all elements; see `Rounder`."""
-        self._run(source, target, plan, key, _NO_BLOCKS)
+        self._run(source, target, key, _functions(plan), _NO_BLOCKS)
 
     def round_blocks(
         self,
@@ -123,15 +139,15 @@ class CpuRounder:
         kinds = (torch.float32, torch.bfloat16) if scale is None else (torch.float32,)
         if source.dtype not in kinds:
             return False
-        self._run(source, target, plan, key, _words_of_blocks(plan, block, scale))
+        self._run(source, target, key, *_words_of_blocks(plan, block, scale))
         return not _workspace.control[parts.C_HARD]
 
     def _run(
         self,
         source: torch.Tensor,
         target: torch.Tensor,
-        plan: RoundingPlan,
         key: StochasticKey | None,
+        functions: tuple[int, ...],
         of_blocks: tuple[int, ...],
     ) -> None:
         n = source.numel()
@@ -141,7 +157,7 @@ class CpuRounder:
         fill = 0 if key is None else fill_address()
         space.control[:] = (
             *(0, 0, n, PART, source.data_ptr(), target.data_ptr(), _KINDS[source.dtype]),
-            *(*_functions(plan), fill, *(_NO_KEY if key is None else key.words), space.scratch_at),
+            *(*functions, fill, *(_NO_KEY if key is None else key.words), space.scratch_at),
             *of_blocks,
         )
         run_everywhere(work_address(), space.control_at, n_threads)

@@ -26,6 +26,7 @@ from deephochuli.kernels import _cpu_memory as memory
 from deephochuli.kernels.rounding import _constants, _contract
 from deephochuli.kernels.rounding._constants import Mode, Variant
 from deephochuli.kernels.rounding._contract import CARRIER32, CARRIER64
+from deephochuli.kernels.rounding._cpu_block_loops import Way, make_block_loop
 from deephochuli.kernels.rounding._cpu_loops import make_loop
 from deephochuli.kernels.rounding._cpu_philox import fill
 from deephochuli.kernels.rounding._cpu_work import work
@@ -74,8 +75,8 @@ def work_address() -> int:
 
 @functools.cache
 def fill_address() -> int:
-    """Address of ``void fill(random, first_group, n, key)``."""
-    return _compile(fill, types.void(_u64, _u64, _i64, _u64))
+    """Address of ``void fill(random, first_group, n, keys, source, target)``."""
+    return _compile(fill, types.void(_u64, _u64, _i64, _u64, _u64, _u64))
 
 
 @functools.cache
@@ -84,3 +85,9 @@ def loop_address(width: int, mode: Mode, variant: Variant) -> int:
     carrier = CARRIER64 if width == CARRIER64.width else CARRIER32
     loop = make_loop(carrier, int(mode), variant)
     return _compile(loop, _i64(_u64, _u64, _i64, _u64, _u64))
+
+
+@functools.cache
+def block_loop_address(way: Way) -> int:
+    """Address of ``int64 (source, target, n, block, scratch, words, random)``, for some blocks."""
+    return _compile(make_block_loop(way), _i64(_u64, _u64, _i64, _i64, _u64, _u64, _u64))

@@ -3,7 +3,7 @@
 All loops are made from one text. Source and target are different memory: the vectoriser asks
 whether they overlap, and takes the slow way where they do. There is no branch in a loop, so that it
 becomes vector code. A calm loop gives back the largest magnitude that it met, which tells whether
-it was the right one.
+it was the right one; and a magnitude above all others where random bits left a doubt.
 """
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
@@ -48,12 +48,10 @@ def _facts(carrier: Carrier) -> tuple[Any, ...]:
 
 def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., int]:
     """The loop for a carrier, a mode and a variant; all three are constants to the compiler."""
-    k, wide, stochastic = _facts(carrier), carrier.width == 64, mode == c.Mode.STOCHASTIC
+    k, wide, parts = _facts(carrier), carrier.width == 64, int(variant)
     u = np.uint64 if wide else np.uint32
-    low, is_sum, scaled = (
-        bool(variant & part) for part in (c.Variant.LOW, c.Variant.SUM, c.Variant.SCALED)
-    )
-    deep, calm = bool(variant & c.Variant.DEEP), bool(variant & c.Variant.CALM)
+    stochastic, calm = mode == c.Mode.STOCHASTIC, bool(variant & c.Variant.CALM)
+    quick = stochastic and calm and bool(variant & c.Variant.SCALED)
 
     def round_block(source_at, target_at, n, table_at, random_at):
         # Not a free variable that stands for one of the two: it would have another name in each
@@ -62,7 +60,7 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
             w, source, target = words_of(p64(table_at)), p64(source_at), p64(target_at)
         else:
             w, source, target = words_of(p32(table_at)), p32(source_at), p32(target_at)
-        random, largest = p32(random_at), k[steps.ZERO]
+        random, largest, closest = p32(random_at), k[steps.ZERO], k[steps.POSITIVE]
         use_widest_vectors()
         for i in range(n):
             pattern = source[i]
@@ -74,23 +72,15 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
             noise = k[steps.ZERO]
             if stochastic:
                 noise = shl(u(random[i]), k[steps.SPARE])
-            b = steps.lifted(magnitude, k) if deep else magnitude
-            b = steps.larger(b, w[steps.FLOOR])
-            r = steps.in_normal_range(b, grows, noise, w, k, mode)
-            if low:
-                rounded = steps.in_low_range(b, grows, noise, w, k, mode)
-                r = choose(b < w[steps.LOW_LIMIT], rounded, r)
-            if is_sum:
-                rounded = steps.in_low_range_by_a_sum(b, w)
-                r = choose(b < w[steps.LOW_LIMIT], rounded, r)
-            if scaled:
-                rounded = steps.in_low_range_by_scaling(b, grows, noise, w, k, mode)
-                r = choose(b < w[steps.LOW_LIMIT], rounded, r)
-            if deep:
-                r = steps.lowered(r, k)
-            target[i] = (
-                steps.ended_calmly(r, pattern, w, k) if calm else steps.ended(r, pattern, w, k)
-            )
-        return np.int64(largest)
+            if quick:
+                r, apart = steps.with_noise(magnitude, noise, w, k)
+                closest = steps.smaller(closest, apart)
+            else:
+                r = steps.rounded(magnitude, grows, noise, w, k, mode, parts)
+            if calm:
+                target[i] = steps.ended_calmly(r, pattern, w, k, parts)
+            else:
+                target[i] = steps.ended(r, pattern, w, k)
+        return np.int64(largest if closest > k[steps.ONE] else k[steps.POSITIVE])
 
     return round_block

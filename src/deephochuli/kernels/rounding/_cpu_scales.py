@@ -1,13 +1,4 @@
-"""Scales that blocks of elements share: dividing by them, and multiplying again.
-
-All on binary32 numbers: quotients go to another place, products stay where they are. A block has
-some vectors of 16 elements. Powers of two scale in binary32, exactly. Other scales are binary64
-numbers of up to 28 bits that divide by way of their rounded reciprocals: a quotient of a number of
-24 bits by them that is no multiple of 1/4 is further from one, relatively, than 2^-30, so that the
-few units in the last place by which it can be wrong decide nothing, and what is closer is taken to
-be the multiple. It is then rounded to odd: no rounding to a few bits sees a difference. Stochastic
-rounding does: it has quotients and products in binary64.
-"""
+"""The largest magnitudes of blocks; and dividing by scales, for the decisions that are in doubt."""
 
 # Code generation handles LLVM values, for which llvmlite ships no types.
 # pyright: basic
@@ -18,233 +9,111 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from deephochuli.kernels._cpu_emit import (
-    F32,
     F64,
-    I32,
-    I64,
     LANES,
-    SIGN32,
     V32,
-    V64,
     VD,
     VF,
     Loop,
-    bits_of,
     filled,
     index,
     load,
     splat,
     store,
 )
-
-# From here on a subnormal number is below 2^-32 of the smallest value of every element format.
-LEAST = (127 - 60) << 23
-_POSITIVE, _INFINITY, _STORED, _BIAS = SIGN32 - 1, 0x7F800000, 23, 127
-# Bits that binary64 has more than binary32, and a mask of them.
-_NARROWER = 52 - 23
-_BELOW = (1 << _NARROWER) - 1
+from deephochuli.kernels.rounding._cpu_blocks import POSITIVE, extreme, reduced, vectors_of
 
 
-def _unsigned(builder: ir.IRBuilder, relation: str, x: Any, y: Any) -> Any:
-    return builder.select(builder.icmp_unsigned(relation, x, y), x, y)
-
-
-def _largest(builder: ir.IRBuilder, at: Any, n_vectors: Any) -> Any:
-    """The largest magnitude of a block."""
-    loop = Loop(builder, n_vectors, [filled(V32, 0)])
-    bits = load(builder, at, V32, builder.mul(loop.index, index(4 * LANES)))
-    size = builder.and_(bits, filled(V32, _POSITIVE))
-    (most,) = loop.close([_unsigned(builder, ">", size, loop.state[0])])
-    kind = ir.FunctionType(I32, [V32])
-    name = f"llvm.vector.reduce.umax.v{LANES}i32"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [most])
-
-
-def _scaled(
-    builder: ir.IRBuilder, at: Any, to: Any, n_vectors: Any, pattern: Any, most: Any
-) -> None:
-    """Multiply a block by a number; let no magnitude be above the largest, if there is one."""
-    factor = splat(builder, builder.bitcast(pattern, VF.element))
-    loop = Loop(builder, n_vectors, [])
+def _largest(builder: ir.IRBuilder, places: list[Any], n_vectors: Any) -> list[Any]:
+    """The largest magnitudes of blocks at some places, lane by lane."""
+    loop = Loop(builder, n_vectors, [filled(V32, 0) for _ in places])
     skip = builder.mul(loop.index, index(4 * LANES))
-    place = builder.add(to, skip)
-    bits = bits_of(builder, builder.fmul(load(builder, at, VF, skip), factor))
-    if most is not None:
-        size = _unsigned(builder, "<", builder.and_(bits, filled(V32, _POSITIVE)), most)
-        bits = builder.or_(size, builder.and_(bits, filled(V32, SIGN32)))
-    store(builder, bits, place, 0)
-    loop.close([])
+    new = []
+    for place, most in zip(places, loop.state, strict=True):
+        size = builder.and_(load(builder, place, V32, skip), filled(V32, POSITIVE))
+        new.append(extreme(builder, ">", size, most))
+    return loop.close(new)
 
 
-def _emit_down(builder: ir.IRBuilder, arguments: Any) -> Any:
-    data, target, n, block, emax, most, scales = arguments
-    n_vectors = builder.lshr(block, index(LANES.bit_length() - 1))
-    largest_value = splat(builder, builder.trunc(most, I32))
-    loop = Loop(builder, builder.udiv(n, block), [index(1)])
-    skip = builder.mul(loop.index, builder.shl(block, index(2)))
-    at = builder.add(data, skip)
-    largest = _largest(builder, at, n_vectors)
-    above = builder.sub(largest, ir.Constant(I32, LEAST))
-    inside = builder.icmp_unsigned("<", above, ir.Constant(I32, _INFINITY - LEAST))
-    zero = builder.icmp_unsigned("==", largest, ir.Constant(I32, 0))
-    easy = builder.and_(loop.state[0], builder.zext(builder.or_(inside, zero), I64))
-    field = builder.sub(builder.zext(builder.lshr(largest, ir.Constant(I32, _STORED)), I64), emax)
-    field = builder.select(builder.icmp_signed(">", field, index(1)), field, index(1))
-    down = builder.sub(index(2 * _BIAS), field)
-    patterns = [builder.trunc(builder.shl(each, index(_STORED)), I32) for each in (field, down)]
-    place = builder.add(scales, builder.shl(loop.index, index(2)))
-    store(builder, patterns[0], place, 0)
-    _scaled(builder, at, builder.add(target, skip), n_vectors, patterns[1], largest_value)
-    (easy,) = loop.close([easy])
-    return builder.icmp_unsigned("!=", easy, index(0))
+def _merged(builder: ir.IRBuilder, x: Any, y: Any, chunk: int) -> Any:
+    """The largest magnitudes of the blocks of x and of those of y, in half as many lanes each.
+
+    A block has two chunks of lanes before and one after. Small chunks stay inside their four lanes,
+    for which there are the faster instructions.
+    """
+    window = LANES if chunk > 2 else 4
+    halves = []
+    for first in (0, chunk):
+        order = [
+            base + start + lane
+            for at in range(0, LANES, window)
+            for base in (at, LANES + at)
+            for start in range(first, window, 2 * chunk)
+            for lane in range(chunk)
+        ]
+        halves.append(builder.shuffle_vector(x, y, ir.Constant(V32, order)))
+    return extreme(builder, ">", *halves)
 
 
-def _emit_up(builder: ir.IRBuilder, arguments: Any) -> None:
-    data, n, block, scales = arguments
-    n_vectors = builder.lshr(block, index(LANES.bit_length() - 1))
-    loop = Loop(builder, builder.udiv(n, block), [])
-    at = builder.add(data, builder.mul(loop.index, builder.shl(block, index(2))))
-    pattern = load(builder, scales, I32, builder.shl(loop.index, index(2)))
-    _scaled(builder, at, at, n_vectors, pattern, None)
-    loop.close([])
+def _gathered(builder: ir.IRBuilder, vectors: list[Any]) -> Any:
+    """The largest lanes of sixteen vectors, in order: each becomes one lane."""
+    found = dict(enumerate(vectors))
+    # Which two are merged first decides in which order they come out.
+    for chunk, apart in ((8, 4), (4, 8), (2, 1), (1, 2)):
+        found = {
+            i: _merged(builder, x, found[i + apart], chunk)
+            for i, x in found.items()
+            if not i & apart
+        }
+    return found[0]
 
 
 def _emit_largest(builder: ir.IRBuilder, arguments: Any) -> None:
-    data, n, block, tops = arguments
-    n_vectors = builder.lshr(block, index(LANES.bit_length() - 1))
-    loop = Loop(builder, builder.udiv(n, block), [])
-    at = builder.add(data, builder.mul(loop.index, builder.shl(block, index(2))))
-    largest = builder.bitcast(_largest(builder, at, n_vectors), F32)
-    place = builder.add(tops, builder.shl(loop.index, index(3)))
-    store(builder, builder.fpext(largest, F64), place, 0)
-    loop.close([])
+    source, n, block, tops = arguments
+    n_vectors, size = vectors_of(builder, block), builder.shl(block, index(2))
+    n_blocks = builder.udiv(n, block)
+    together = builder.and_(n_blocks, index(-LANES))
+    with builder.if_then(builder.icmp_unsigned("!=", together, index(0))):
+        loop = Loop(builder, vectors_of(builder, n_blocks), [])
+        first = builder.mul(loop.index, index(LANES))
+        at = builder.add(source, builder.mul(first, size))
+        places = [builder.add(at, builder.mul(size, index(i))) for i in range(LANES)]
+        largest = _gathered(builder, _largest(builder, places, n_vectors))
+        store(builder, largest, builder.add(tops, builder.shl(first, index(2))), 0)
+        loop.close([])
+    rest = builder.sub(n_blocks, together)
+    with builder.if_then(builder.icmp_unsigned("!=", rest, index(0))):
+        loop = Loop(builder, rest, [])
+        number = builder.add(together, loop.index)
+        at = builder.add(source, builder.mul(number, size))
+        largest = reduced(builder, "umax", *_largest(builder, [at], n_vectors))
+        store(builder, largest, builder.add(tops, builder.shl(number, index(2))), 0)
+        loop.close([])
 
 
-def _call(builder: ir.IRBuilder, name: str, x: Any) -> Any:
-    """A function of LLVM on binary64 vectors."""
-    kind = ir.FunctionType(VD, [VD])
-    name = f"llvm.{name}.v{LANES}f64"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [x])
-
-
-def _quotient(builder: ir.IRBuilder, x: Any, inverse: Any, most: Any) -> Any:
-    """Patterns in binary32 that are rounded like x times an inverse, up to a largest one."""
-    fourth = builder.fmul(builder.fpext(x, VD), builder.fmul(inverse, filled(VD, 4.0)))
-    whole = _call(builder, "rint", fourth)
-    apart = _call(builder, "fabs", builder.fsub(fourth, whole))
-    near = builder.fcmp_ordered("<", apart, filled(VD, 2.0**-40))
-    value = builder.fmul(builder.select(near, whole, fourth), filled(VD, 0.25))
-    bits = builder.bitcast(value, V64)
-    below = builder.and_(bits, filled(V64, _BELOW))
-    sticky = builder.zext(builder.icmp_unsigned("!=", below, filled(V64, 0)), V64)
-    kept = builder.and_(bits, filled(V64, ~_BELOW & (1 << 64) - 1))
-    odd = builder.or_(kept, builder.shl(sticky, filled(V64, _NARROWER)))
-    pattern = bits_of(builder, builder.fptrunc(builder.bitcast(odd, VD), VF))
-    size = _unsigned(builder, "<", builder.and_(pattern, filled(V32, _POSITIVE)), most)
-    return builder.or_(size, builder.and_(pattern, filled(V32, SIGN32)))
-
-
-def _emit_quotients(builder: ir.IRBuilder, arguments: Any) -> None:
-    data, target, n, block, most, steps = arguments
-    n_vectors = builder.lshr(block, index(LANES.bit_length() - 1))
-    most = splat(builder, builder.trunc(most, I32))
-    loop = Loop(builder, builder.udiv(n, block), [])
-    skip = builder.mul(loop.index, builder.shl(block, index(2)))
-    step = load(builder, steps, F64, builder.shl(loop.index, index(3)))
-    inverse = splat(builder, builder.fdiv(ir.Constant(F64, 1.0), step))
-    vectors = Loop(builder, n_vectors, [])
-    skip = builder.add(skip, builder.mul(vectors.index, index(4 * LANES)))
-    x = load(builder, data, VF, skip)
-    store(builder, _quotient(builder, x, inverse, most), builder.add(target, skip), 0)
-    vectors.close([])
-    loop.close([])
-
-
-def _emit_wide_quotients(builder: ir.IRBuilder, arguments: Any) -> None:
-    data, target, n, block, steps = arguments
-    n_vectors = builder.lshr(block, index(LANES.bit_length() - 1))
-    loop = Loop(builder, builder.udiv(n, block), [])
-    skip = builder.mul(loop.index, builder.shl(block, index(2)))
-    step = splat(builder, load(builder, steps, F64, builder.shl(loop.index, index(3))))
-    vectors = Loop(builder, n_vectors, [])
-    skip = builder.add(skip, builder.mul(vectors.index, index(4 * LANES)))
-    x = builder.fpext(load(builder, data, VF, skip), VD)
-    store(builder, builder.fdiv(x, step), builder.add(target, builder.shl(skip, index(1))), 0)
-    vectors.close([])
-    loop.close([])
-
-
-def _emit_wide_products(builder: ir.IRBuilder, arguments: Any) -> None:
-    data, target, n, block, steps = arguments
-    n_vectors = builder.lshr(block, index(LANES.bit_length() - 1))
-    loop = Loop(builder, builder.udiv(n, block), [])
-    skip = builder.mul(loop.index, builder.shl(block, index(2)))
-    step = splat(builder, load(builder, steps, F64, builder.shl(loop.index, index(3))))
-    vectors = Loop(builder, n_vectors, [])
-    skip = builder.add(skip, builder.mul(vectors.index, index(4 * LANES)))
-    value = builder.fmul(load(builder, data, VD, builder.shl(skip, index(1))), step)
-    store(builder, builder.fptrunc(value, VF), builder.add(target, skip), 0)
-    vectors.close([])
-    loop.close([])
-
-
-def _emit_products(builder: ir.IRBuilder, arguments: Any) -> None:
-    data, n, block, steps = arguments
-    n_vectors = builder.lshr(block, index(LANES.bit_length() - 1))
-    loop = Loop(builder, builder.udiv(n, block), [])
-    at = builder.add(data, builder.mul(loop.index, builder.shl(block, index(2))))
-    step = splat(builder, load(builder, steps, F64, builder.shl(loop.index, index(3))))
-    vectors = Loop(builder, n_vectors, [])
-    place = builder.add(at, builder.mul(vectors.index, index(4 * LANES)))
-    value = builder.fmul(builder.fpext(load(builder, place, VF, 0), VD), step)
-    store(builder, builder.fptrunc(value, VF), place, 0)
-    vectors.close([])
+def _emit_wide(builder: ir.IRBuilder, arguments: Any, *, divides: bool) -> None:
+    source, target, n, block, steps = arguments
+    per_block = builder.cttz(block, ir.Constant(ir.IntType(1), 1))
+    loop = Loop(builder, vectors_of(builder, n), [])
+    first = builder.mul(loop.index, index(LANES))
+    at, wide_at = builder.shl(first, index(2)), builder.shl(first, index(3))
+    number = builder.lshr(first, per_block)
+    step = splat(builder, load(builder, steps, F64, builder.shl(number, index(3))))
+    if divides:
+        quotient = builder.fdiv(builder.fpext(load(builder, source, VF, at), VD), step)
+        store(builder, quotient, builder.add(target, wide_at), 0)
+    else:
+        product = builder.fmul(load(builder, source, VD, wide_at), step)
+        store(builder, builder.fptrunc(product, VF), builder.add(target, at), 0)
     loop.close([])
 
 
 @intrinsic
-def scale_down(
-    typing_context: Any,
-    data: Any,
-    target: Any,
-    n: Any,
-    block: Any,
-    emax: Any,
-    most: Any,
-    scales: Any,
-) -> Any:
-    """Divide blocks by powers of two, so that their largest numbers have the exponent emax.
-
-    Numbers that are then above a pattern, that of the largest value of the format, become it, to
-    which they would be rounded. Scales go to another address. Returns whether all blocks are zero
-    or have a largest number well inside the range of binary32.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _emit_down(builder, arguments)
-
-    integers = [types.int64] * 4
-    return types.boolean(types.uint64, types.uint64, *integers, types.uint64), generate
-
-
-@intrinsic
-def scale_up(typing_context: Any, data: Any, n: Any, block: Any, scales: Any) -> Any:
-    """Multiply blocks by their scales."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _emit_up(builder, arguments)
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.int64, types.int64, types.uint64), generate
-
-
-@intrinsic
-def largest_of(typing_context: Any, data: Any, n: Any, block: Any, tops: Any) -> Any:
-    """Write the largest magnitude of each block, in binary64; NaN counts as larger than all."""
+def largest_of(typing_context: Any, source: Any, n: Any, block: Any, tops: Any) -> Any:
+    """Write the pattern of the largest magnitude of each block; NaN is larger than all others."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _emit_largest(builder, arguments)
@@ -254,37 +123,13 @@ def largest_of(typing_context: Any, data: Any, n: Any, block: Any, tops: Any) ->
 
 
 @intrinsic
-def divide(
-    typing_context: Any, data: Any, target: Any, n: Any, block: Any, most: Any, steps: Any
-) -> Any:
-    """Divide blocks by their steps; above a pattern, that of the largest value, stands it."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _emit_quotients(builder, arguments)
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.uint64, *[types.int64] * 3, types.uint64), generate
-
-
-@intrinsic
-def multiply(typing_context: Any, data: Any, n: Any, block: Any, steps: Any) -> Any:
-    """Multiply blocks by their steps, each product rounded once."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _emit_products(builder, arguments)
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.int64, types.int64, types.uint64), generate
-
-
-@intrinsic
 def divide_widely(
-    typing_context: Any, data: Any, target: Any, n: Any, block: Any, steps: Any
+    typing_context: Any, source: Any, target: Any, n: Any, block: Any, steps: Any
 ) -> Any:
     """Write blocks divided by their steps, in binary64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _emit_wide_quotients(builder, arguments)
+        _emit_wide(builder, arguments, divides=True)
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint64, types.int64, types.int64, types.uint64), generate
@@ -292,12 +137,12 @@ def divide_widely(
 
 @intrinsic
 def multiply_widely(
-    typing_context: Any, data: Any, target: Any, n: Any, block: Any, steps: Any
+    typing_context: Any, source: Any, target: Any, n: Any, block: Any, steps: Any
 ) -> Any:
     """Write blocks of binary64 numbers times their steps, each product rounded once to binary32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _emit_wide_products(builder, arguments)
+        _emit_wide(builder, arguments, divides=False)
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint64, types.int64, types.int64, types.uint64), generate

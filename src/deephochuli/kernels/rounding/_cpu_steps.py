@@ -37,6 +37,9 @@ OPTIONS: dict[str, Any] = {
     "forceinline": True,
 }
 NEAREST, DIRECTED, STOCHASTIC = map(int, (c.Mode.NEAREST, c.Mode.DIRECTED, c.Mode.STOCHASTIC))
+LOW, SUM, SCALED = map(int, (c.Variant.LOW, c.Variant.SUM, c.Variant.SCALED))
+DEEP, DOUBLED, UNSIGNED = map(int, (c.Variant.DEEP, c.Variant.DOUBLED, c.Variant.UNSIGNED))
+ONE_ZERO, LOW_RANGE = int(c.Variant.ONE_ZERO), int(c.LOW_RANGE)
 (CUT, BELOW, PARITY, TIE, LOW_PARITY, LOW_TIE) = map(int, list(c.Word)[:6])
 (GROWS_POSITIVE, GROWS_NEGATIVE, LOW_LIMIT, LOW_FIELD, LOW_CUT) = map(int, list(c.Word)[6:11])
 (LOW_STEP, LOW_SCALE, LOW_NORMAL, LOW_SHIFT, FLOOR) = map(int, list(c.Word)[11:16])
@@ -93,6 +96,18 @@ def lowered(r, k):
 
 
 @nb.njit(**OPTIONS)
+def doubled(magnitude, k):
+    """The pattern of twice a number."""
+    return add(magnitude, smaller(magnitude, k[HIDDEN]))
+
+
+@nb.njit(**OPTIONS)
+def halved(r, k):
+    """The pattern of half a number whose last bit is 0 where that matters."""
+    return sub(r, smaller(shr(r, k[ONE]), k[HIDDEN]))
+
+
+@nb.njit(**OPTIONS)
 def in_normal_range(b, grows, noise, w, k, mode):
     """Round at the bit that is the last one in the normal range of the format."""
     kept = complement(w[BELOW], k)
@@ -140,6 +155,25 @@ def in_low_range_by_a_sum(b, w):
 
 
 @nb.njit(**OPTIONS)
+def with_noise(b, noise, w, k):
+    """Round stochastically, far inside the carrier; and by how much that was decided.
+
+    In the low range the smallest normal number is added, so that it is cut at the same bit as the
+    normal range. There the sum is up to half a unit of its last place wrong, and up to one unit of
+    noise is left out: that decides nothing, unless what is cut off comes out as its largest value
+    or zero. Then the result beside is 0 or 1, and the number must be rounded in another way.
+    """
+    is_low, least = b < w[LOW_LIMIT], number_with_bits(w[LOW_LIMIT])
+    # Floats are chosen, and not patterns: so that becomes one instruction with the sum.
+    number = number_with_bits(b)
+    lifted = bits_of_number(choose(is_low, number + least, number))
+    sums = add(lifted, shr(noise, both(sub(k[WIDTH], w[CUT]), k[LAST])))
+    number = number_with_bits(both(sums, complement(w[BELOW], k)))
+    r = bits_of_number(choose(is_low, number - least, number))
+    return r, choose(is_low, both(add(sums, k[ONE]), w[BELOW]), k[POSITIVE])
+
+
+@nb.njit(**OPTIONS)
 def in_low_range_by_scaling(b, grows, noise, w, k, mode):
     """The same for other modes, far inside the carrier: all products are with powers of two."""
     step = number_with_bits(w[STEP])
@@ -162,6 +196,30 @@ def in_low_range_by_scaling(b, grows, noise, w, k, mode):
 
 
 @nb.njit(**OPTIONS)
+def rounded(magnitude, grows, noise, w, k, mode, parts):
+    """Round a magnitude in the ranges that there are."""
+    b = magnitude
+    if parts & DOUBLED:
+        b = larger(doubled(b, k), k[HIDDEN])
+    elif parts & DEEP:
+        b = lifted(b, k)
+    if not parts & (LOW_RANGE | DOUBLED):
+        b = larger(b, w[FLOOR])
+    r = in_normal_range(b, grows, noise, w, k, mode)
+    if parts & LOW:
+        r = choose(b < w[LOW_LIMIT], in_low_range(b, grows, noise, w, k, mode), r)
+    if parts & SUM:
+        r = choose(b < w[LOW_LIMIT], in_low_range_by_a_sum(b, w), r)
+    if parts & SCALED:
+        r = choose(b < w[LOW_LIMIT], in_low_range_by_scaling(b, grows, noise, w, k, mode), r)
+    if parts & DOUBLED:
+        r = halved(r, k)
+    elif parts & DEEP:
+        r = lowered(r, k)
+    return r
+
+
+@nb.njit(**OPTIONS)
 def ended(r, pattern, w, k):
     """Put in what stands for overflow, infinity and NaN, and the sign."""
     magnitude = both(pattern, k[POSITIVE])
@@ -174,7 +232,11 @@ def ended(r, pattern, w, k):
 
 
 @nb.njit(**OPTIONS)
-def ended_calmly(r, pattern, w, k):
-    """The same where nothing is beyond `max_finite`: put in the sign."""
-    keeps_sign = r >= w[LEAST_SIGNED]
-    return either(r, choose(keeps_sign, both(pattern, w[SIGN_MASK]), k[ZERO]))
+def ended_calmly(r, pattern, w, k, parts):
+    """The same where nothing is beyond `max_finite`: put in the sign, or what stands for it."""
+    sign = both(pattern, add(k[POSITIVE], k[ONE]))
+    if parts & UNSIGNED:
+        return choose(pattern > add(k[POSITIVE], k[ONE]), k[NAN], r)
+    if parts & ONE_ZERO:
+        sign = choose(r != k[ZERO], sign, k[ZERO])
+    return either(r, sign)

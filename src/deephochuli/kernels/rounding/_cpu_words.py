@@ -95,6 +95,14 @@ def use_widest_vectors(typing_context: Any) -> Any:
 
 
 @intrinsic
-def call4(typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Call ``void f(a, b, c, d)``."""
-    return memory._call(4, returns=False)
+def call_fill(typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any) -> Any:
+    """Call ``void f(a, b, c, d, e, g)``."""
+    return memory._call(6, returns=False)
+
+
+@intrinsic
+def call_blocks(
+    typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any, h: Any
+) -> Any:
+    """Call ``int64 f(a, b, c, d, e, g, h)``."""
+    return memory._call(7, returns=True)

@@ -1,8 +1,8 @@
 """What one thread of the CPU back end does: take parts of a tensor and round them, block by block.
 
 A block is rounded on its way from source to target, or by way of scratch memory where elements are
-narrow, share a scale or are rounded in place. Parts are claimed with an atomic counter; what an
-element becomes does not depend on who rounds it.
+narrow or rounded in place. Parts are claimed with an atomic counter; what an element becomes does
+not depend on who rounds it.
 """
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
@@ -13,42 +13,52 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from deephochuli.kernels._cpu_emit import EXPONENT32
 from deephochuli.kernels._cpu_loops import widened_binary16
-from deephochuli.kernels._cpu_memory import call5, fetch_add, p16, p32, p64, pf64
+from deephochuli.kernels._cpu_memory import call5, fetch_add, p16, p32, p64, pf32, pf64
+from deephochuli.kernels.rounding._constants import Word
 from deephochuli.kernels.rounding._contract import GROUP
-from deephochuli.kernels.rounding._cpu_scales import (
-    divide,
-    divide_widely,
-    largest_of,
-    multiply,
-    multiply_widely,
-    scale_down,
-    scale_up,
+from deephochuli.kernels.rounding._cpu_blocks import (
+    BLOCK,
+    ROW,
+    S_COPY,
+    S_KEYS,
+    S_QUOTIENTS,
+    S_RANDOM,
+    S_ROWS,
+    S_SCALES,
+    S_STEPS,
+    S_TOPS,
+    S_WIDE,
+    SLOT_BYTES,
 )
-from deephochuli.kernels.rounding._cpu_words import call4
+from deephochuli.kernels.rounding._cpu_philox import expand
+from deephochuli.kernels.rounding._cpu_powers import LIMIT, MOST
+from deephochuli.kernels.rounding._cpu_quotients import INVERSE, STEP, STEP15
+from deephochuli.kernels.rounding._cpu_scales import divide_widely, largest_of, multiply_widely
+from deephochuli.kernels.rounding._cpu_words import call_blocks, call_fill
 
-u16, u32, u64, i64, f64 = np.uint16, np.uint32, np.uint64, np.int64, np.float64
+u16, u32, u64, i64 = np.uint16, np.uint32, np.uint64, np.int64
+f32, f64 = np.float32, np.float64
 
-# Elements of a block: whole groups of random bits.
-BLOCK = 2 * GROUP
 # Control block, uint64.
 C_NEXT, C_SLOT, C_N, C_PART, C_SOURCE, C_TARGET, C_KIND, C_TABLE = range(8)
-# The loop for blocks without a magnitude above `C_CALM`, 0 for none, and the one for all blocks.
+# The loop for blocks without a magnitude above `C_CALM`, and the one for all blocks.
 C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 16
-# Elements that share a scale, or 0; emax and the largest pattern of their format; where to say that
-# a block was found that this is not for.
-C_BLOCK, C_EMAX, C_MOST, C_HARD = 17, 18, 19, 20
-# For scales that are no powers of two: the loop that rounds them and its table, what they are
-# multiples of, and that times the largest value of an element.
-C_SCALE_LOOP, C_SCALE_TABLE, C_UNIT, C_SPAN = 21, 22, 23, 24
-# The loop for quotients in binary64, where it is that precise, else 0, and its table.
-C_WIDE_LOOP, C_WIDE_TABLE = 25, 26
-C_WORDS = 27
-# Scratch of one thread, in bytes: random bits, a block of widened patterns or of what is rounded in
-# place, a block of numbers that were divided by their scales, scales, and what these come from.
-S_RANDOM, S_COPY, S_DIVIDED, S_SCALES, S_TOPS, SLOT_BYTES = (
-    n * BLOCK for n in (0, 4, 12, 20, 22, 24)
-)
+# Elements that share a scale, or 0; where to say that a block was found that this is not for; how
+# blocks are rounded, and the words for that.
+C_BLOCK, C_HARD, C_BLOCK_LOOP, C_BLOCK_WORDS = 17, 18, 19, 20
+# For random bits, the loop for quotients in binary64 and its table.
+C_WIDE_LOOP, C_WIDE_TABLE = 21, 22
+# For scales that are no powers of two: the loop that rounds them, up to which one, its table, what
+# they are multiples of, and that times the largest value of an element.
+C_SCALE_LOOP, C_SCALE_TABLE, C_SCALE_MOST, C_UNIT, C_SPAN = 23, 24, 25, 26, 27
+C_WORDS = 28
+# From here on a subnormal number is below 2^-32 of the smallest value of every element format; from
+# there on a number that is added so that it is cut could be too large.
+LEAST, TOO_LARGE = u32((127 - 60) << 23), u32((127 + 104) << 23)
+EXPONENTS = u32(EXPONENT32)
+LOW_LIMIT, MAX = int(Word.LOW_LIMIT), int(Word.MAX)
 BINARY32, BINARY64, BFLOAT16, BINARY16 = 0, 1, 2, 3
 OPTIONS = {
     "nogil": True,
@@ -56,6 +66,9 @@ OPTIONS = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
+
+
+expand_key = nb.njit(**OPTIONS)(expand)
 
 
 @nb.njit(**OPTIONS)
@@ -109,39 +122,97 @@ def narrow_block(kind, source, target, n):
 
 
 @nb.njit(**OPTIONS)
-def divided(control, scratch, data, n):
-    """Divide blocks by their scales; whether that was right for all of them."""
-    table, scales, tops_at = p64(control), scratch + u64(S_SCALES), scratch + u64(S_TOPS)
-    block, most, target = i64(table[C_BLOCK]), i64(table[C_MOST]), scratch + u64(S_DIVIDED)
-    if table[C_SCALE_LOOP] == u64(0):
-        return scale_down(data, target, n, block, i64(table[C_EMAX]), most, scales)
-    largest_of(data, n, block, scales)
-    tops, steps, m = pf64(tops_at), pf64(scales), n // block
+def write_limits(control, scratch, source, n):
+    """Write the rows of blocks whose scale is a power of two.
+
+    Returns whether all blocks are zero or have a largest number well inside the range of binary32.
+    """
+    table, rows, tops_at = p64(control), scratch + u64(S_ROWS), scratch + u64(S_TOPS)
+    block, plan = i64(table[C_BLOCK]), p32(table[C_TABLE])
+    largest_of(source, n, block, tops_at)
+    tops, limits, mosts = p32(tops_at), p32(rows + u64(LIMIT * ROW)), p32(rows + u64(MOST * ROW))
+    limit, biggest = plan[LOW_LIMIT], plan[MAX]
+    field, least, most = biggest & EXPONENTS, TOO_LARGE, u32(0)
+    for i in range(n // block):
+        top = tops[i]
+        least = min(least, u32(top - u32(1)))  # zero becomes the largest of all
+        most = max(most, top)
+        by = u32(u32(max(top, LEAST) & EXPONENTS) - field)
+        limits[i], mosts[i] = u32(limit + by), u32(biggest + by)
+    return (most < TOO_LARGE) & (least >= u32(LEAST - u32(1)))
+
+
+@nb.njit(**OPTIONS)
+def write_powers(control, scratch, n):
+    """Write the steps of the same blocks: their scales, in binary64."""
+    table, mosts = p64(control), p32(scratch + u64(S_ROWS + MOST * ROW))
+    steps, biggest = p64(scratch + u64(S_STEPS)), i64(p32(table[C_TABLE])[MAX])
+    for i in range(n // i64(table[C_BLOCK])):
+        steps[i] = u64(((i64(mosts[i]) - biggest) >> i64(23)) + i64(1023)) << u64(52)
+
+
+@nb.njit(**OPTIONS)
+def write_steps(control, scratch, source, n):
+    """Write the steps and rows of blocks whose scale has a significand.
+
+    A step is a scale times the unit. Returns whether none is too large or too small.
+    """
+    table, steps_at, scales_at = p64(control), scratch + u64(S_STEPS), scratch + u64(S_SCALES)
+    tops_at, block = scratch + u64(S_TOPS), i64(table[C_BLOCK])
+    largest_of(source, n, block, tops_at)
+    tops, steps, scales, m = pf32(tops_at), pf64(steps_at), pf64(scales_at), n // block
     span, unit = u64(table[C_SPAN]).view(f64), u64(table[C_UNIT]).view(f64)
-    easy = True
+    most, easy = u64(table[C_SCALE_MOST]).view(f64), True
     for i in range(m):
-        easy &= steps[i] < np.inf
-        steps[i] = steps[i] / span
-    call5(table[C_SCALE_LOOP], scales, tops_at, u64(m), table[C_SCALE_TABLE], scales)
+        scale = f64(tops[i]) / span
+        easy &= tops[i] < f32(np.inf)
+        scales[i] = scale if scale < most else most
+    call5(table[C_SCALE_LOOP], scales_at, steps_at, u64(m), table[C_SCALE_TABLE], u64(0))
     for i in range(m):
-        step = 1.0 if steps[i] == 0.0 else tops[i] * unit
+        step = 1.0 if scales[i] == 0.0 else steps[i] * unit
         easy &= (step >= 2.0**-60) & (step <= 2.0**60)
         steps[i] = step
-    if table[C_WIDE_LOOP] != u64(0):
-        divide_widely(data, target, n, block, scales)
-    else:
-        divide(data, target, n, block, most, scales)
+    write_factors(steps, scratch + u64(S_ROWS), m)
     return easy
 
 
 @nb.njit(**OPTIONS)
-def multiplied(control, scratch, data, n):
-    """Multiply blocks by their scales."""
-    table, scales = p64(control), scratch + u64(S_SCALES)
-    if table[C_SCALE_LOOP] == u64(0):
-        scale_up(data, n, i64(table[C_BLOCK]), scales)
+def write_factors(steps, rows, m):
+    """Write what numbers are multiplied by: reciprocals of steps, steps, and 1.5 of them."""
+    inverses, singles = pf32(rows + u64(INVERSE * ROW)), pf32(rows + u64(STEP * ROW))
+    halves = pf32(rows + u64(STEP15 * ROW))
+    for i in range(m):
+        single = f32(steps[i])
+        singles[i], halves[i], inverses[i] = single, f32(1.5 * steps[i]), f32(1.0) / single
+
+
+@nb.njit(**OPTIONS)
+def round_widely(control, scratch, source, target, n, random):
+    """Round blocks by way of quotients in binary64."""
+    table, quotients, wide = p64(control), scratch + u64(S_QUOTIENTS), scratch + u64(S_WIDE)
+    block, steps = i64(table[C_BLOCK]), scratch + u64(S_STEPS)
+    divide_widely(source, quotients, n, block, steps)
+    call5(table[C_WIDE_LOOP], quotients, wide, u64(n), table[C_WIDE_TABLE], random)
+    multiply_widely(wide, target, n, block, steps)
+
+
+@nb.njit(**OPTIONS)
+def round_with_scales(control, scratch, source, target, n, random):
+    """Round blocks that share scales; whether that was right for all of them."""
+    table = p64(control)
+    are_powers = table[C_SCALE_LOOP] == u64(0)
+    if are_powers:
+        easy = write_limits(control, scratch, source, n)
     else:
-        multiply(data, n, i64(table[C_BLOCK]), scales)
+        easy = write_steps(control, scratch, source, n)
+    if not easy:
+        return False
+    way, block, words = table[C_BLOCK_LOOP], table[C_BLOCK], table[C_BLOCK_WORDS]
+    if call_blocks(way, source, target, u64(n), block, scratch, words, random) == i64(0):
+        if are_powers:
+            write_powers(control, scratch, n)
+        round_widely(control, scratch, source, target, n, random)
+    return True
 
 
 @nb.njit(**OPTIONS)
@@ -149,22 +220,12 @@ def round_block(control, scratch, source, target, n, random):
     """Round a block on its way to another place: calmly, and once more if that was wrong."""
     table = p64(control)
     if table[C_BLOCK] != u64(0):
-        if not divided(control, scratch, source, n):
+        if not round_with_scales(control, scratch, source, target, n, random):
             table[C_HARD] = u64(1)
-        divided_at = scratch + u64(S_DIVIDED)
-        if table[C_WIDE_LOOP] != u64(0):
-            wide = scratch + u64(S_COPY)
-            call5(table[C_WIDE_LOOP], divided_at, wide, u64(n), table[C_WIDE_TABLE], random)
-            multiply_widely(wide, target, n, i64(table[C_BLOCK]), scratch + u64(S_SCALES))
-            return
-        call5(table[C_CALM_LOOP], divided_at, target, u64(n), table[C_TABLE], random)
-        multiplied(control, scratch, target, n)
         return
-    if table[C_CALM] != u64(0):
-        worst = call5(table[C_CALM_LOOP], source, target, u64(n), table[C_TABLE], random)
-        if u64(worst) <= table[C_CALM]:
-            return
-    call5(table[C_LOOP], source, target, u64(n), table[C_TABLE], random)
+    worst = call5(table[C_CALM_LOOP], source, target, u64(n), table[C_TABLE], random)
+    if u64(worst) > table[C_CALM]:
+        call5(table[C_LOOP], source, target, u64(n), table[C_TABLE], random)
 
 
 @nb.njit(**OPTIONS)
@@ -173,14 +234,15 @@ def round_part(control, scratch, start, stop):
     table = p64(control)
     kind = table[C_KIND]
     size = u64(8) if kind == u64(BINARY64) else (u64(4) if kind == u64(BINARY32) else u64(2))
-    random, copy, wide = scratch, scratch + u64(S_COPY), scratch + u64(S_COPY + 4 * BLOCK)
+    random, copy = scratch + u64(S_RANDOM), scratch + u64(S_COPY)
+    wide = copy + u64(4 * BLOCK)
     for at in range(start, stop, BLOCK):
         n = min(i64(BLOCK), stop - at)
         source = table[C_SOURCE] + size * u64(at)
         target = table[C_TARGET] + size * u64(at)
         if table[C_FILL] != u64(0):
-            key = control + u64(8 * C_KEY)
-            call4(table[C_FILL], random, u64(at // GROUP), u64(n), key)
+            keys, group = scratch + u64(S_KEYS), u64(at // GROUP)
+            call_fill(table[C_FILL], random, group, u64(n), keys, source, target)
         if size == u64(2):
             widen(kind, source, copy, n)
             round_block(control, scratch, copy, wide, n, random)
@@ -198,6 +260,8 @@ def work(control):
     n, part = i64(table[C_N]), i64(table[C_PART])
     slot = fetch_add(control + u64(8 * C_SLOT))
     scratch = table[C_SCRATCH] + u64(SLOT_BYTES) * u64(slot)
+    if table[C_FILL] != u64(0):
+        expand_key(control + u64(8 * C_KEY), scratch + u64(S_KEYS))
     start = fetch_add(control + u64(8 * C_NEXT)) * part
     while start < n:
         round_part(control, scratch, start, min(n, start + part))

@@ -15,6 +15,7 @@ import torch
 
 from deephochuli.kernels.rounding import _cuda_kernels as device_code
 from deephochuli.kernels.rounding._constants import (
+    LOW_RANGE,
     Variant,
     lift_of,
     mode_of,
@@ -68,7 +69,7 @@ class CudaRounder:
         kind, integer = _KINDS[source.dtype]
         device, n, variant = source.device, source.numel(), variant_of(plan)
         flat, result = (t.as_strided((n,), (1,)).view(integer) for t in (source, target))
-        is_low = bool(variant & (Variant.LOW | Variant.SUM | Variant.SCALED))
+        is_low = bool(variant & LOW_RANGE)
         words = _key(_NO_KEY if key is None else key.words, device)
         args = flat, result, n, _table(plan, device), words, kind, int(mode_of(plan.rounding))
         args += is_low, bool(variant & Variant.DEEP)

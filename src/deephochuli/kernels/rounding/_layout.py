@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
+from deephochuli.kernels.rounding._constants import can_be_moved, has_lattice
 from deephochuli.kernels.rounding._contract import (
     GROUP,
     BlockRounder,
@@ -56,12 +58,7 @@ def round_blocks_into(
     rounder: Rounder,
 ) -> bool:
     """See the function of the package."""
-    known = _knows(block)
-    if scale is not None:
-        # Quotients are right only so far.
-        known &= plan.fmt.precision <= 2 and plan.fmt.emin >= 0
-        known &= scale.plan.fmt.precision <= 4 and float(np.float32(scale.unit)) == scale.unit
-    if not known or not _is_plain(source) or not _rounds_blocks(rounder):
+    if not _knows(plan, block, scale) or not _is_plain(source) or not _rounds_blocks(rounder):
         return False
     return rounder.round_blocks(source, target, plan, block, key, scale)
 
@@ -71,9 +68,15 @@ def _rounds_blocks(rounder: Rounder) -> TypeGuard[BlockRounder]:
     return hasattr(rounder, "round_blocks")
 
 
-def _knows(block: int) -> bool:
-    """Whether compiled code takes blocks of this size: whole vectors, and whole blocks a group."""
-    return block % 16 == 0 and GROUP % block == 0
+@functools.lru_cache(maxsize=64)
+def _knows(plan: RoundingPlan, block: int, scale: BlockScale | None) -> bool:
+    """Whether compiled code takes such blocks: of whole vectors, and whole blocks a group."""
+    if block % 16 or GROUP % block:
+        return False
+    if scale is None:
+        return can_be_moved(plan.fmt)
+    is_single = float(np.float32(scale.unit)) == scale.unit
+    return has_lattice(plan.fmt) and scale.plan.fmt.precision <= 4 and is_single
 
 
 def is_dense(tensor: torch.Tensor) -> bool:
