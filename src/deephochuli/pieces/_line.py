@@ -12,6 +12,7 @@ from torch import nn
 from deephochuli.errors import PiecesError
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._assembly import Found, joined, parts
+from deephochuli.pieces._chain import chains
 from deephochuli.pieces._exact import decided
 from deephochuli.pieces._functions import HANDLERS
 from deephochuli.pieces._moves import prepare
@@ -189,6 +190,7 @@ class Counter:
         samples = torch.stack([each.detach().double().cpu() for each in examples])
         self._program = trace(model, samples, layer, HANDLERS)
         self._prepared = prepare(self._program)
+        self._chains = chains(self._program, self._prepared)
 
     def count(
         self,
@@ -219,8 +221,8 @@ class Counter:
         return tallied(self._program, ends, self._parts(ends, most_bytes, report))
 
     def _parts(self, ends: Rows, most_bytes: int, report: Report | None) -> Iterator[Found]:
-        program, prepared = self._program, self._prepared
-        return parts(walk(program, prepared, ends, most_bytes=most_bytes, report=report))
+        known, linked = (self._program, self._prepared, ends), self._chains
+        return parts(walk(*known, linked=linked, most_bytes=most_bytes, report=report))
 
     def _ends(self, x0: torch.Tensor, x1: torch.Tensor) -> Rows:
         ends = _checked(x0, x1)

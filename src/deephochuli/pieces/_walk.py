@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._bend import bent
 from deephochuli.pieces._bends import Elementwise, Maximum
+from deephochuli.pieces._chain import Bends, Chains, chains, followed
 from deephochuli.pieces._envelope import maximal
 from deephochuli.pieces._events import Events, joined
 from deephochuli.pieces._insert import halved
@@ -79,6 +80,7 @@ def walk(
     prepared: tuple[Prepared, ...],
     ends: Rows,
     *,
+    linked: Chains | None = None,
     most_bytes: int = 1 << 28,
     report: Report | None = None,
 ) -> Iterator[Trail]:
@@ -88,10 +90,12 @@ def walk(
         program: What is evaluated.
         prepared: What was found once for each of its steps.
         ends: Both inputs, shape (2, numel).
+        linked: The chains among the steps; found here when they are not given.
         most_bytes: About how much memory the rows may take.
         report: Told how far it is.
     """
-    trails = _Walker(program, prepared, most_bytes, report).finish(_start(ends), 0, np.inf)
+    linked = chains(program, prepared) if linked is None else linked
+    trails = _Walker(program, prepared, linked, most_bytes, report).finish(_start(ends), 0, np.inf)
     while True:
         with recycling():
             trail = next(trails, None)
@@ -124,6 +128,7 @@ class _Walker:
         self,
         program: Program,
         prepared: tuple[Prepared, ...],
+        linked: Chains,
         most_bytes: int,
         report: Report | None,
     ) -> None:
@@ -131,6 +136,7 @@ class _Walker:
         self._prepared = prepared
         self._report = report
         self._n_found = 0
+        self._chains = linked
         widest = max((_width(each) for each in prepared), default=1)
         # The arrays of a step: values, jumps, bounds, masks and what is made of them.
         rows = min(most_bytes // 80, BLOCK) // max(widest, 1)
@@ -142,12 +148,26 @@ class _Walker:
         `until` is where the rows of the chunk behind this state begin.
         """
         events: list[Events] = []
-        for i in range(begin, len(self._prepared)):
-            grown = self._do(state, i, events) if len(state) <= self._most_rows else None
+        i = begin
+        while i < len(self._prepared):
+            if len(state) > self._most_rows:
+                yield from self._split(state, i, events, until)
+                return
+            done = followed(self._chains[i], state, self._most_rows) if i in self._chains else None
+            if done is not None:
+                n, after, known = done
+                i += n
+                events.append(known)
+                if isinstance(after, Bends):
+                    yield self._told(after, events, until)
+                    return
+                state = after
+                continue
+            grown = self._do(state, i, events)
             if grown is None:
                 yield from self._split(state, i, events, until)
                 return
-            state = grown
+            state, i = grown, i + 1
         yield self._end(state, events, until)
 
     def _split(self, state: State, i: int, events: list[Events], until: float) -> Iterator[Trail]:
@@ -183,6 +203,13 @@ class _Walker:
         needed = self._program.needed_after[i]
         kept = {k: v for k, v in (state.values | {step.output: out}).items() if k in needed}
         return replace(state, values=kept)
+
+    def _told(self, found: Bends, events: list[Events], until: float) -> Trail:
+        self._n_found += len(found.t)
+        if self._report is not None:
+            self._report(1.0, self._n_found)
+        bends = found.t, found.step, found.unit, found.jump, found.jump_error
+        return Trail(*bends, joined(events), found.error, until)
 
     def _end(self, state: State, events: list[Events], until: float) -> Trail:
         out = state.values[self._program.output]
