@@ -22,6 +22,8 @@ from deephochuli.pieces._program import Program
 from deephochuli.pieces._state import Column, State, Value
 
 _Whole = NDArray[np.int64]
+_N_NUMBERS, _N_COLUMNS = 8, 15
+"""Columns of a chain beside values and jumps, and those of them that are no whole numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,14 +132,14 @@ def _real(prepared: Prepared) -> list[float]:
 def _numbers(prepared: Prepared) -> Column:
     """Weights and columns of a layer, one behind the other.
 
-    The columns are filled up so that what is no unit is off, and never near to zero.
+    The columns are filled up so that what is no unit is zero, and never within its error of it.
     """
     op, norms = prepared.step.op, prepared.norms
     assert isinstance(op, Dense)
     assert norms is not None
     filled = [
         (op.weight.T, 0.0),
-        (op.bias, -1.0),
+        (op.bias, 0.0),
         (norms.unit, 0.0),
         (norms.gamma * norms.offset, -1.0),
         (norms.offset, 0.0),
@@ -190,8 +192,7 @@ def followed(
     value = state.values[chain.source]
     if value.jump is None or value.jump_error is None:
         return None
-    size = min(4 * most_rows * chain.width, max(BLOCK, len(state) * chain.width))
-    blocks = tuple(fresh(1, size)[0] for _ in range(4))
+    room = _room(chain, most_rows)
     rows = links.Rows(
         np.ascontiguousarray(value.rows),
         np.ascontiguousarray(value.jump),
@@ -200,7 +201,7 @@ def followed(
     )
     order = np.arange(len(state))
     places = links.Places(state.t, order, state.is_own, state.step, state.unit)
-    found = links.run(chain.tables, places, rows, blocks, most_rows, (TYPICAL, T_ERROR))
+    found = links.run(chain.tables, places, rows, room, most_rows, (TYPICAL, T_ERROR))
     n, is_done, worst, known, origin, spans, marks = found
     if not (n or is_done):
         return None
@@ -210,7 +211,18 @@ def followed(
         step, unit = origin[:2].astype(np.int32)
         return sum(chain.steps), Bends(t, step, unit, jump, jump_error, worst), events
     pair = 2 * ((n - 1) % 2)
-    return sum(chain.steps[:n]), _stopped(chain, n, blocks[pair : pair + 2], known, origin), events
+    return sum(chain.steps[:n]), _stopped(chain, n, room[0][pair : pair + 2], known, origin), events
+
+
+def _room(chain: Chain, most_rows: int) -> tuple[tuple[Column, ...], Column, _Whole]:
+    """Memory for the rows of a chain: blocks of a size that is handed out again.
+
+    Layers may add rows beyond `most_rows`, as many as the blocks hold.
+    """
+    n = min(4 * most_rows, BLOCK // max(chain.width, _N_COLUMNS))
+    blocks = tuple(fresh(1, n * chain.width)[0] for _ in range(4))
+    columns = fresh(_N_COLUMNS, n)
+    return blocks, columns[:_N_NUMBERS], columns[_N_NUMBERS:].view(np.int64)
 
 
 def _events(spans: Column, marks: _Whole) -> Events:

@@ -1,0 +1,247 @@
+"""Compiled: loops over the numbers of rows that are stored in any order.
+
+`order` says where the rows along the segment are stored. Rows are addressed by their number, and no
+view of a row is made: counting references to it would take longer than much of what is done.
+"""
+
+# Compiled functions get their types from their callers; the type checker cannot follow.
+# pyright: basic
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+from deephochuli.pieces import _compiled as compiled
+from deephochuli.pieces import _loops as loops
+from deephochuli.pieces import _sparse as sparse
+from deephochuli.pieces._loops import OPTIONS
+from deephochuli.pieces._sparse import LANES
+
+U = 2.0**-53
+_SIDE_SLACK = 1 + 8 * U
+"""The roundings of a comparison with a bound."""
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries: Any) -> Any:
+    """A linear layer on all rows, and the ReLU before it where that is still to be done.
+
+    Args:
+        layer: The layer, `_links.Layer`.
+        order: Where the rows are stored.
+        is_raw: Whether the rows are those before a ReLU.
+        before: The rows, `_links.Rows`.
+        behind: Where to write the new ones.
+        entries: Where to write what bounds single entries: `row` and `reach` of `_state.Entries`.
+
+    Returns:
+        (How many units are on in each row; whether one is within its error of zero; then the loop
+        ended there).
+    """
+    x, jump, error, jump_error = before
+    z, out, z_error, out_error = behind
+    weight, unit, floor = layer.weight, layer.unit, layer.floor
+    spectral, frobenius, offset_norm, gamma = layer.norms
+    live, n_on = np.empty(x.shape[1] + 1, np.int64), np.zeros(len(order), np.int64)
+    live_at, numbers = live.ctypes.data, (weight.ctypes.data, layer.offset.ctypes.data)
+    row_bytes, width = 8 * x.shape[1], weight.shape[1]
+    x_at, jump_at, z_at, out_at = x.ctypes.data, jump.ctypes.data, z.ctypes.data, out.ctypes.data
+    for p in order:
+        if is_raw:
+            _rectify(x, jump, p)
+        n = _lives(x, jump, p, live)
+        rows = x_at + p * row_bytes, jump_at + p * row_bytes
+        made = z_at + p * 8 * width, out_at + p * 8 * width
+        sparse.multiplied(live_at, n, rows, (*numbers, 8 * width), made, width // LANES)
+        size = np.sqrt(_square(x, p))
+        lost = _rounding(_n_terms(x, p), gamma) * size
+        entries[0][p], entries[1][p] = error[p] + lost, size
+        rounded = frobenius * lost + gamma * offset_norm
+        if error[p] == 0.0 and _is_exact(layer.grain, x[p]):
+            rounded = 0.0
+        z_error[p] = spectral * error[p] + rounded
+        rounded = frobenius * (_rounding(_n_terms(jump, p), gamma) * np.sqrt(_square(jump, p)))
+        if jump_error[p] == 0.0 and rounded > 0.0:
+            if _is_exact(layer.grain, jump[p]) or _meets_nothing(weight, jump[p], out[p]):
+                rounded = 0.0
+        out_error[p] = spectral * jump_error[p] + rounded
+        n_on[p], n_near = _sides(z, p, entries[0][p], unit, floor)
+        if n_near and z_error[p] != 0.0:
+            return n_on, True
+    return n_on, False
+
+
+@nb.njit(**OPTIONS)
+def rectify(x: Any, jump: Any, order: Any) -> None:
+    """The ReLU on all rows and their jumps, in place."""
+    for p in order:
+        _rectify(x, jump, p)
+
+
+@nb.njit(**OPTIONS)
+def _rectify(x: Any, jump: Any, p: Any) -> None:
+    """The same on one row. Jumps of units that are zero are already those behind the ReLU."""
+    for j in range(x.shape[1]):
+        a, b = x[p, j], jump[p, j]  # both are read first, so that nothing branches
+        x[p, j] = a if a > 0.0 else 0.0
+        jump[p, j] = b if a >= 0.0 else 0.0
+
+
+@nb.njit(**OPTIONS)
+def _lives(x: Any, jump: Any, p: Any, live: Any) -> Any:
+    """Write down which entries are not zero in a row or its jumps, and return how many."""
+    n = 0
+    for k in range(x.shape[1]):
+        live[n] = k  # overwritten by the next one that is not zero, so that nothing branches
+        n += (x[p, k] != 0.0) | (jump[p, k] != 0.0)
+    return n
+
+
+@nb.njit(**OPTIONS)
+def _n_terms(x: Any, p: Any) -> Any:
+    """How many entries of a row are not zero."""
+    n = 0
+    for k in range(x.shape[1]):
+        n += x[p, k] != 0.0
+    return n
+
+
+@nb.njit(fastmath={"reassoc", "contract"}, **OPTIONS)
+def _square(x: Any, p: Any) -> Any:
+    """The sum of the squares of a row."""
+    total = 0.0
+    for k in range(x.shape[1]):
+        total += x[p, k] * x[p, k]
+    return total
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def _rounding(terms: Any, gamma: Any) -> Any:
+    """Relative rounding of a sum: what is multiplied with a zero neither rounds nor changes it."""
+    return min(gamma, (terms + 2) * U / (1 - (terms + 2) * U))
+
+
+@nb.njit(**OPTIONS)
+def _is_exact(grain: Any, x: Any) -> Any:
+    """Whether a layer rounds nothing on an exact row."""
+    factor, offset, reach, shift, _ = grain
+    finest, largest = loops.grain_of(x)
+    whole = min(finest + factor, offset)
+    return largest == 0.0 or compiled.fits(reach * largest + shift, whole)
+
+
+@nb.njit(**OPTIONS)
+def _meets_nothing(weight: Any, jump: Any, out: Any) -> Any:
+    """Whether a jump meets only weights that are zero: that the result is zero, is no rounding."""
+    if out.any():
+        return False
+    for k in range(len(weight)):
+        if jump[k] != 0.0 and weight[k].any():
+            return False
+    return True
+
+
+@nb.njit(**OPTIONS)
+def _sides(z: Any, p: Any, error: Any, unit: Any, floor: Any) -> Any:
+    """How many units of a row are on, and how many are within their error of zero."""
+    n_on = n_near = 0
+    for j in range(len(unit)):
+        n_on += z[p, j] > 0.0
+        n_near += abs(z[p, j]) <= (error * unit[j] + floor[j]) * _SIDE_SLACK
+    return n_on, n_near
+
+
+@nb.njit(**OPTIONS)
+def changes(order: Any, z: Any) -> Any:
+    """Cell and unit of each change of side, in the order of the segment."""
+    n_cross = np.zeros(len(order) - 1, np.int64)
+    for r in range(len(order) - 1):
+        n_cross[r] = _n_changes(z, order[r], order[r + 1])
+    cross = np.empty((2, n_cross.sum() + 1), np.int64)
+    k = 0
+    for r in np.flatnonzero(n_cross):
+        here, there = order[r], order[r + 1]
+        for j in range(z.shape[1]):
+            a, b = z[here, j], z[there, j]
+            cross[0, k], cross[1, k] = r, j  # overwritten by the next one: nothing branches
+            k += ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
+    return cross[:, :k].copy()
+
+
+@nb.njit(**OPTIONS)
+def _n_changes(z: Any, here: Any, there: Any) -> Any:
+    """How many units have different sides in two rows."""
+    n = 0
+    for j in range(z.shape[1]):
+        a, b = z[here, j], z[there, j]
+        n += ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
+    return n
+
+
+@nb.njit(**OPTIONS)
+def interpolate(x: Any, jump: Any, before: Any, behind: Any, lam: Any, n: Any) -> Any:
+    """Fill rows from n on, each between two others, with jumps of zero.
+
+    Returns:
+        The sum of the 2-norms of the two others of each.
+    """
+    size = np.empty(len(lam))
+    for i in range(len(lam)):
+        here, there, share = before[i], behind[i], lam[i]
+        for j in range(x.shape[1]):
+            x[n + i, j] = x[here, j] + share * (x[there, j] - x[here, j])
+            jump[n + i, j] = 0.0
+        if i and here == before[i - 1]:
+            size[i] = size[i - 1]
+        else:
+            size[i] = np.sqrt(_square(x, here)) + np.sqrt(_square(x, there))
+    return size
+
+
+@nb.njit(**OPTIONS)
+def zeros(order: Any, is_touched: Any, error: Any, x: Any, n_units: Any, n_on: Any) -> Any:
+    """Entries that are zero: of rows that are touched, and of exact ones; others have none.
+
+    Returns:
+        (Row along the segment, and unit, of each; how many units are on in each stored row).
+    """
+    on, n_zeros = np.empty(len(order), np.int64), 0
+    on[: len(n_on)] = n_on
+    for p in range(len(order)):
+        if is_touched[p] or error[p] == 0.0:
+            on[p] = _n_positive(x, p)
+            n_zeros += x.shape[1] - _n_terms(x, p)
+    zero = np.empty((2, n_zeros), np.int64)
+    k = 0
+    for r, p in enumerate(order):
+        if is_touched[p] or error[p] == 0.0:
+            for j in range(n_units):
+                if x[p, j] == 0.0:
+                    zero[0, k], zero[1, k] = r, j
+                    k += 1
+    return zero[:, :k].copy(), on
+
+
+@nb.njit(**OPTIONS)
+def _n_positive(x: Any, p: Any) -> Any:
+    """How many entries of a row are positive."""
+    n = 0
+    for j in range(x.shape[1]):
+        n += x[p, j] > 0.0
+    return n
+
+
+@nb.njit(**OPTIONS)
+def put_jumps(
+    order: Any, zero: Any, made: Any, bound: Any, n_on: Any, jump: Any, jump_error: Any
+) -> None:
+    """Jumps of units that are zero, and the errors of rows behind a ReLU."""
+    for p in range(len(order)):
+        if n_on[p] == 0:
+            jump_error[p] = 0.0
+    for i in range(zero.shape[1]):
+        r, p = zero[0, i], order[zero[0, i]]
+        jump[p, zero[1, i]] = made[i] if 0 < r < len(order) - 1 else 0.0
+        jump_error[p] += bound[i]
