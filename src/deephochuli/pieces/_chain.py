@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,24 +35,21 @@ class Chain:
         source: Number of the value that the first one reads.
         values: Number of the value behind each layer.
         steps: How many steps of the program each layer is.
+        width: Largest number of columns of a layer.
         tables: The numbers of all layers, for `_links.run`.
     """
 
     source: int
     values: tuple[int, ...]
     steps: tuple[int, ...]
+    width: int
     tables: tuple[_Whole, Column, Column]
-
-    @property
-    def width(self) -> int:
-        """Largest number of columns of a layer."""
-        return int(links.width_of(self.tables[0][:, links.UNITS].max()))
 
     def after(self, n: int) -> Chain:
         """What is left of a chain behind its first n layers, n > 0."""
         whole, real, numbers = self.tables
         tables = whole[n:], real[n:], numbers
-        return Chain(self.values[n - 1], self.values[n:], self.steps[n:], tables)
+        return Chain(self.values[n - 1], self.values[n:], self.steps[n:], self.width, tables)
 
 
 Chains = Mapping[int, Chain]
@@ -112,7 +110,8 @@ def _chain(prepared: tuple[Prepared, ...], begin: int, lengths: list[int]) -> Ch
         values.append(prepared[i + n - 1].step.output)
         i, first = i + n, first + len(packed)
     tables = np.array(whole, np.int64), np.array(real), np.concatenate(numbers)
-    return Chain(prepared[begin].step.inputs[0], tuple(values), tuple(lengths), tables)
+    width = int(links.width_of(tables[0][:, links.UNITS].max()))
+    return Chain(prepared[begin].step.inputs[0], tuple(values), tuple(lengths), width, tables)
 
 
 def _shape(prepared: Prepared) -> tuple[int, int]:
@@ -202,16 +201,15 @@ def followed(
     order = np.arange(len(state))
     places = links.Places(state.t, order, state.is_own, state.step, state.unit)
     found = links.run(chain.tables, places, rows, room, most_rows, (TYPICAL, T_ERROR))
-    n, is_done, worst, known, origin, spans, marks = found
-    if not (n or is_done):
+    n, is_done, worst, known, origin, marks = found
+    if not n:
         return None
-    events = _events(spans, marks)
+    events, done = Events(*marks), sum(chain.steps[:n])
     if is_done:
         t, jump, jump_error = known
-        step, unit = origin[:2].astype(np.int32)
-        return sum(chain.steps), Bends(t, step, unit, jump, jump_error, worst), events
+        return done, Bends(t, *origin[:2], jump, jump_error, worst), events
     pair = 2 * ((n - 1) % 2)
-    return sum(chain.steps[:n]), _stopped(chain, n, room[0][pair : pair + 2], known, origin), events
+    return done, _stopped(chain, n, room[0][pair : pair + 2], known, origin), events
 
 
 def _room(chain: Chain, most_rows: int) -> tuple[tuple[Column, ...], Column, _Whole]:
@@ -225,17 +223,12 @@ def _room(chain: Chain, most_rows: int) -> tuple[tuple[Column, ...], Column, _Wh
     return blocks, columns[:_N_NUMBERS], columns[_N_NUMBERS:].view(np.int64)
 
 
-def _events(spans: Column, marks: _Whole) -> Events:
-    low, high = spans.copy()  # the memory of the chain is larger
-    step, unit, left, right = marks
-    sides = left.astype(np.int8), right.astype(np.int8)
-    return Events(
-        low, high, step.astype(np.int32), unit.copy(), *sides, np.ones(len(low), np.int32)
-    )
-
-
 def _stopped(
-    chain: Chain, n: int, blocks: tuple[Column, ...], known: Column, origin: _Whole
+    chain: Chain,
+    n: int,
+    blocks: tuple[Column, ...],
+    known: Column,
+    origin: tuple[NDArray[Any], ...],
 ) -> State:
     """The rows behind layer n, in the order of the segment."""
     t, error, jump_error = known
@@ -247,5 +240,4 @@ def _stopped(
         for each in blocks
     )
     value = Value(x, error, None, has_exact_zeros=True, jump=jump, jump_error=jump_error)
-    origins = step.astype(np.int32), unit.astype(np.int32)
-    return State(t, is_own.astype(np.bool_), *origins, {chain.values[n - 1]: value})
+    return State(t, is_own, step, unit, {chain.values[n - 1]: value})

@@ -112,9 +112,8 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
 
     Returns:
         (Number of layers done, whether that was the last; the largest error of the outputs; of each
-        row that bends, or before the next layer of each row: place, jump or error, and error of the
-        jump; step, unit, whether it is own, where it is stored; events: low, high; step, unit, side
-        before and behind).
+        bend, or before the next layer of each row: place, jump or error, and error of the jump;
+        what `_origin` says of them; events).
     """
     blocks, columns, marks = room
     whole, spans, entries = tables[0], columns[4:6], (columns[6], columns[7])
@@ -125,9 +124,9 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
         pair = _shaped(blocks[2 * one], layer), _shaped(blocks[2 * one + 1], layer)
         moved = Rows(*pair, columns[2 * one], columns[2 * one + 1])
         if whole[done, STEP] < 0:
-            events = spans[:, :n_events].copy(), marks[3:, :n_events].copy()
             passes.move(layer, places.order, done > 0, rows, moved, entries)
-            return _ended(layer, places, moved, events)
+            known, origin, worst = _ended(layer, places, moved)
+            return done + 1, True, worst, known, origin, _events(spans, marks[3:], n_events)
         more = spans[:, n_events:], marks[3:, n_events:]
         n_on, is_near = passes.move(layer, places.order, done > 0, rows, moved, entries)
         if is_near:
@@ -141,8 +140,8 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
     order = places.order
     known = np.empty((3, len(order)))
     known[0], known[1], known[2] = places.t, rows.error[order], rows.jump_error[order]
-    events = spans[:, :n_events].copy(), marks[3:, :n_events].copy()
-    return done, False, 0.0, known, _origin(places, order), *events
+    origin = _origin(places, order)
+    return done, False, 0.0, known, origin, _events(spans, marks[3:], n_events)
 
 
 @nb.njit(**OPTIONS)
@@ -164,17 +163,29 @@ def _shaped(block: Any, layer: Any) -> Any:
 
 @nb.njit(**OPTIONS)
 def _origin(places: Any, which: Any) -> Any:
-    """What made some stored rows."""
-    out = np.empty((4, len(which)), np.int64)
+    """What made some stored rows, whether they are own ones, and where they are stored."""
+    n = len(which)
+    step, unit, is_own = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.bool_)
     for i, p in enumerate(which):
-        out[0, i], out[1, i] = places.step[p], places.unit[p]
-        out[2, i], out[3, i] = places.is_own[p], p
-    return out
+        step[i], unit[i], is_own[i] = places.step[p], places.unit[p], places.is_own[p]
+    return step, unit, is_own, which
+
+
+@nb.njit(**OPTIONS)
+def _events(spans: Any, marks: Any, n: Any) -> Any:
+    """The columns of `_events.Events`."""
+    step, unit = marks[0, :n].astype(np.int32), marks[1, :n].copy()
+    sides = marks[2, :n].astype(np.int8), marks[3, :n].astype(np.int8)
+    return spans[0, :n].copy(), spans[1, :n].copy(), step, unit, *sides, np.ones(n, np.int32)
 
 
 @nb.njit(error_model="numpy", **OPTIONS)
-def _ended(layer: Any, places: Any, rows: Any, events: Any) -> Any:
-    """Behind the last layer, which has no ReLU: what `run` returns."""
+def _ended(layer: Any, places: Any, rows: Any) -> Any:
+    """Behind the last layer, which has no ReLU.
+
+    Returns:
+        (Place, jump of the outputs and its error of each bend; its origin; the largest error).
+    """
     n = len(places.t)
     known, bends = np.empty((3, n)), np.empty(n, np.int64)
     k, worst = 0, 0.0
@@ -185,7 +196,7 @@ def _ended(layer: Any, places: Any, rows: Any, events: Any) -> Any:
             known[0, k], known[1, k], known[2, k] = places.t[r], jump, rows.jump_error[p]
             bends[k] = p
             k += 1
-    return 1, True, worst, known[:, :k].copy(), _origin(places, bends[:k]), *events
+    return known[:, :k].copy(), _origin(places, bends[:k]), worst
 
 
 @nb.njit(error_model="numpy", **OPTIONS)

@@ -137,9 +137,8 @@ class _Walker:
         self._report = report
         self._n_found = 0
         self._chains = linked
-        widest = max((_width(each) for each in prepared), default=1)
         # The arrays of a step: values, jumps, bounds, masks and what is made of them.
-        rows = min(most_bytes // 80, BLOCK) // max(widest, 1)
+        rows = min(most_bytes // 80, BLOCK) // max(program.widest, 1)
         self._most_rows = max(64, min(rows, _MOST_ROWS))
 
     def finish(self, state: State, begin: int, until: float) -> Iterator[Trail]:
@@ -226,12 +225,6 @@ class _Walker:
         error = float(out.error.max(initial=0.0))
         t, step, unit = state.t[rows], state.step[rows], state.unit[rows]
         return Trail(t, step, unit, jump, jump_error, joined(events), error, until)
-
-
-def _width(prepared: Prepared) -> int:
-    """How many numbers a step has for each row."""
-    op = prepared.step.op
-    return op.index.size if isinstance(op, Maximum) else op.size
 
 
 def _with_events(trail: Trail, events: list[Events]) -> Trail:
