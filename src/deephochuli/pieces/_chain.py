@@ -17,7 +17,7 @@ from deephochuli.pieces._affine import WIDE, Dense
 from deephochuli.pieces._bends import Elementwise
 from deephochuli.pieces._crossings import T_ERROR, TYPICAL
 from deephochuli.pieces._events import Events
-from deephochuli.pieces._memory import BLOCK, fresh
+from deephochuli.pieces._memory import BLOCK, aligned, fresh
 from deephochuli.pieces._moves import Prepared
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._state import Column, State, Value
@@ -109,7 +109,9 @@ def _chain(prepared: tuple[Prepared, ...], begin: int, lengths: list[int]) -> Ch
         numbers.append(packed)
         values.append(prepared[i + n - 1].step.output)
         i, first = i + n, first + len(packed)
-    tables = np.array(whole, np.int64), np.array(real), np.concatenate(numbers)
+    together = aligned(first)
+    np.concatenate(numbers, out=together)
+    tables = np.array(whole, np.int64), np.array(real), together
     width = int(links.width_of(tables[0][:, links.UNITS].max()))
     return Chain(prepared[begin].step.inputs[0], tuple(values), tuple(lengths), width, tables)
 
@@ -129,7 +131,7 @@ def _real(prepared: Prepared) -> list[float]:
 
 
 def _numbers(prepared: Prepared) -> Column:
-    """Weights and columns of a layer, one behind the other.
+    """Weights and columns of a layer, one behind the other, each of whole vectors.
 
     The columns are filled up so that what is no unit is zero, and never within its error of it.
     """
@@ -147,8 +149,11 @@ def _numbers(prepared: Prepared) -> Column:
     return np.concatenate([_filled(x, width, value).ravel() for x, value in filled])
 
 
-def _filled(x: Column, width: int, value: float) -> Column:
+def _filled(x: Column, width: int, value: float = 0.0) -> Column:
+    """An array with more columns of one value."""
     missing = width - x.shape[-1]
+    if not missing:
+        return np.ascontiguousarray(x)
     more = np.full((*x.shape[:-1], missing), value)
     return np.concatenate([x, more], axis=-1)
 
@@ -192,11 +197,9 @@ def followed(
     if value.jump is None or value.jump_error is None:
         return None
     room = _room(chain, most_rows)
+    whole = int(links.width_of(value.rows.shape[1]))
     rows = links.Rows(
-        np.ascontiguousarray(value.rows),
-        np.ascontiguousarray(value.jump),
-        value.error,
-        value.jump_error,
+        _filled(value.rows, whole), _filled(value.jump, whole), value.error, value.jump_error
     )
     order = np.arange(len(state))
     places = links.Places(state.t, order, state.is_own, state.step, state.unit)

@@ -40,7 +40,7 @@ class Memory:
         # One size for nearly all: pages of it that nobody touches cost nothing.
         whole = max(BLOCK, 1 << (size - 1).bit_length())
         free = self._free.setdefault(whole, [])
-        lent = _Lent(free, free.pop() if free else _aligned(whole))
+        lent = _Lent(free, free.pop() if free else aligned(whole))
         return np.asarray(lent)[:size].reshape(n, width)
 
     def trim(self) -> None:
@@ -63,8 +63,8 @@ class _Lent:
         self._free.append(self._block)
 
 
-def _aligned(size: int) -> Rows:
-    """Numbers that begin with a line of the cache, so that no vector lies on two of them."""
+def aligned(size: int) -> Rows:
+    """An array of numbers that begins with a line of the cache, so that no vector lies on two of them."""
     block = np.empty(size + _LINE // 8)
     begin = -block.ctypes.data % _LINE // 8
     return block[begin : begin + size]

@@ -40,37 +40,67 @@ def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries:
         (How many units are on in each row; whether one is within its error of zero; then the loop
         ended there).
     """
-    x, jump, error, jump_error = before
-    z, out, z_error, out_error = behind
-    weight, unit, floor = layer.weight, layer.unit, layer.floor
+    weight, grain, unit, floor = layer.weight, layer.grain, layer.unit, layer.floor
+    x, jump, z, out = before.x, before.jump, behind.x, behind.jump
+    sizes = _multiply(weight, layer.offset, order, is_raw, x, jump, z, out)
+    error, jump_error, z_error, out_error = (
+        before.error, before.jump_error, behind.error, behind.jump_error
+    )  # fmt: skip
+    row, reach = entries
     spectral, frobenius, offset_norm, gamma = layer.norms
-    live, n_on = np.empty(x.shape[1] + 1, np.int64), np.zeros(len(order), np.int64)
-    live_at, numbers = live.ctypes.data, (weight.ctypes.data, layer.offset.ctypes.data)
-    row_bytes, width = 8 * x.shape[1], weight.shape[1]
-    x_at, jump_at, z_at, out_at = x.ctypes.data, jump.ctypes.data, z.ctypes.data, out.ctypes.data
+    n_on = np.empty(len(order), np.int64)
     for p in order:
-        if is_raw:
-            _rectify(x, jump, p)
-        n = _lives(x, jump, p, live)
-        rows = x_at + p * row_bytes, jump_at + p * row_bytes
-        made = z_at + p * 8 * width, out_at + p * 8 * width
-        sparse.multiplied(live_at, n, rows, (*numbers, 8 * width), made, width // LANES)
-        size = np.sqrt(_square(x, p))
-        lost = _rounding(_n_terms(x, p), gamma) * size
-        entries[0][p], entries[1][p] = error[p] + lost, size
+        size, jump_size, terms, jump_terms = sizes[p]
+        lost = _rounding(terms, gamma) * size
+        row[p], reach[p] = error[p] + lost, size
         rounded = frobenius * lost + gamma * offset_norm
-        if error[p] == 0.0 and _is_exact(layer.grain, x[p]):
+        if error[p] == 0.0 and _is_exact(grain, x[p]):
             rounded = 0.0
         z_error[p] = spectral * error[p] + rounded
-        rounded = frobenius * (_rounding(_n_terms(jump, p), gamma) * np.sqrt(_square(jump, p)))
+        rounded = frobenius * (_rounding(jump_terms, gamma) * jump_size)
         if jump_error[p] == 0.0 and rounded > 0.0:
-            if _is_exact(layer.grain, jump[p]) or _meets_nothing(weight, jump[p], out[p]):
+            if _is_exact(grain, jump[p]) or _meets_nothing(weight, jump[p], out[p]):
                 rounded = 0.0
         out_error[p] = spectral * jump_error[p] + rounded
-        n_on[p], n_near = _sides(z, p, entries[0][p], unit, floor)
+        n_on[p], n_near = _sides(z, p, row[p], unit, floor)
         if n_near and z_error[p] != 0.0:
             return n_on, True
     return n_on, False
+
+
+@nb.njit(**OPTIONS)
+def _multiply(
+    weight: Any, offset: Any, order: Any, is_raw: Any, x: Any, jump: Any, z: Any, out: Any
+) -> Any:
+    """Products of all rows and of their jumps, two neighbours at a time.
+
+    Returns:
+        For each row 2-norm, that of its jumps, and how many of both are not zero.
+    """
+    n, n_columns, n_vectors = len(order), x.shape[1] // LANES, weight.shape[1] // LANES
+    sizes = np.empty((n, 4))
+    live, facts = np.empty(x.shape[1] + LANES, np.int64), np.empty(8)
+    at, to = live.ctypes.data, facts.ctypes.data
+    numbers = weight.ctypes.data, offset.ctypes.data
+    step, behind = 8 * x.shape[1], 8 * weight.shape[1]
+    x_at, jump_at, z_at, out_at = x.ctypes.data, jump.ctypes.data, z.ctypes.data, out.ctypes.data
+    for r in range(0, n - 1, 2):
+        p, q = order[r], order[r + 1]
+        rows = x_at + p * step, jump_at + p * step, x_at + q * step, jump_at + q * step
+        made = z_at + p * behind, out_at + p * behind, z_at + q * behind, out_at + q * behind
+        n_live = sparse.read(rows, n_columns, is_raw, at, to)
+        sparse.multiplied(at, n_live, rows, numbers, made, n_vectors)
+        for i in range(2):
+            sizes[p, i], sizes[p, 2 + i] = facts[i], facts[4 + i]
+            sizes[q, i], sizes[q, 2 + i] = facts[2 + i], facts[6 + i]
+    if n % 2:
+        p = order[n - 1]
+        rows, made = (x_at + p * step, jump_at + p * step), (z_at + p * behind, out_at + p * behind)
+        n_live = sparse.read(rows, n_columns, is_raw, at, to)
+        sparse.multiplied(at, n_live, rows, numbers, made, n_vectors)
+        sizes[p, 0], sizes[p, 1], sizes[p, 2], sizes[p, 3] = facts[0], facts[1], facts[2], facts[3]
+    sizes[:, :2] = np.sqrt(sizes[:, :2])
+    return sizes
 
 
 @nb.njit(**OPTIONS)
@@ -87,16 +117,6 @@ def _rectify(x: Any, jump: Any, p: Any) -> None:
         a, b = x[p, j], jump[p, j]  # both are read first, so that nothing branches
         x[p, j] = a if a > 0.0 else 0.0
         jump[p, j] = b if a >= 0.0 else 0.0
-
-
-@nb.njit(**OPTIONS)
-def _lives(x: Any, jump: Any, p: Any, live: Any) -> Any:
-    """Write down which entries are not zero in a row or its jumps, and return how many."""
-    n = 0
-    for k in range(x.shape[1]):
-        live[n] = k  # overwritten by the next one that is not zero, so that nothing branches
-        n += (x[p, k] != 0.0) | (jump[p, k] != 0.0)
-    return n
 
 
 @nb.njit(**OPTIONS)
