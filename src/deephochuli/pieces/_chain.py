@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.pieces import _links as links
-from deephochuli.pieces._affine import WIDE, Dense
+from deephochuli.pieces._affine import Dense
 from deephochuli.pieces._bends import Elementwise
 from deephochuli.pieces._crossings import T_ERROR, TYPICAL
 from deephochuli.pieces._events import Events
@@ -22,6 +22,8 @@ from deephochuli.pieces._moves import Prepared
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._state import Column, State, Value
 
+MOST_UNITS = 512
+"""Of wider layers, library products of many rows are faster."""
 _Whole = NDArray[np.int64]
 _N_NUMBERS, _N_COLUMNS = 8, 15
 """Columns of a chain beside values and jumps, and those of them that are no whole numbers."""
@@ -91,7 +93,7 @@ def _lengths(program: Program, prepared: tuple[Prepared, ...], i: int) -> list[i
 
 def _is_narrow(prepared: Prepared) -> bool:
     op = prepared.step.op
-    return isinstance(op, Dense) and op.lead == 1 and op.size < WIDE
+    return isinstance(op, Dense) and op.lead == 1 and op.size <= MOST_UNITS
 
 
 def _chain(prepared: tuple[Prepared, ...], begin: int, lengths: list[int]) -> Chain:
@@ -169,6 +171,7 @@ class Bends:
         jump: Largest change of the slope of an output.
         jump_error: Bound on its error.
         error: Largest bound on the error of the outputs.
+        reached: Where the rows end.
     """
 
     t: Column
@@ -177,17 +180,19 @@ class Bends:
     jump: Column
     jump_error: Column
     error: float
+    reached: float
 
 
 def followed(
     chain: Chain, state: State, most_rows: int
 ) -> tuple[int, State | Bends, Events] | None:
-    """Do as many layers as can be done.
+    """Do as many layers as there is room for the rows of.
 
     Args:
         chain: The layers.
         state: Rows before the first.
-        most_rows: How many rows there may be before a layer.
+        most_rows: How many rows there may be before a layer; fewer, where there would be no room
+            for one of each unit.
 
     Returns:
         (Number of steps done, what is known behind them, events of these); None where that is not
@@ -197,6 +202,8 @@ def followed(
     if value.jump is None or value.jump_error is None:
         return None
     room = _room(chain, most_rows)
+    n_rooms = room[1].shape[1]
+    most_rows = min(most_rows, max(n_rooms - chain.width, n_rooms // 2))
     whole = int(links.width_of(value.rows.shape[1]))
     rows = links.Rows(
         _filled(value.rows, whole), _filled(value.jump, whole), value.error, value.jump_error
@@ -210,7 +217,7 @@ def followed(
     events, done = Events(*marks), sum(chain.steps[:n])
     if is_done:
         t, jump, jump_error = known
-        return done, Bends(t, *origin[:2], jump, jump_error, worst), events
+        return done, Bends(t, *origin[:2], jump, jump_error, worst, float(state.t[-1])), events
     pair = 2 * ((n - 1) % 2)
     return done, _stopped(chain, n, room[0][pair : pair + 2], known, origin), events
 

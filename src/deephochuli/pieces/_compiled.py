@@ -31,7 +31,6 @@ def planned(
     """Where units cross zero: the events, and the rows to be put in.
 
     `t` and `cross` are in the order of the segment; what is known of row r is stored at order[r].
-
     `entries` are the columns of `_state.Entries`; `cross` is as `_loops.sides` returns it, without
     any entry that is near zero.
 
@@ -39,19 +38,25 @@ def planned(
         (The events as `_loops.clear` returns them, the crossings as `_loops.crossed` does, the rows
         as `_loops.placed` does).
     """
-    row, unit, floor, reach, offset = entries
-    is_exact = error == 0
-    stored = is_own, is_exact, row, unit, floor
+    row, unit, floor, _, _ = entries
+    stored = is_own, error == 0, row, unit, floor
     events = loops.clear(z, t, order, *stored, cross, 0.0, 1 + 8 * u, t_error)
+    return events, *placed(t, order, z, error, entries, cross, typical)
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def placed(t: Any, order: Any, z: Any, error: Any, entries: Any, cross: Any, typical: Any) -> Any:
+    """Crossings and the rows to be put in; see `planned`."""
+    _, unit, _, reach, offset = entries
     crossings = loops.crossed(z, order, cross[0], cross[1], 0.0)
     cell, lam, which, change = crossings
     tolerance = np.zeros(len(cell))
     for i in range(len(cell)):
         here, there, j = order[cell[i]], order[cell[i] + 1], which[i]
-        if not (is_exact[here] and is_exact[there]):
+        if error[here] != 0.0 or error[there] != 0.0:
             scale = reach[here] * unit[j] + offset[j] + (reach[there] * unit[j] + offset[j])
             tolerance[i] = typical * scale / change[i]
-    return events, crossings, loops.placed(t, cell, lam, tolerance)
+    return crossings, loops.placed(t, cell, lam, tolerance)
 
 
 @nb.njit(error_model="numpy", **OPTIONS)

@@ -99,7 +99,7 @@ def _layer(tables: Any, i: Any) -> Any:
 
 @nb.njit(error_model="numpy", **OPTIONS)
 def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: Any) -> Any:
-    """Do layers until the last, or until one has a unit near its knot or too many rows.
+    """Do layers until the last, or until there are too many rows.
 
     Args:
         tables: Numbers of all layers: whole ones, others, and those of all columns.
@@ -128,10 +128,8 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
             known, origin, worst = _ended(layer, places, moved)
             return done + 1, True, worst, known, origin, _events(spans, marks[3:], n_events)
         more = spans[:, n_events:], marks[3:, n_events:]
-        n_on, is_near = passes.move(layer, places.order, done > 0, rows, moved, entries)
-        if is_near:
-            break
-        n, places = _bent(layer, whole[done, STEP], places, moved, n_on, entries, more, limits)
+        seen = passes.move(layer, places.order, done > 0, rows, moved, entries)
+        n, places = _bent(layer, whole[done, STEP], places, moved, seen, entries, more, limits)
         if n < 0:
             break
         rows, n_events, done = moved, n_events + n, done + 1
@@ -201,28 +199,28 @@ def _ended(layer: Any, places: Any, rows: Any) -> Any:
 
 @nb.njit(error_model="numpy", **OPTIONS)
 def _bent(
-    layer: Any, step: Any, places: Any, rows: Any, n_on: Any, entries: Any, room: Any, limits: Any
+    layer: Any, step: Any, places: Any, rows: Any, seen: Any, entries: Any, room: Any, limits: Any
 ) -> Any:
     """The ReLU behind a layer: rows put in where units cross zero, events, jumps.
 
     Returns:
         (Number of events, -1 if there is no room for all; the places with the new rows).
     """
-    n, (typical, t_error) = len(places.t), limits
+    n, (typical, t_error), (n_on, n_near) = len(places.t), limits, seen
     order, z, error = places.order, rows.x, rows.error[:n]
-    cross = passes.changes(order, z)
     bounds = entries[0], layer.unit, layer.floor, entries[1], layer.size
-    events, crossings, placed = compiled.planned(
-        places.t, order, places.is_own, z, error, bounds, cross, typical, t_error, U
-    )
-    n_events, n_rows = len(events[0]), n + len(placed[0])
-    if n_rows > min(len(rows.x), len(rows.error)) or n_events > room[0].shape[1]:
+    near, cross = passes.nears(order, n_near, z, bounds), passes.changes(order, z)
+    n_events = near.shape[1] + cross.shape[1]
+    if n_events > room[0].shape[1]:
         return -1, places
-    _note(room, events, step)
+    n_events = _note(near, cross, step, places, rows, bounds, room, t_error)
+    is_touched = passes.snap(near, order, z, error, bounds, typical)
+    crossings, placed = compiled.placed(places.t, order, z, error, bounds, cross, typical)
+    if n + len(placed[0]) > min(len(z), len(rows.error)):
+        return -1, places
     places = _put_in(step, places, rows, crossings, placed)
     order = places.order
-    is_touched = _set(order, rows, crossings[2], placed[2])
-    is_touched[n:] = True
+    is_touched = _set(order, rows, crossings[2], placed[2], is_touched)
     zero, n_on = passes.zeros(order, is_touched, rows.error, z, layer.n_units, n_on)
     slopes = np.array([[0.0], [1.0]])
     known = z, rows.error, rows.jump, rows.jump_error
@@ -232,13 +230,31 @@ def _bent(
 
 
 @nb.njit(**OPTIONS)
-def _note(room: Any, events: Any, step: Any) -> None:
-    """Write events of one step to where there is room."""
-    places, origin = room
+def _note(
+    near: Any, cross: Any, step: Any, places: Any, rows: Any, bounds: Any, room: Any, t_error: Any
+) -> Any:
+    """Write down where sides change, and where they are not known; return how many these are."""
+    order, z, error = places.order, rows.x, rows.error
+    row, unit, floor, _, _ = bounds
+    stored = places.is_own, error[: len(order)] == 0.0, row, unit, floor
+    clear = loops.clear(z, places.t, order, *stored, cross, 0.0, 1 + 8 * U, t_error)
+    n = _write(room, clear, step, 0)
+    if not near.shape[1]:
+        return n
+    own = near[:, places.is_own[order[near[0]]] != 0]
+    return _write(room, passes.unclear(own, places.t, order, z, error, bounds, t_error), step, n)
+
+
+@nb.njit(**OPTIONS)
+def _write(room: Any, events: Any, step: Any, n: Any) -> Any:
+    """Write events of one step behind n others; return how many that makes."""
+    spans, marks = room
     low, high, unit, left, right = events
     for i in range(len(low)):
-        places[0, i], places[1, i] = low[i], high[i]
-        origin[0, i], origin[1, i], origin[2, i], origin[3, i] = step, unit[i], left[i], right[i]
+        spans[0, n], spans[1, n] = low[i], high[i]
+        marks[0, n], marks[1, n], marks[2, n], marks[3, n] = step, unit[i], left[i], right[i]
+        n += 1
+    return n
 
 
 @nb.njit(**OPTIONS)
@@ -260,18 +276,19 @@ def _put_in(step: Any, places: Any, rows: Any, crossings: Any, placed: Any) -> A
 
 
 @nb.njit(**OPTIONS)
-def _set(order: Any, rows: Any, unit: Any, row: Any) -> Any:
+def _set(order: Any, rows: Any, unit: Any, row: Any, is_touched: Any) -> Any:
     """Put units on their knots; by how much they moved is added to the error of their rows.
 
     Returns:
-        Whether a unit was put on its knot, for each row as they are stored.
+        Whether that, or something else, changed a row; for each as they are stored.
     """
-    moved, is_touched = np.zeros(len(order)), np.zeros(len(order), np.bool_)
+    moved, is_changed = np.zeros(len(order)), np.ones(len(order), np.bool_)
+    is_changed[: len(is_touched)] = is_touched
     for i in range(len(row)):
         p = order[row[i]]
         moved[p] += rows.x[p, unit[i]] ** 2
         rows.x[p, unit[i]] = 0.0
-        is_touched[p] = True
+        is_changed[p] = True
     for p in range(len(order)):
         rows.error[p] += np.sqrt(moved[p])
-    return is_touched
+    return is_changed

@@ -191,8 +191,8 @@ def clear(
     """Changes of side between two rows at which the side is known, in cells of this chunk.
 
     Entry (r, j) errs by at most `slack` (row[r] * unit[j] + floor[j]), or not at all in an exact
-    row; places of rows by `t_error`. What is known of row r along the segment is stored at order[r];
-    only `t` is in the order of the segment.
+    row; places of rows by `t_error`. Only `t` is in the order of the segment: what else is known of
+    row r is stored at order[r].
 
     Returns:
         (Where the change is at least and at most, its unit, its sides before and behind).

@@ -64,7 +64,7 @@ class _Lent:
 
 
 def aligned(size: int) -> Rows:
-    """An array of numbers that begins with a line of the cache, so that no vector lies on two of them."""
+    """An array that begins with a line of the cache: no vector of it lies on two of them."""
     block = np.empty(size + _LINE // 8)
     begin = -block.ctypes.data % _LINE // 8
     return block[begin : begin + size]

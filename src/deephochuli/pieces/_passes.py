@@ -37,8 +37,7 @@ def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries:
         entries: Where to write what bounds single entries: `row` and `reach` of `_state.Entries`.
 
     Returns:
-        (How many units are on in each row; whether one is within its error of zero; then the loop
-        ended there).
+        For each row how many units are on, and how many are within their error of zero.
     """
     weight, grain, unit, floor = layer.weight, layer.grain, layer.unit, layer.floor
     x, jump, z, out = before.x, before.jump, behind.x, behind.jump
@@ -48,7 +47,7 @@ def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries:
     )  # fmt: skip
     row, reach = entries
     spectral, frobenius, offset_norm, gamma = layer.norms
-    n_on = np.empty(len(order), np.int64)
+    n_on, n_near = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
     for p in order:
         size, jump_size, terms, jump_terms = sizes[p]
         lost = _rounding(terms, gamma) * size
@@ -62,10 +61,10 @@ def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries:
             if _is_exact(grain, jump[p]) or _meets_nothing(weight, jump[p], out[p]):
                 rounded = 0.0
         out_error[p] = spectral * jump_error[p] + rounded
-        n_on[p], n_near = _sides(z, p, row[p], unit, floor)
-        if n_near and z_error[p] != 0.0:
-            return n_on, True
-    return n_on, False
+        n_on[p], n_near[p] = _sides(z, p, row[p], unit, floor)
+        if z_error[p] == 0.0:
+            n_near[p] = 0
+    return n_on, n_near
 
 
 @nb.njit(**OPTIONS)
@@ -171,6 +170,70 @@ def _sides(z: Any, p: Any, error: Any, unit: Any, floor: Any) -> Any:
         n_on += z[p, j] > 0.0
         n_near += abs(z[p, j]) <= (error * unit[j] + floor[j]) * _SIDE_SLACK
     return n_on, n_near
+
+
+@nb.njit(**OPTIONS)
+def nears(order: Any, n_near: Any, z: Any, entries: Any) -> Any:
+    """Row along the segment, and unit, of each entry that is within its error of zero."""
+    near = np.empty((2, n_near.sum()), np.int64)
+    row, unit, floor = entries[0], entries[1], entries[2]
+    k = 0
+    for r, p in enumerate(order):
+        if n_near[p]:
+            for j in range(len(unit)):
+                if abs(z[p, j]) <= (row[p] * unit[j] + floor[j]) * _SIDE_SLACK:
+                    near[0, k], near[1, k] = r, j
+                    k += 1
+    return near
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def unclear(near: Any, t: Any, order: Any, z: Any, error: Any, entries: Any, t_error: Any) -> Any:
+    """How far it goes on to both sides that a side is not known; see `_crossings._near`.
+
+    Returns:
+        (Where it begins and ends, the unit, its sides before and behind; 0 where not known).
+    """
+    n = near.shape[1]
+    ends, signs = np.empty((2, n)), np.empty((2, n), np.int8)
+    for i in range(n):
+        r, j = near[0, i], near[1, i]
+        here, bound = z[order[r], j], _error_at(order[r], j, error, entries)
+        for way in range(2):
+            other = min(max(r + 2 * way - 1, 0), len(order) - 1)
+            there, known = z[order[other], j], _error_at(order[other], j, error, entries)
+            share = (max(bound, known) + abs(here)) / abs(there - here)
+            share = min(share, 1.0) if np.isfinite(share) else 1.0
+            ends[way, i] = t[r] + share * (t[other] - t[r]) + (2 * way - 1) * t_error
+            signs[way, i] = np.sign(there) if other != r and abs(there) > known else 0
+    return ends[0], ends[1], near[1], signs[0], signs[1]
+
+
+@nb.njit(**OPTIONS)
+def _error_at(p: Any, j: Any, error: Any, entries: Any) -> Any:
+    """Bound on the error of one entry."""
+    row, unit, floor = entries[0], entries[1], entries[2]
+    return 0.0 if error[p] == 0.0 else (row[p] * unit[j] + floor[j]) * _SIDE_SLACK
+
+
+@nb.njit(**OPTIONS)
+def snap(near: Any, order: Any, z: Any, error: Any, entries: Any, typical: Any) -> Any:
+    """Put entries that are a rounding away from zero on it; see `_crossings.snapped`.
+
+    Returns:
+        Whether one was, for each row as they are stored.
+    """
+    _, unit, _, reach, offset = entries
+    moved, is_touched = np.zeros(len(order)), np.zeros(len(order), np.bool_)
+    for i in range(near.shape[1]):
+        p, j = order[near[0, i]], near[1, i]
+        if abs(z[p, j]) <= typical * (reach[p] * unit[j] + offset[j]):
+            moved[p] += z[p, j] ** 2
+            z[p, j] = 0.0
+            is_touched[p] = True
+    for p in range(len(order)):
+        error[p] += np.sqrt(moved[p])
+    return is_touched
 
 
 @nb.njit(**OPTIONS)

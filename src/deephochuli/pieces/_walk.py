@@ -147,27 +147,31 @@ class _Walker:
         `until` is where the rows of the chunk behind this state begin.
         """
         events: list[Events] = []
-        i = begin
-        while i < len(self._prepared):
-            if len(state) > self._most_rows:
-                yield from self._split(state, i, events, until)
+        i, here = begin, state
+        while i < len(self._prepared) and isinstance(here, State):
+            done = self._next(here, i, events) if len(here) <= self._most_rows else None
+            if done is None:
+                yield from self._split(here, i, events, until)
                 return
-            done = followed(self._chains[i], state, self._most_rows) if i in self._chains else None
+            i, here = done
+        yield (
+            self._told(here, events, until)
+            if isinstance(here, Bends)
+            else self._end(here, events, until)
+        )
+
+    def _next(self, state: State, i: int, events: list[Events]) -> tuple[int, State | Bends] | None:
+        """Do one step, or all that can be done at one go; None if that makes too many rows."""
+        if i in self._chains:
+            done = followed(self._chains[i], state, self._most_rows)
             if done is not None:
                 n, after, known = done
-                i += n
                 events.append(known)
-                if isinstance(after, Bends):
-                    yield self._told(after, events, until)
-                    return
-                state = after
-                continue
-            grown = self._do(state, i, events)
-            if grown is None:
-                yield from self._split(state, i, events, until)
-                return
-            state, i = grown, i + 1
-        yield self._end(state, events, until)
+                return i + n, after
+            if len(state) > self._most_rows // 4:
+                return None
+        grown = self._do(state, i, events)
+        return None if grown is None else (i + 1, grown)
 
     def _split(self, state: State, i: int, events: list[Events], until: float) -> Iterator[Trail]:
         """Finish a state in chunks; what was found before it was cut goes with the first."""
@@ -206,7 +210,7 @@ class _Walker:
     def _told(self, found: Bends, events: list[Events], until: float) -> Trail:
         self._n_found += len(found.t)
         if self._report is not None:
-            self._report(1.0, self._n_found)
+            self._report(found.reached, self._n_found)
         bends = found.t, found.step, found.unit, found.jump, found.jump_error
         return Trail(*bends, joined(events), found.error, until)
 
