@@ -260,32 +260,6 @@ def placed(t: Any, cell: Any, lam: Any, tolerance: Any) -> Any:
     return first[:n], place[:n], row, longest
 
 
-@nb.njit(**OPTIONS)
-def used(x: Any) -> Any:
-    """Numbers of the columns that are not zero in all rows."""
-    is_used = np.zeros(x.shape[1], np.bool_)
-    for r in range(len(x)):
-        here = x[r]
-        for j in range(len(here)):
-            is_used[j] |= here[j] != 0.0
-    return np.flatnonzero(is_used)
-
-
-def picked(x: Any, columns: Any) -> Any:
-    """Some columns of all rows."""
-    out = fresh(len(x), len(columns))
-    _pick(x, columns, out)
-    return out
-
-
-@nb.njit(**OPTIONS)
-def _pick(x: Any, columns: Any, out: Any) -> None:
-    for r in range(len(x)):
-        here, to = x[r], out[r]
-        for k in range(len(columns)):
-            to[k] = here[columns[k]]
-
-
 def rectified(z: Any, jump: Any) -> Any:
     """max(z, 0), and jumps multiplied by its slope.
 

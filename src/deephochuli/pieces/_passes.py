@@ -41,7 +41,8 @@ def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries:
     """
     weight, grain, unit, floor = layer.weight, layer.grain, layer.unit, layer.floor
     x, jump, z, out = before.x, before.jump, behind.x, behind.jump
-    sizes = _multiply(weight, layer.offset, order, is_raw, x, jump, z, out)
+    scratch = np.empty(x.shape[1] + LANES, np.int64), np.empty(8), np.zeros(weight.shape[1])
+    sizes = _multiply(weight, layer.offset, order, is_raw, x, jump, z, out, scratch)
     error, jump_error, z_error, out_error = (
         before.error, before.jump_error, behind.error, behind.jump_error
     )  # fmt: skip
@@ -69,18 +70,22 @@ def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries:
 
 @nb.njit(**OPTIONS)
 def _multiply(
-    weight: Any, offset: Any, order: Any, is_raw: Any, x: Any, jump: Any, z: Any, out: Any
-) -> Any:
+    weight: Any, offset: Any, order: Any, is_raw: Any, x: Any, jump: Any, z: Any, out: Any,
+    scratch: Any,
+) -> Any:  # fmt: skip
     """Products of all rows and of their jumps, two neighbours at a time.
+
+    `scratch` is room for numbers of entries and for facts, and an offset of zeros. These come from
+    the caller: an array of which only the address is used would be given back at once.
 
     Returns:
         For each row 2-norm, that of its jumps, and how many of both are not zero.
     """
     n, n_columns, n_vectors = len(order), x.shape[1] // LANES, weight.shape[1] // LANES
     sizes = np.empty((n, 4))
-    live, facts = np.empty(x.shape[1] + LANES, np.int64), np.empty(8)
+    live, facts, nothing = scratch
     at, to = live.ctypes.data, facts.ctypes.data
-    numbers = weight.ctypes.data, offset.ctypes.data
+    numbers = weight.ctypes.data, offset.ctypes.data, nothing.ctypes.data
     step, behind = 8 * x.shape[1], 8 * weight.shape[1]
     x_at, jump_at, z_at, out_at = x.ctypes.data, jump.ctypes.data, z.ctypes.data, out.ctypes.data
     for r in range(0, n - 1, 2):

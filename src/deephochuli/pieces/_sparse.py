@@ -28,7 +28,7 @@ from deephochuli.pieces._loops import OPTIONS
 
 LANES = 8
 """Numbers of a vector."""
-_MOST = 4
+MOST_VECTORS = 4
 """Vectors of a block of columns: sums for four rows, and the weights, fit the registers."""
 _BYTES = 8 * LANES
 _VECTOR = ir.VectorType(emit.F64, LANES)
@@ -42,26 +42,35 @@ for _mask in range(1 << LANES):
 
 @nb.njit(**OPTIONS)
 def multiplied(live: Any, n: Any, rows: Any, weight: Any, out: Any, n_vectors: Any) -> None:
-    """Rows times a matrix: x W + b for the first of each two, y W for the second.
+    """Rows times a matrix: x W + b, with one b for the first of each two rows, one for the second.
 
     Args:
         live: Address of the numbers (int64) of the entries to be multiplied; others are zero.
         n: How many these are.
         rows: Addresses of the rows.
-        weight: Addresses of the matrix and of the offsets.
+        weight: Addresses of the matrix and of both offsets.
         out: Addresses of the results.
         n_vectors: Length of a row of the matrix, in vectors.
     """
     stride, at = n_vectors * _BYTES, 0
-    while stride - at >= _MOST * _BYTES:
+    while stride - at >= MOST_VECTORS * _BYTES:
         _four(live, n, rows, weight, out, stride, at)
-        at += _MOST * _BYTES
+        at += MOST_VECTORS * _BYTES
     if stride - at == 3 * _BYTES:
         _three(live, n, rows, weight, out, stride, at)
     elif stride - at == 2 * _BYTES:
         _two(live, n, rows, weight, out, stride, at)
     elif stride - at == _BYTES:
         _one(live, n, rows, weight, out, stride, at)
+
+
+@nb.njit(**OPTIONS)
+def panel(live: Any, n: Any, rows: Any, weight: Any, out: Any) -> None:
+    """The same for `MOST_VECTORS` vectors of columns that lie together, and rows that are packed.
+
+    Packed rows hold only the entries that are to be multiplied, one behind the other.
+    """
+    _panel(live, n, rows, weight, out, MOST_VECTORS * _BYTES, 0)
 
 
 @nb.njit(**OPTIONS)
@@ -84,29 +93,31 @@ def read(rows: Any, n_vectors: Any, is_raw: Any, live: Any, facts: Any) -> Any:
     return _read(rows, n_vectors, is_raw, live, facts, _CHOSEN.ctypes.data)
 
 
-def _block(n_vectors: int) -> Callable[..., Any]:
-    """Code for some columns of `multiplied`: sums over the entries k of x[k] w[k]."""
+def _block(n_vectors: int, *, is_packed: bool = False) -> Callable[..., Any]:
+    """Code for some columns of `multiplied`: sums over the entries k of x[k] w[k].
+
+    Rows that are packed are described at `panel`.
+    """
 
     @intrinsic
     def block(
         context: Any, live: Any, n: Any, rows: Any, weight: Any, out: Any, stride: Any, at: Any
     ) -> Any:
         word, each = types.int64, types.UniTuple(types.int64, rows.count)
-        pair = types.UniTuple(word, 2)
-        signature = types.void(word, word, each, pair, each, word, word)
+        signature = types.void(word, word, each, types.UniTuple(word, 3), each, word, word)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             live, n, rows, weight, out, stride, at = args
             x, to = _unpacked(builder, rows), _unpacked(builder, out)
-            first, offset = (builder.add(a, at) for a in _unpacked(builder, weight))
-            start = [_load(builder, offset, v) for v in range(n_vectors)]
-            start += [emit.filled(_VECTOR, 0.0)] * n_vectors
+            first, *offsets = (builder.add(a, at) for a in _unpacked(builder, weight))
+            start = [_load(builder, offset, v) for offset in offsets for v in range(n_vectors)]
             with _Sums(builder, n, start * (len(x) // 2)) as sums:
                 k = emit.load(builder, live, emit.I64, _bytes(builder, sums.i))
                 line = builder.add(first, builder.mul(k, stride))
                 weights = [_load(builder, line, v) for v in range(n_vectors)]
                 for row, address in enumerate(x):
-                    number = emit.load(builder, address, emit.F64, _bytes(builder, k))
+                    which = _bytes(builder, sums.i if is_packed else k)
+                    number = emit.load(builder, address, emit.F64, which)
                     factor = emit.splat(builder, number, LANES)
                     for v, w in enumerate(weights):
                         sums.add(row * n_vectors + v, factor, w)
@@ -178,7 +189,8 @@ def _bytes(builder: Any, n: Any) -> Any:
     return builder.shl(n, emit.index(3))
 
 
-_one, _two, _three, _four = (_block(n) for n in range(1, _MOST + 1))
+_one, _two, _three, _four = (_block(n) for n in range(1, MOST_VECTORS + 1))
+_panel = _block(MOST_VECTORS, is_packed=True)
 
 
 @intrinsic
