@@ -22,7 +22,7 @@ from deephochuli.pieces._moves import Prepared
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._state import Column, State, Value
 
-MOST_UNITS = 512
+MOST_UNITS = 256
 """Of wider layers, library products of many rows are faster."""
 _Whole = NDArray[np.int64]
 _N_NUMBERS, _N_COLUMNS = 8, 15
@@ -77,14 +77,14 @@ def _lengths(program: Program, prepared: tuple[Prepared, ...], i: int) -> list[i
     """How many steps each layer has of a chain that begins at step i."""
     lengths: list[int] = []
     while i < len(prepared) and _is_narrow(prepared[i]):
-        if program.needed_after[i] != {prepared[i].step.output}:
+        if program.needed_after[i] != frozenset({prepared[i].step.output}):
             break
         if i + 1 == len(prepared):
             lengths.append(1)
             break
         bend = prepared[i + 1].step
         is_relu = isinstance(bend.op, Elementwise) and bend.op.is_relu
-        if not is_relu or program.needed_after[i + 1] != {bend.output}:
+        if not is_relu or program.needed_after[i + 1] != frozenset({bend.output}):
             break
         lengths.append(2)
         i += 2
@@ -204,6 +204,8 @@ def followed(
     room = _room(chain, most_rows)
     n_rooms = room[1].shape[1]
     most_rows = min(most_rows, max(n_rooms - chain.width, n_rooms // 2))
+    if len(state) > most_rows:
+        return None
     whole = int(links.width_of(value.rows.shape[1]))
     rows = links.Rows(
         _filled(value.rows, whole), _filled(value.jump, whole), value.error, value.jump_error
@@ -216,8 +218,10 @@ def followed(
         return None
     events, done = Events(*marks), sum(chain.steps[:n])
     if is_done:
+        step, unit = origin[:2]
         t, jump, jump_error = known
-        return done, Bends(t, *origin[:2], jump, jump_error, worst, float(state.t[-1])), events
+        reached = float(state.t[-1])
+        return done, Bends(t, step, unit, jump, jump_error, worst, reached), events
     pair = 2 * ((n - 1) % 2)
     return done, _stopped(chain, n, room[0][pair : pair + 2], known, origin), events
 

@@ -136,8 +136,7 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
     if done:
         passes.rectify(rows.x, rows.jump, places.order)
     order = places.order
-    known = np.empty((3, len(order)))
-    known[0], known[1], known[2] = places.t, rows.error[order], rows.jump_error[order]
+    known = places.t, rows.error[order], rows.jump_error[order]
     origin = _origin(places, order)
     return done, False, 0.0, known, origin, _events(spans, marks[3:], n_events)
 
@@ -185,16 +184,16 @@ def _ended(layer: Any, places: Any, rows: Any) -> Any:
         (Place, jump of the outputs and its error of each bend; its origin; the largest error).
     """
     n = len(places.t)
-    known, bends = np.empty((3, n)), np.empty(n, np.int64)
+    t, jump, jump_error, bends = np.empty(n), np.empty(n), np.empty(n), np.empty(n, np.int64)
     k, worst = 0, 0.0
     for r, p in enumerate(places.order):
         worst = max(worst, rows.error[p])
         if places.is_own[p] and places.step[p] >= 0:
-            jump = np.abs(rows.jump[p, : layer.n_units]).max()
-            known[0, k], known[1, k], known[2, k] = places.t[r], jump, rows.jump_error[p]
-            bends[k] = p
+            t[k], jump_error[k], bends[k] = places.t[r], rows.jump_error[p], p
+            jump[k] = np.abs(rows.jump[p, : layer.n_units]).max()
             k += 1
-    return known[:, :k].copy(), _origin(places, bends[:k]), worst
+    known = t[:k].copy(), jump[:k].copy(), jump_error[:k].copy()
+    return known, _origin(places, bends[:k]), worst
 
 
 @nb.njit(error_model="numpy", **OPTIONS)

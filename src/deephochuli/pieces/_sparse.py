@@ -194,7 +194,7 @@ _panel = _block(MOST_VECTORS, is_packed=True)
 
 
 @intrinsic
-def _read(
+def _reading(
     context: Any, rows: Any, n_vectors: Any, is_raw: Any, live: Any, facts: Any, chosen: Any
 ) -> Any:
     """See `read`; `chosen` is the address of `_CHOSEN`."""
@@ -268,3 +268,7 @@ def _total(builder: Any, vector: Any) -> Any:
         low, high = (builder.shuffle_vector(vector, vector, half) for half in halves)
         vector = builder.fadd(low, high)
     return builder.extract_element(vector, emit.index(0))
+
+
+_read: Callable[..., Any] = _reading
+"""The same as what compiled code calls, without the context."""
