@@ -53,8 +53,8 @@ def product(x: Any, panels: Any, offset: Any, size: int) -> Any:
         size: Number of outputs.
 
     Numerics:
-        Each entry is a sum from left to right, offset first; a product is rounded with its
-        addition, or once more where the processor cannot do both at once.
+        Each entry is a sum from left to right, offset first; a product is rounded together with its
+        addition.
     """
     out, n = fresh(len(x), size), x.shape[1]
     order = _by_terms(x, n // _FEW)
