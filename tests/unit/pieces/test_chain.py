@@ -163,6 +163,43 @@ def test_bends_that_are_alone_are_judged_as_by_the_general_rule(monkeypatch):
     assert len(taken) == len(nets)
 
 
+FAR_EVENTS = {
+    "low": [0.3, 0.6], "high": [0.5, 0.8], "left": [1, -1], "right": [-1, 1], "weight": [1, 1]
+}  # fmt: skip
+
+
+def matched(events):
+    """What is said of events on bends at 0.4 and 0.7."""
+    places = (np.array(events[k], float) for k in ("low", "high"))
+    others = (np.array(events[k], np.int8) for k in ("left", "right"))
+    return _assembly.alone.matched(
+        np.array([0.4, 0.7]), *places, *others, np.array(events["weight"], np.int32)
+    )
+
+
+def test_events_far_from_each_other_are_those_of_their_bends():
+    is_alone, begin, end = matched(FAR_EVENTS)
+    assert is_alone
+    np.testing.assert_array_equal([begin, end], [FAR_EVENTS["low"], FAR_EVENTS["high"]])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"low": [0.3, 0.45]},  # the second begins before the first ends
+        {"low": [0.3, 0.5]},  # they touch
+        {"left": [0, -1]},  # a side is not known
+        {"right": [1, 1]},  # no change
+        {"weight": [1, 2]},
+        {"low": [0.2, 0.35], "high": [0.5, 0.45]},  # two on one bend, none on the other
+        {"low": [0.45, 0.6]},  # beside its bend
+        {"low": [0.3], "high": [0.5], "left": [1], "right": [-1], "weight": [1]},
+    ],
+)
+def test_events_that_touch_or_are_open_are_left_to_the_general_rule(change):
+    assert not matched(FAR_EVENTS | change)[0]
+
+
 def whole_numbers(generator, *shape):
     """Numbers whose products and sums are exact, half of them zero."""
     x = generator.integers(-8, 9, size=shape).astype(float)
