@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from deephochuli.pieces import Counter, _assembly, _chain, _panels, _sparse
+from deephochuli.pieces import Counter, _assembly, _chain, _panels, _sparse, count
 from deephochuli.pieces._assembly import joined, parts
 from deephochuli.pieces._chain import MOST_UNITS, chains
 from deephochuli.pieces._functions import HANDLERS
@@ -90,6 +90,14 @@ def test_units_near_their_knots_are_open_for_both_ways():
     one, other = both_ways(net, ends)
     assert len(other.open_low)
     assert_same(one, other)
+
+
+def test_a_unit_that_is_zero_at_an_earlier_bend_changes_its_jump():
+    layers = linear([[1.0], [-1.0]], [0.0, 0.0]), nn.ReLU(), linear([[3.0, -1.0]], [0.0]), nn.ReLU()
+    found = count(nn.Sequential(*layers, linear([[1.0]], [0.0])), *unit_segment())
+    assert found.is_certain
+    assert found.t.tolist() == [0.5]
+    assert found.jump.tolist() == [3.0]  # not 2, by which the slope before the ReLU changes
 
 
 def test_the_chain_is_used_and_gives_up_where_there_is_no_room(monkeypatch):
