@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from deephochuli.pieces import _loops as loops
+from deephochuli.pieces import _panels as panels
 from deephochuli.pieces._memory import fresh
 
 Rows = NDArray[np.float64]
@@ -21,10 +21,6 @@ Rows = NDArray[np.float64]
 
 WIDE = 128
 """A matrix this wide is worth taking apart."""
-_BLOCK_ROWS = 512
-"""So many rows at a time are looked at for inputs that are zero in all of them."""
-_FEWEST_ROWS = 64
-_MOST_KEPT = 0.8
 _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
@@ -69,41 +65,32 @@ class Dense:
         return torch.as_tensor(np.ascontiguousarray(self.weight.T))
 
     @cached_property
-    def _offset(self) -> torch.Tensor:
-        return torch.as_tensor(self.bias)
+    def _panels(self) -> tuple[Rows, Rows, Rows]:
+        """The matrix as panels, the offsets, and as many zeros."""
+        matrix, offset = panels.cut(self.weight, self.bias)
+        return matrix, offset, np.zeros_like(offset)
 
     def linear(self, inputs: Sequence[Rows]) -> Rows:
         """A x."""
-        return self._product(inputs[0], None)
+        return self._product(inputs[0], has_offset=False)
 
     def apply(self, inputs: Sequence[Rows]) -> Rows:
         """A x + b."""
-        return self._product(inputs[0], self._offset)
+        return self._product(inputs[0], has_offset=True)
 
-    def _product(self, rows: Rows, offset: torch.Tensor | None) -> Rows:
+    def _product(self, rows: Rows, *, has_offset: bool) -> Rows:
         x = np.ascontiguousarray(rows).reshape(-1, self.weight.shape[1])
+        if min(self.weight.shape) >= WIDE:
+            matrix, offset, nothing = self._panels
+            out = panels.product(x, matrix, offset if has_offset else nothing, len(self.bias))
+            return out.reshape(len(rows), -1)
         out = fresh(len(x), len(self.bias))
-        step = _BLOCK_ROWS if min(self.weight.shape) >= WIDE else max(len(x), 1)
-        for begin in range(0, len(x), step):
-            block = slice(begin, begin + step)
-            factors = self._factors(x[block])
-            if offset is None:
-                torch.mm(*factors, out=torch.as_tensor(out[block]))
-            else:
-                torch.addmm(offset, *factors, out=torch.as_tensor(out[block]))
+        to, factors = torch.as_tensor(out), (torch.as_tensor(x), self._transposed)
+        if has_offset:
+            torch.addmm(torch.as_tensor(self.bias), *factors, out=to)
+        else:
+            torch.mm(*factors, out=to)
         return out.reshape(len(rows), -1)
-
-    def _factors(self, x: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows, and the transposed matrix, without inputs that are zero in all of the rows.
-
-        Rows are neighbours on the segment, and behind a ReLU half of the units are off in all.
-        """
-        if len(x) >= _FEWEST_ROWS and x.shape[1] >= WIDE:
-            kept = loops.used(x)
-            if len(kept) <= _MOST_KEPT * x.shape[1]:
-                narrow = loops.picked(x, kept)
-                return torch.as_tensor(narrow), self._transposed[torch.as_tensor(kept)]
-        return torch.as_tensor(x), self._transposed
 
 
 @dataclass(frozen=True, eq=False)

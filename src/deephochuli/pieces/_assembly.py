@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deephochuli.pieces import _alone as alone
 from deephochuli.pieces._certificate import Clusters, clusters
 from deephochuli.pieces._crossings import T_ERROR
 from deephochuli.pieces._result import Interval
@@ -65,15 +66,48 @@ def parts(trails: Iterable[Trail]) -> Iterator[Found]:
         held = trail if held is None else together(held, trail)
         done, held = _parted(held)
         if done is not None:
-            known = clusters(done.events)
-            found = assembled(done, known)
-            yield replace(found, clear=_clear_places(known, reached))
-            reached = float(known.high[-1]) if len(known.high) else reached
+            found, reached = _found(done, reached)
+            yield found
+
+
+def _found(trail: Trail, reached: float) -> tuple[Found, float]:
+    """What is known of one part, and where its last cluster ends."""
+    it = trail.events
+    sides = it.left, it.right, it.weight
+    is_alone, begin, end = alone.matched(trail.t, it.low, it.high, *sides)
+    if is_alone:
+        return _apart(trail, begin, end, reached), float(end[-1]) if len(end) else reached
+    known = clusters(it)
+    found = replace(assembled(trail, known), clear=_clear_places(known, reached))
+    return found, float(known.high[-1]) if len(known.high) else reached
+
+
+def _apart(trail: Trail, begin: Column, end: Column, reached: float) -> Found:
+    """What is known where every bend has an event of its own, which touches no other."""
+    judged = alone.judged(trail.jump, trail.jump_error, begin, end, reached, _WIDE)
+    is_bend, is_open, clear = judged
+    n, least = len(is_bend), int(is_bend.sum())
+    n_open = int(is_open.sum())
+    return Found(
+        trail.t,
+        trail.step,
+        trail.unit,
+        trail.jump,
+        is_bend,
+        Interval(n + 1, n + 1),
+        Interval(least + 1, least + n_open + 1),
+        begin[is_open],
+        end[is_open],
+        clear,
+        trail.error,
+    )
 
 
 def joined(found: Iterable[Found]) -> Found:
     """All parts in one."""
     each = list(found)
+    if len(each) == 1:
+        return replace(each[0], clear=_with_ends(each[0].clear))
 
     def column(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(part, name) for part in each])
@@ -91,9 +125,13 @@ def joined(found: Iterable[Found]) -> Found:
         pieces=pieces,
         open_low=column("open_low"),
         open_high=column("open_high"),
-        clear=np.concatenate([[0.0], column("clear"), [1.0]]),
+        clear=_with_ends(column("clear")),
         max_error=max(part.max_error for part in each),
     )
+
+
+def _with_ends(places: Column) -> Column:
+    return np.concatenate([[0.0], places, [1.0]])
 
 
 def _parted(trail: Trail) -> tuple[Trail | None, Trail | None]:

@@ -60,8 +60,9 @@ def _turned(state: State, side: crossings.Sides, source: int, most_rows: int) ->
     entries = z.entry_bound().wide(rows.shape[1])
     limits = crossings.T_ERROR, U
     events, found, placed = compiled.planned(
-        state.t, state.is_own, rows, z.error, entries, side.cross, crossings.TYPICAL, *limits
-    )
+        state.t, np.arange(len(state)), state.is_own, rows, z.error, entries, side.cross,
+        crossings.TYPICAL, *limits,
+    )  # fmt: skip
     (cell, lam, unit, _), (first, t, row, longest) = found, placed
     if is_too_many(state, len(first), longest, most_rows):
         return None
@@ -151,7 +152,7 @@ def _put_jumps(
     known = np.ascontiguousarray(z.rows), z.error, np.ascontiguousarray(z.jump), z.jump_error
     limits = crossings.T_ERROR, U, lipschitz(op)
     made, bound = loops.knot_jumps(
-        t, *known, on_knot, op.slopes[k : k + 2], float(op.knots[k]), *limits
+        t, np.arange(len(t)), *known, on_knot, op.slopes[k : k + 2], float(op.knots[k]), *limits
     )
     row, unit = on_knot
     inside = (row > 0) & (row < len(t) - 1)

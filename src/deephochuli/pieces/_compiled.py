@@ -25,11 +25,12 @@ _SURPLUS = 1 + 2.0**-20
 
 @nb.njit(error_model="numpy", **OPTIONS)
 def planned(
-    t: Any, is_own: Any, z: Any, error: Any, entries: Any, cross: Any, typical: Any, t_error: Any,
-    u: Any,
+    t: Any, order: Any, is_own: Any, z: Any, error: Any, entries: Any, cross: Any, typical: Any,
+    t_error: Any, u: Any,
 ) -> Any:  # fmt: skip
     """Where units cross zero: the events, and the rows to be put in.
 
+    `t` and `cross` are in the order of the segment; what is known of row r is stored at order[r].
     `entries` are the columns of `_state.Entries`; `cross` is as `_loops.sides` returns it, without
     any entry that is near zero.
 
@@ -37,18 +38,25 @@ def planned(
         (The events as `_loops.clear` returns them, the crossings as `_loops.crossed` does, the rows
         as `_loops.placed` does).
     """
-    row, unit, floor, reach, offset = entries
-    is_exact = error == 0
-    events = loops.clear(z, t, is_own, is_exact, row, unit, floor, cross, 0.0, 1 + 8 * u, t_error)
-    crossings = loops.crossed(z, cross[0], cross[1], 0.0)
+    row, unit, floor, _, _ = entries
+    stored = is_own, error == 0, row, unit, floor
+    events = loops.clear(z, t, order, *stored, cross, 0.0, 1 + 8 * u, t_error)
+    return events, *placed(t, order, z, error, entries, cross, typical)
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def placed(t: Any, order: Any, z: Any, error: Any, entries: Any, cross: Any, typical: Any) -> Any:
+    """Crossings and the rows to be put in; see `planned`."""
+    _, unit, _, reach, offset = entries
+    crossings = loops.crossed(z, order, cross[0], cross[1], 0.0)
     cell, lam, which, change = crossings
     tolerance = np.zeros(len(cell))
     for i in range(len(cell)):
-        r, j = cell[i], which[i]
-        if not (is_exact[r] and is_exact[r + 1]):
-            scale = reach[r] * unit[j] + offset[j] + (reach[r + 1] * unit[j] + offset[j])
+        here, there, j = order[cell[i]], order[cell[i] + 1], which[i]
+        if error[here] != 0.0 or error[there] != 0.0:
+            scale = reach[here] * unit[j] + offset[j] + (reach[there] * unit[j] + offset[j])
             tolerance[i] = typical * scale / change[i]
-    return events, crossings, loops.placed(t, cell, lam, tolerance)
+    return crossings, loops.placed(t, cell, lam, tolerance)
 
 
 @nb.njit(error_model="numpy", **OPTIONS)
@@ -69,7 +77,8 @@ def turned(
     at_rows, out, spread, passed = made
     size = loops._interpolate(z, cell, lam, at_rows)
     loops._spread_zeros(jump, cell, spread)
-    error = loops.spread(error, _between(z, error, cell, lam, size, u), cell)
+    added = between(z, error, (cell, cell + 1), lam, size, u)
+    error = loops.spread(error, added, cell)
     moved = np.zeros(len(t))
     for i in range(len(row)):
         moved[row[i]] += at_rows[row[i], unit[i]] ** 2
@@ -80,7 +89,7 @@ def turned(
     behind = np.where(is_on, before, 0.0)
     slopes = np.array([[0.0], [1.0]])
     values, bounds = loops.knot_jumps(
-        t, at_rows, error, spread, before, zero, slopes, 0.0, t_error, u, 1.0
+        t, np.arange(len(t)), at_rows, error, spread, before, zero, slopes, 0.0, t_error, u, 1.0
     )
     added = np.zeros(len(t))
     for i in range(zero.shape[1]):
@@ -92,15 +101,16 @@ def turned(
 
 
 @nb.njit(**OPTIONS)
-def _between(z: Any, error: Any, cell: Any, lam: Any, size: Any, u: Any) -> Any:
-    """Errors of the rows put in: see `_state.Value.inserted`."""
-    out = np.empty(len(cell))
-    for i in range(len(cell)):
-        a, b = error[cell[i]], error[cell[i] + 1]
+def between(z: Any, error: Any, rows: Any, lam: Any, size: Any, u: Any) -> Any:
+    """Errors of rows put in between two others each: see `_state.Value.inserted`."""
+    out = np.empty(len(lam))
+    for i in range(len(lam)):
+        here, there = rows[0][i], rows[1][i]
+        a, b = error[here], error[there]
         out[i] = max(a, b) + 4 * u * size[i]
         if a == 0.0 and b == 0.0:
-            finest_a, largest_a = loops.grain_of(z[cell[i]])
-            finest_b, largest_b = loops.grain_of(z[cell[i] + 1])
+            finest_a, largest_a = loops.grain_of(z[here])
+            finest_b, largest_b = loops.grain_of(z[there])
             share = min(loops.grain_of(lam[i : i + 1])[0], 0)
             if fits(2 * max(largest_a, largest_b), min(finest_a, finest_b) + share):
                 out[i] = 0.0

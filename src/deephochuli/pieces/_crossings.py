@@ -115,7 +115,8 @@ def ordered(cell: Index, lam: Column, unit: Index, target: Column, tolerance: Co
 def _crossings(value: Value, side: Sides) -> tuple[Index, Column, Index, Column, Column]:
     rows = np.ascontiguousarray(value.rows)
     # Not all of `cross` still are: an end may have been put on the knot.
-    found = cast("_Crossed", loops.crossed(rows, side.cross[0], side.cross[1], side.knot))
+    order = np.arange(len(rows))
+    found = cast("_Crossed", loops.crossed(rows, order, side.cross[0], side.cross[1], side.knot))
     cell, lam, unit, change = found
     scale = value.scale_at(cell, unit) + value.scale_at(cell + 1, unit)
     is_exact = (value.error[cell] == 0) & (value.error[cell + 1] == 0)
@@ -144,6 +145,7 @@ def _clear(state: State, value: Value, side: Sides) -> Events:
     low, high, unit, left, right = loops.clear(
         np.ascontiguousarray(value.rows),
         state.t,
+        np.arange(len(state)),
         state.is_own,
         value.error == 0,
         it.row,

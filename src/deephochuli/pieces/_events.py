@@ -42,6 +42,8 @@ class Events:
 
 def joined(parts: list[Events]) -> Events:
     """Events of several chunks or steps in one."""
+    if len(parts) == 1:
+        return parts[0]
     parts = parts or [none()]
     return Events(
         *(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Events))

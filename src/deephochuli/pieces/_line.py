@@ -12,6 +12,7 @@ from torch import nn
 from deephochuli.errors import PiecesError
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._assembly import Found, joined, parts
+from deephochuli.pieces._chain import chains
 from deephochuli.pieces._exact import decided
 from deephochuli.pieces._functions import HANDLERS
 from deephochuli.pieces._moves import prepare
@@ -189,6 +190,7 @@ class Counter:
         samples = torch.stack([each.detach().double().cpu() for each in examples])
         self._program = trace(model, samples, layer, HANDLERS)
         self._prepared = prepare(self._program)
+        self._chains = chains(self._program, self._prepared)
 
     def count(
         self,
@@ -219,8 +221,8 @@ class Counter:
         return tallied(self._program, ends, self._parts(ends, most_bytes, report))
 
     def _parts(self, ends: Rows, most_bytes: int, report: Report | None) -> Iterator[Found]:
-        program, prepared = self._program, self._prepared
-        return parts(walk(program, prepared, ends, most_bytes=most_bytes, report=report))
+        known, linked = (self._program, self._prepared, ends), self._chains
+        return parts(walk(*known, linked=linked, most_bytes=most_bytes, report=report))
 
     def _ends(self, x0: torch.Tensor, x1: torch.Tensor) -> Rows:
         ends = _checked(x0, x1)
@@ -239,10 +241,11 @@ def _checked(x0: torch.Tensor, x1: torch.Tensor) -> torch.Tensor:
             f"The ends of the segment have different shapes: {tuple(x0.shape)} and "
             f"{tuple(x1.shape)}. Give two single inputs, without a batch dimension."
         )
-    ends = torch.stack([x0.detach().double().cpu(), x1.detach().double().cpu()])
-    if not bool(torch.isfinite(ends).all()):
+    ends = torch.stack([each.detach().to("cpu", torch.float64) for each in (x0, x1)])
+    flat = ends.numpy()
+    if not np.isfinite(flat).all():
         raise PiecesError("An end of the segment holds NaN or infinity; both must be finite.")
-    if bool((ends[0] == ends[1]).all()):
+    if (flat[0] == flat[1]).all():
         raise PiecesError("Both ends of the segment are the same point; give two different ones.")
     return ends
 
@@ -253,9 +256,6 @@ def _samples(ends: torch.Tensor) -> torch.Tensor:
 
 
 def _result(program: Program, ends: Rows, found: Found) -> LineCount:
-    bending = program.bending
-    number = np.zeros(len(program.steps), dtype=np.int32)
-    number[list(bending)] = np.arange(len(bending))
     length = float(np.linalg.norm(ends[1] - ends[0]))
     return LineCount(
         n_regions=found.regions.nearest(len(found.t) + 1),
@@ -264,9 +264,9 @@ def _result(program: Program, ends: Rows, found: Found) -> LineCount:
         pieces=found.pieces,
         t=found.t,
         jump=found.jump / length,
-        layer=number[found.step],
+        layer=program.numbers[found.step],
         unit=found.unit,
-        layers=tuple(program.layers[i] for i in bending),
+        layers=program.bending_layers,
         is_bend=found.is_bend,
         n_ambiguous=len(found.open_low),
         n_exact=found.n_exact,

@@ -130,10 +130,10 @@ def _spread_zeros(old: Any, cell: Any, both: Any) -> None:
 
 
 @nb.njit(error_model="numpy", **OPTIONS)
-def crossed(z: Any, cell: Any, unit: Any, knot: Any) -> Any:
+def crossed(z: Any, order: Any, cell: Any, unit: Any, knot: Any) -> Any:
     """Where in their cells units cross a knot, ordered by cell and place.
 
-    `cell` is ascending.
+    `cell` is ascending; row r along the segment is stored in row order[r] of `z`.
 
     Returns:
         (Cell, place in it, unit, change of the value over the cell) of each crossing that is
@@ -142,7 +142,7 @@ def crossed(z: Any, cell: Any, unit: Any, knot: Any) -> Any:
     n = 0
     which, lam, change = np.empty(len(cell), np.int64), np.empty(len(cell)), np.empty(len(cell))
     for i in range(len(cell)):
-        a, b = z[cell[i], unit[i]] - knot, z[cell[i] + 1, unit[i]] - knot
+        a, b = z[order[cell[i]], unit[i]] - knot, z[order[cell[i] + 1], unit[i]] - knot
         if a * np.sign(b) < 0:
             which[n], lam[n], change[n] = i, a / (a - b), abs(b - a)
             n += 1
@@ -177,6 +177,7 @@ def _order(cell: Any, lam: Any) -> Any:
 def clear(
     z: Any,
     t: Any,
+    order: Any,
     is_own: Any,
     is_exact: Any,
     row: Any,
@@ -190,7 +191,8 @@ def clear(
     """Changes of side between two rows at which the side is known, in cells of this chunk.
 
     Entry (r, j) errs by at most `slack` (row[r] * unit[j] + floor[j]), or not at all in an exact
-    row; places of rows by `t_error`.
+    row; places of rows by `t_error`. Only `t` is in the order of the segment: what else is known of
+    row r is stored at order[r].
 
     Returns:
         (Where the change is at least and at most, its unit, its sides before and behind).
@@ -201,11 +203,12 @@ def clear(
     left, right = np.empty(cross.shape[1], np.int8), np.empty(cross.shape[1], np.int8)
     for i in range(cross.shape[1]):
         r, j = cross[0, i], cross[1, i]
-        if not is_own[r]:
+        here, there = order[r], order[r + 1]
+        if not is_own[here]:
             continue
-        a, b = z[r, j] - knot, z[r + 1, j] - knot
-        error_a = 0.0 if is_exact[r] else (row[r] * unit[j] + floor[j]) * slack
-        error_b = 0.0 if is_exact[r + 1] else (row[r + 1] * unit[j] + floor[j]) * slack
+        a, b = z[here, j] - knot, z[there, j] - knot
+        error_a = 0.0 if is_exact[here] else (row[here] * unit[j] + floor[j]) * slack
+        error_b = 0.0 if is_exact[there] else (row[there] * unit[j] + floor[j]) * slack
         if abs(a) > error_a and abs(b) > error_b:
             lam, half = a / (a - b), max(error_a, error_b) / abs(b - a)
             length = t[r + 1] - t[r]
@@ -257,32 +260,6 @@ def placed(t: Any, cell: Any, lam: Any, tolerance: Any) -> Any:
     return first[:n], place[:n], row, longest
 
 
-@nb.njit(**OPTIONS)
-def used(x: Any) -> Any:
-    """Numbers of the columns that are not zero in all rows."""
-    is_used = np.zeros(x.shape[1], np.bool_)
-    for r in range(len(x)):
-        here = x[r]
-        for j in range(len(here)):
-            is_used[j] |= here[j] != 0.0
-    return np.flatnonzero(is_used)
-
-
-def picked(x: Any, columns: Any) -> Any:
-    """Some columns of all rows."""
-    out = fresh(len(x), len(columns))
-    _pick(x, columns, out)
-    return out
-
-
-@nb.njit(**OPTIONS)
-def _pick(x: Any, columns: Any, out: Any) -> None:
-    for r in range(len(x)):
-        here, to = x[r], out[r]
-        for k in range(len(columns)):
-            to[k] = here[columns[k]]
-
-
 def rectified(z: Any, jump: Any) -> Any:
     """max(z, 0), and jumps multiplied by its slope.
 
@@ -318,10 +295,12 @@ def _rectify(z: Any, jump: Any, out: Any, passed: Any) -> Any:
 
 @nb.njit(error_model="numpy", **OPTIONS)
 def knot_jumps(
-    t: Any, z: Any, error: Any, jump: Any, jump_error: Any, on_knot: Any, slopes: Any, knot: Any,
-    t_error: Any, u: Any, lipschitz: Any,
+    t: Any, order: Any, z: Any, error: Any, jump: Any, jump_error: Any, on_knot: Any, slopes: Any,
+    knot: Any, t_error: Any, u: Any, lipschitz: Any,
 ) -> Any:  # fmt: skip
     """Jumps of units that are on a knot, and what these add to the errors.
+
+    `t` and `on_knot` are in the order of the segment; what is known of row r is stored at order[r].
 
     `slopes` are those before and behind the knot, shape (2, units) or (2, 1). On a knot the jump
     is s+ z'+ - s- z'-, with the slopes of the function and of z on both sides.
@@ -336,21 +315,22 @@ def knot_jumps(
             made[i] = np.nan
             continue
         column = j if slopes.shape[1] > 1 else 0
-        left, right = z[r - 1, j] - knot, z[r + 1, j] - knot
+        p, here, q = order[r - 1], order[r], order[r + 1]
+        left, right = z[p, j] - knot, z[q, j] - knot
         before, behind = t[r] - t[r - 1], t[r + 1] - t[r]
         s_left, s_right = slopes[int(left > 0), column], slopes[int(right > 0), column]
         s_left = s_right if left == 0 else s_left
         s_right = s_left if right == 0 else s_right
         if s_left == s_right:
-            made[i] = s_left * jump[r, j]
-        elif jump_error[r] == 0 and not jump[r].any():
+            made[i] = s_left * jump[here, j]
+        elif jump_error[here] == 0 and not jump[here].any():
             # A row made by this step alone: z is one line around it, so its slope loses nothing.
             made[i] = (s_right - s_left) * ((right - left) / (before + behind))
         else:
             made[i] = s_right * (right / behind) + s_left * (left / before)
             size = abs(s_right * right / behind) + abs(s_left * left / before)
             shortest = min(before, behind)
-            unsure = (error[r - 1] + error[r] + error[r + 1]) / shortest
+            unsure = (error[p] + error[here] + error[q]) / shortest
             bound[i] = size * (t_error / shortest + 8 * u) + unsure * lipschitz
     return made, bound
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Rows = NDArray[np.float64]
 BLOCK = 1 << 19
 """Numbers of a block: arrays of this size stay in the cache from one step to the next."""
+_LINE = 64
+"""Bytes of a line of the cache."""
 _LEAST = 1 << 12
 """Arrays of fewer numbers are made afresh: that takes no time."""
 _MOST_KEPT = 12
@@ -38,7 +40,7 @@ class Memory:
         # One size for nearly all: pages of it that nobody touches cost nothing.
         whole = max(BLOCK, 1 << (size - 1).bit_length())
         free = self._free.setdefault(whole, [])
-        lent = _Lent(free, free.pop() if free else np.empty(whole))
+        lent = _Lent(free, free.pop() if free else aligned(whole))
         return np.asarray(lent)[:size].reshape(n, width)
 
     def trim(self) -> None:
@@ -59,6 +61,13 @@ class _Lent:
 
     def __del__(self) -> None:
         self._free.append(self._block)
+
+
+def aligned(size: int) -> Rows:
+    """An array that begins with a line of the cache: no vector of it lies on two of them."""
+    block = np.empty(size + _LINE // 8)
+    begin = -block.ctypes.data % _LINE // 8
+    return block[begin : begin + size]
 
 
 class _Here(threading.local):

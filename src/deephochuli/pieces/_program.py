@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deephochuli.pieces._affine import Affine, Rows
 from deephochuli.pieces._bends import Bend, Elementwise, Maximum
@@ -56,9 +57,28 @@ class Program:
         return tuple(i for i, step in enumerate(self.steps) if is_bend(step))
 
     @cached_property
+    def bending_layers(self) -> tuple[str, ...]:
+        """Name of the place of each of them."""
+        return tuple(self.layers[i] for i in self.bending)
+
+    @cached_property
+    def numbers(self) -> NDArray[np.int32]:
+        """For each step its number among those that bend; 0 for the others."""
+        number = np.zeros(len(self.steps), dtype=np.int32)
+        number[list(self.bending)] = np.arange(len(self.bending))
+        return number
+
+    @cached_property
     def n_units(self) -> int:
         """How many units can bend: entries of all piecewise linear steps."""
         return sum(step.op.size for step in self.steps if is_bend(step))
+
+    @cached_property
+    def widest(self) -> int:
+        """The most numbers that a step has for each row."""
+        ops = (step.op for step in self.steps)
+        sizes = (op.index.size if isinstance(op, Maximum) else op.size for op in ops)
+        return max(sizes, default=1)
 
     @cached_property
     def needed_after(self) -> tuple[frozenset[int], ...]:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._bend import bent
 from deephochuli.pieces._bends import Elementwise, Maximum
+from deephochuli.pieces._chain import Bends, Chains, chains, followed
 from deephochuli.pieces._envelope import maximal
 from deephochuli.pieces._events import Events, joined
 from deephochuli.pieces._insert import halved
@@ -79,6 +80,7 @@ def walk(
     prepared: tuple[Prepared, ...],
     ends: Rows,
     *,
+    linked: Chains | None = None,
     most_bytes: int = 1 << 28,
     report: Report | None = None,
 ) -> Iterator[Trail]:
@@ -88,10 +90,12 @@ def walk(
         program: What is evaluated.
         prepared: What was found once for each of its steps.
         ends: Both inputs, shape (2, numel).
+        linked: The chains among the steps; found here when they are not given.
         most_bytes: About how much memory the rows may take.
         report: Told how far it is.
     """
-    trails = _Walker(program, prepared, most_bytes, report).finish(_start(ends), 0, np.inf)
+    linked = chains(program, prepared) if linked is None else linked
+    trails = _Walker(program, prepared, linked, most_bytes, report).finish(_start(ends), 0, np.inf)
     while True:
         with recycling():
             trail = next(trails, None)
@@ -124,6 +128,7 @@ class _Walker:
         self,
         program: Program,
         prepared: tuple[Prepared, ...],
+        linked: Chains,
         most_bytes: int,
         report: Report | None,
     ) -> None:
@@ -131,9 +136,9 @@ class _Walker:
         self._prepared = prepared
         self._report = report
         self._n_found = 0
-        widest = max((_width(each) for each in prepared), default=1)
+        self._chains = linked
         # The arrays of a step: values, jumps, bounds, masks and what is made of them.
-        rows = min(most_bytes // 80, BLOCK) // max(widest, 1)
+        rows = min(most_bytes // 80, BLOCK) // max(program.widest, 1)
         self._most_rows = max(64, min(rows, _MOST_ROWS))
 
     def finish(self, state: State, begin: int, until: float) -> Iterator[Trail]:
@@ -142,13 +147,31 @@ class _Walker:
         `until` is where the rows of the chunk behind this state begin.
         """
         events: list[Events] = []
-        for i in range(begin, len(self._prepared)):
-            grown = self._do(state, i, events) if len(state) <= self._most_rows else None
-            if grown is None:
-                yield from self._split(state, i, events, until)
+        i, here = begin, state
+        while i < len(self._prepared) and isinstance(here, State):
+            done = self._next(here, i, events) if len(here) <= self._most_rows else None
+            if done is None:
+                yield from self._split(here, i, events, until)
                 return
-            state = grown
-        yield self._end(state, events, until)
+            i, here = done
+        yield (
+            self._told(here, events, until)
+            if isinstance(here, Bends)
+            else self._end(here, events, until)
+        )
+
+    def _next(self, state: State, i: int, events: list[Events]) -> tuple[int, State | Bends] | None:
+        """Do one step, or all that can be done at one go; None if that makes too many rows."""
+        if i in self._chains:
+            done = followed(self._chains[i], state, self._most_rows)
+            if done is not None:
+                n, after, known = done
+                events.append(known)
+                return i + n, after
+            if len(state) > self._most_rows // 4:
+                return None
+        grown = self._do(state, i, events)
+        return None if grown is None else (i + 1, grown)
 
     def _split(self, state: State, i: int, events: list[Events], until: float) -> Iterator[Trail]:
         """Finish a state in chunks; what was found before it was cut goes with the first."""
@@ -184,6 +207,13 @@ class _Walker:
         kept = {k: v for k, v in (state.values | {step.output: out}).items() if k in needed}
         return replace(state, values=kept)
 
+    def _told(self, found: Bends, events: list[Events], until: float) -> Trail:
+        self._n_found += len(found.t)
+        if self._report is not None:
+            self._report(found.reached, self._n_found)
+        bends = found.t, found.step, found.unit, found.jump, found.jump_error
+        return Trail(*bends, joined(events), found.error, until)
+
     def _end(self, state: State, events: list[Events], until: float) -> Trail:
         out = state.values[self._program.output]
         inner = state.is_own & (state.step >= 0)
@@ -199,12 +229,6 @@ class _Walker:
         error = float(out.error.max(initial=0.0))
         t, step, unit = state.t[rows], state.step[rows], state.unit[rows]
         return Trail(t, step, unit, jump, jump_error, joined(events), error, until)
-
-
-def _width(prepared: Prepared) -> int:
-    """How many numbers a step has for each row."""
-    op = prepared.step.op
-    return op.index.size if isinstance(op, Maximum) else op.size
 
 
 def _with_events(trail: Trail, events: list[Events]) -> Trail:

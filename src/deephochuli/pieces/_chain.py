@@ -1,0 +1,257 @@
+"""Linear layers with ReLUs between them, done at one go: most of the steps of most narrow nets.
+
+On short segments most of the time went into calling one compiled function after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deephochuli.pieces import _links as links
+from deephochuli.pieces._affine import Dense
+from deephochuli.pieces._bends import Elementwise
+from deephochuli.pieces._crossings import T_ERROR, TYPICAL
+from deephochuli.pieces._events import Events
+from deephochuli.pieces._memory import BLOCK, aligned, fresh
+from deephochuli.pieces._moves import Prepared
+from deephochuli.pieces._program import Program
+from deephochuli.pieces._state import Column, State, Value
+
+MOST_UNITS = 256
+"""Of wider layers, library products of many rows are faster."""
+_Whole = NDArray[np.int64]
+_N_NUMBERS, _N_COLUMNS = 8, 15
+"""Columns of a chain beside values and jumps, and those of them that are no whole numbers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chain:
+    """Layers that are done at one go.
+
+    Attributes:
+        source: Number of the value that the first one reads.
+        values: Number of the value behind each layer.
+        steps: How many steps of the program each layer is.
+        width: Largest number of columns of a layer.
+        tables: The numbers of all layers, for `_links.run`.
+    """
+
+    source: int
+    values: tuple[int, ...]
+    steps: tuple[int, ...]
+    width: int
+    tables: tuple[_Whole, Column, Column]
+
+    def after(self, n: int) -> Chain:
+        """What is left of a chain behind its first n layers, n > 0."""
+        whole, real, numbers = self.tables
+        tables = whole[n:], real[n:], numbers
+        return Chain(self.values[n - 1], self.values[n:], self.steps[n:], self.width, tables)
+
+
+Chains = Mapping[int, Chain]
+"""The chain that begins at each step where one does."""
+
+
+def chains(program: Program, prepared: tuple[Prepared, ...]) -> Chains:
+    """The chain that begins at each step where one does."""
+    found: dict[int, Chain] = {}
+    i = 0
+    while i < len(prepared):
+        lengths = _lengths(program, prepared, i)
+        if lengths:
+            chain = _chain(prepared, i, lengths)
+            found[i] = chain
+            for n in range(1, len(lengths)):
+                found[i + sum(lengths[:n])] = chain.after(n)
+        i += max(sum(lengths), 1)
+    return found
+
+
+def _lengths(program: Program, prepared: tuple[Prepared, ...], i: int) -> list[int]:
+    """How many steps each layer has of a chain that begins at step i."""
+    lengths: list[int] = []
+    while i < len(prepared) and _is_narrow(prepared[i]):
+        if program.needed_after[i] != frozenset({prepared[i].step.output}):
+            break
+        if i + 1 == len(prepared):
+            lengths.append(1)
+            break
+        bend = prepared[i + 1].step
+        is_relu = isinstance(bend.op, Elementwise) and bend.op.is_relu
+        if not is_relu or program.needed_after[i + 1] != frozenset({bend.output}):
+            break
+        lengths.append(2)
+        i += 2
+    return lengths
+
+
+def _is_narrow(prepared: Prepared) -> bool:
+    op = prepared.step.op
+    return isinstance(op, Dense) and op.lead == 1 and op.size <= MOST_UNITS
+
+
+def _chain(prepared: tuple[Prepared, ...], begin: int, lengths: list[int]) -> Chain:
+    whole: list[list[int]] = []
+    real: list[list[float]] = []
+    numbers: list[Column] = []
+    values: list[int] = []
+    i, first = begin, 0
+    for n in lengths:
+        packed = _numbers(prepared[i])
+        whole.append(
+            [i + 1 if n > 1 else -1, *_shape(prepared[i]), first, *prepared[i].grain.fixed[:2]]
+        )
+        real.append(_real(prepared[i]))
+        numbers.append(packed)
+        values.append(prepared[i + n - 1].step.output)
+        i, first = i + n, first + len(packed)
+    together = aligned(first)
+    np.concatenate(numbers, out=together)
+    tables = np.array(whole, np.int64), np.array(real), together
+    width = int(links.width_of(tables[0][:, links.UNITS].max()))
+    return Chain(prepared[begin].step.inputs[0], tuple(values), tuple(lengths), width, tables)
+
+
+def _shape(prepared: Prepared) -> tuple[int, int]:
+    """Inputs and units of a linear layer."""
+    op = prepared.step.op
+    assert isinstance(op, Dense)
+    return op.weight.shape[1], op.weight.shape[0]
+
+
+def _real(prepared: Prepared) -> list[float]:
+    norms = prepared.norms
+    assert norms is not None
+    reach, shift = prepared.grain.fixed[2:4]
+    return [norms.spectral, norms.frobenius, norms.offset_norm, norms.gamma, reach, shift]
+
+
+def _numbers(prepared: Prepared) -> Column:
+    """Weights and columns of a layer, one behind the other, each of whole vectors.
+
+    The columns are filled up so that what is no unit is zero, and never within its error of it.
+    """
+    op, norms = prepared.step.op, prepared.norms
+    assert isinstance(op, Dense)
+    assert norms is not None
+    filled = [
+        (op.weight.T, 0.0),
+        (op.bias, 0.0),
+        (norms.unit, 0.0),
+        (norms.gamma * norms.offset, -1.0),
+        (norms.offset, 0.0),
+    ]
+    width = int(links.width_of(len(op.bias)))
+    return np.concatenate([_filled(x, width, value).ravel() for x, value in filled])
+
+
+def _filled(x: Column, width: int, value: float = 0.0) -> Column:
+    """An array with more columns of one value."""
+    missing = width - x.shape[-1]
+    if not missing:
+        return np.ascontiguousarray(x)
+    more = np.full((*x.shape[:-1], missing), value)
+    return np.concatenate([x, more], axis=-1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bends:
+    """What a chain found that was done to the end of the program.
+
+    Attributes:
+        t: Place of each bend.
+        step: Step of its unit.
+        unit: Its unit.
+        jump: Largest change of the slope of an output.
+        jump_error: Bound on its error.
+        error: Largest bound on the error of the outputs.
+        reached: Where the rows end.
+    """
+
+    t: Column
+    step: NDArray[np.int32]
+    unit: NDArray[np.int32]
+    jump: Column
+    jump_error: Column
+    error: float
+    reached: float
+
+
+def followed(
+    chain: Chain, state: State, most_rows: int
+) -> tuple[int, State | Bends, Events] | None:
+    """Do as many layers as there is room for the rows of.
+
+    Args:
+        chain: The layers.
+        state: Rows before the first.
+        most_rows: How many rows there may be before a layer; fewer, where there would be no room
+            for one of each unit.
+
+    Returns:
+        (Number of steps done, what is known behind them, events of these); None where that is not
+        even one layer.
+    """
+    value = state.values[chain.source]
+    if value.jump is None or value.jump_error is None:
+        return None
+    room = _room(chain, most_rows)
+    n_rooms = room[1].shape[1]
+    most_rows = min(most_rows, max(n_rooms - chain.width, n_rooms // 2))
+    if len(state) > most_rows:
+        return None
+    whole = int(links.width_of(value.rows.shape[1]))
+    rows = links.Rows(
+        _filled(value.rows, whole), _filled(value.jump, whole), value.error, value.jump_error
+    )
+    order = np.arange(len(state))
+    places = links.Places(state.t, order, state.is_own, state.step, state.unit)
+    found = links.run(chain.tables, places, rows, room, most_rows, (TYPICAL, T_ERROR))
+    n, is_done, worst, known, origin, marks = found
+    if not n:
+        return None
+    events, done = Events(*marks), sum(chain.steps[:n])
+    if is_done:
+        step, unit = origin[:2]
+        t, jump, jump_error = known
+        reached = float(state.t[-1])
+        return done, Bends(t, step, unit, jump, jump_error, worst, reached), events
+    pair = 2 * ((n - 1) % 2)
+    return done, _stopped(chain, n, room[0][pair : pair + 2], known, origin), events
+
+
+def _room(chain: Chain, most_rows: int) -> tuple[tuple[Column, ...], Column, _Whole]:
+    """Memory for the rows of a chain: blocks of a size that is handed out again.
+
+    Layers may add rows beyond `most_rows`, as many as the blocks hold.
+    """
+    n = min(4 * most_rows, BLOCK // max(chain.width, _N_COLUMNS))
+    blocks = tuple(fresh(1, n * chain.width)[0] for _ in range(4))
+    columns = fresh(_N_COLUMNS, n)
+    return blocks, columns[:_N_NUMBERS], columns[_N_NUMBERS:].view(np.int64)
+
+
+def _stopped(
+    chain: Chain,
+    n: int,
+    blocks: tuple[Column, ...],
+    known: Column,
+    origin: tuple[NDArray[Any], ...],
+) -> State:
+    """The rows behind layer n, in the order of the segment."""
+    t, error, jump_error = known
+    step, unit, is_own, order = origin
+    units = int(chain.tables[0][n - 1, links.UNITS])
+    width = int(links.width_of(units))
+    x, jump = (
+        np.ascontiguousarray(each[: len(t) * width].reshape(-1, width)[order, :units])
+        for each in blocks
+    )
+    value = Value(x, error, None, has_exact_zeros=True, jump=jump, jump_error=jump_error)
+    return State(t, is_own, step, unit, {chain.values[n - 1]: value})

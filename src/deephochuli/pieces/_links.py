@@ -1,0 +1,293 @@
+"""Compiled: linear layers with a ReLU behind each, one after the other without a return.
+
+What a layer does is in `_moves` and `_bend`, step by step. Here it is done row by row, and rows
+stay where they are: a row that is put in is stored behind all others, and `order` says where the
+rows along the segment are stored. `t` and numbers of cells are in the order of the segment,
+everything else is in that of storing. A ReLU is applied when the next layer reads the row.
+"""
+
+# Compiled functions get their types from their callers; the type checker cannot follow.
+# pyright: basic
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba as nb
+import numpy as np
+
+from deephochuli.pieces import _compiled as compiled
+from deephochuli.pieces import _loops as loops
+from deephochuli.pieces import _passes as passes
+from deephochuli.pieces._loops import OPTIONS
+from deephochuli.pieces._passes import U
+from deephochuli.pieces._sparse import LANES
+
+STEP, INPUTS, UNITS, FIRST, FACTOR, OFFSET = range(6)
+"""Columns of a table of layers: what is a whole number."""
+SPECTRAL, FROBENIUS, OFFSET_NORM, GAMMA, REACH, SHIFT = range(6)
+"""Columns of a table of layers: what is none."""
+
+
+class Layer(NamedTuple):
+    """A linear layer; columns are filled up to whole vectors.
+
+    Attributes:
+        weight: Transposed, shape (inputs, width).
+        offset: Shape (width,); like the other columns.
+        unit: See `_state.Entries`.
+        floor: See `_state.Entries`.
+        size: Magnitudes of the offsets.
+        n_units: How many of the columns are units.
+        norms: What `_norms.Norms` has as one number each: spectral, frobenius, offset_norm, gamma.
+        grain: `_exactness.Grain.fixed`.
+    """
+
+    weight: Any
+    offset: Any
+    unit: Any
+    floor: Any
+    size: Any
+    n_units: Any
+    norms: Any
+    grain: Any
+
+
+class Rows(NamedTuple):
+    """Values and jumps of rows, and bounds on the 2-norm of the error of both.
+
+    Values behind the first layer of a chain are those before its ReLU; jumps too, but for those of
+    units that are zero: they are the ones behind it.
+    """
+
+    x: Any
+    jump: Any
+    error: Any
+    jump_error: Any
+
+
+class Places(NamedTuple):
+    """Where rows are, and what made them; see `_state.State`."""
+
+    t: Any
+    order: Any
+    is_own: Any
+    step: Any
+    unit: Any
+
+
+@nb.njit(**OPTIONS)
+def width_of(n: Any) -> Any:
+    """Columns of a layer of n units: whole vectors."""
+    return (n + LANES - 1) // LANES * LANES
+
+
+@nb.njit(**OPTIONS)
+def _layer(tables: Any, i: Any) -> Any:
+    """One layer of a chain."""
+    whole, real, numbers = tables
+    n, first = whole[i, INPUTS], whole[i, FIRST]
+    width = width_of(whole[i, UNITS])
+    behind = first + n * width
+    weight = numbers[first:behind].reshape((n, width))
+    columns = numbers[behind : behind + 4 * width].reshape((4, width))
+    of = real[i]
+    grain = whole[i, FACTOR], whole[i, OFFSET], of[REACH], of[SHIFT], True
+    norms = of[SPECTRAL], of[FROBENIUS], of[OFFSET_NORM], of[GAMMA]
+    units = columns[0], columns[1], columns[2], columns[3]
+    return Layer(weight, *units, whole[i, UNITS], norms, grain)
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: Any) -> Any:
+    """Do layers until the last, or until there are too many rows.
+
+    Args:
+        tables: Numbers of all layers: whole ones, others, and those of all columns.
+        places: Where the rows are, in their order.
+        rows: What is known at them.
+        room: Memory for all rows there can be: four blocks for values and jumps, columns of
+            numbers, shape (8, rows), and of whole numbers, shape (7, rows).
+        most_rows: How many rows there may be before a layer.
+        limits: `_crossings.TYPICAL` and `T_ERROR`.
+
+    Returns:
+        (Number of layers done, whether that was the last; the largest error of the outputs; of each
+        bend, or before the next layer of each row: place, jump or error, and error of the jump;
+        what `_origin` says of them; events).
+    """
+    blocks, columns, marks = room
+    whole, spans, entries = tables[0], columns[4:6], (columns[6], columns[7])
+    places = _stored(places, marks[:3])
+    n_events = done = 0
+    while done < len(whole) and len(places.t) <= most_rows:
+        layer, one = _layer(tables, done), done % 2
+        pair = _shaped(blocks[2 * one], layer), _shaped(blocks[2 * one + 1], layer)
+        moved = Rows(*pair, columns[2 * one], columns[2 * one + 1])
+        if whole[done, STEP] < 0:
+            passes.move(layer, places.order, done > 0, rows, moved, entries)
+            known, origin, worst = _ended(layer, places, moved)
+            return done + 1, True, worst, known, origin, _events(spans, marks[3:], n_events)
+        more = spans[:, n_events:], marks[3:, n_events:]
+        seen = passes.move(layer, places.order, done > 0, rows, moved, entries)
+        n, places = _bent(layer, whole[done, STEP], places, moved, seen, entries, more, limits)
+        if n < 0:
+            break
+        rows, n_events, done = moved, n_events + n, done + 1
+    if done:
+        passes.rectify(rows.x, rows.jump, places.order)
+    order = places.order
+    known = places.t, rows.error[order], rows.jump_error[order]
+    origin = _origin(places, order)
+    return done, False, 0.0, known, origin, _events(spans, marks[3:], n_events)
+
+
+@nb.njit(**OPTIONS)
+def _stored(places: Any, marks: Any) -> Any:
+    """Places with room for more rows."""
+    n = len(places.t)
+    is_own, step, unit = marks[0], marks[1], marks[2]
+    is_own[:n], step[:n], unit[:n] = places.is_own, places.step, places.unit
+    return Places(places.t, places.order, is_own, step, unit)
+
+
+@nb.njit(**OPTIONS)
+def _shaped(block: Any, layer: Any) -> Any:
+    """A block as rows behind a layer."""
+    width = layer.weight.shape[1]
+    n = len(block) // width
+    return block[: n * width].reshape((n, width))
+
+
+@nb.njit(**OPTIONS)
+def _origin(places: Any, which: Any) -> Any:
+    """What made some stored rows, whether they are own ones, and where they are stored."""
+    n = len(which)
+    step, unit, is_own = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.bool_)
+    for i, p in enumerate(which):
+        step[i], unit[i], is_own[i] = places.step[p], places.unit[p], places.is_own[p]
+    return step, unit, is_own, which
+
+
+@nb.njit(**OPTIONS)
+def _events(spans: Any, marks: Any, n: Any) -> Any:
+    """The columns of `_events.Events`."""
+    step, unit = marks[0, :n].astype(np.int32), marks[1, :n].copy()
+    sides = marks[2, :n].astype(np.int8), marks[3, :n].astype(np.int8)
+    return spans[0, :n].copy(), spans[1, :n].copy(), step, unit, *sides, np.ones(n, np.int32)
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def _ended(layer: Any, places: Any, rows: Any) -> Any:
+    """Behind the last layer, which has no ReLU.
+
+    Returns:
+        (Place, jump of the outputs and its error of each bend; its origin; the largest error).
+    """
+    n = len(places.t)
+    t, jump, jump_error, bends = np.empty(n), np.empty(n), np.empty(n), np.empty(n, np.int64)
+    k, worst = 0, 0.0
+    for r, p in enumerate(places.order):
+        worst = max(worst, rows.error[p])
+        if places.is_own[p] and places.step[p] >= 0:
+            t[k], jump_error[k], bends[k] = places.t[r], rows.jump_error[p], p
+            jump[k] = np.abs(rows.jump[p, : layer.n_units]).max()
+            k += 1
+    known = t[:k].copy(), jump[:k].copy(), jump_error[:k].copy()
+    return known, _origin(places, bends[:k]), worst
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def _bent(
+    layer: Any, step: Any, places: Any, rows: Any, seen: Any, entries: Any, room: Any, limits: Any
+) -> Any:
+    """The ReLU behind a layer: rows put in where units cross zero, events, jumps.
+
+    Returns:
+        (Number of events, -1 if there is no room for all; the places with the new rows).
+    """
+    n, (typical, t_error), (n_on, n_near) = len(places.t), limits, seen
+    order, z, error = places.order, rows.x, rows.error[:n]
+    bounds = entries[0], layer.unit, layer.floor, entries[1], layer.size
+    near, cross = passes.nears(order, n_near, z, bounds), passes.changes(order, z)
+    n_events = near.shape[1] + cross.shape[1]
+    if n_events > room[0].shape[1]:
+        return -1, places
+    n_events = _note(near, cross, step, places, rows, bounds, room, t_error)
+    is_touched = passes.snap(near, order, z, error, bounds, typical)
+    crossings, placed = compiled.placed(places.t, order, z, error, bounds, cross, typical)
+    if n + len(placed[0]) > min(len(z), len(rows.error)):
+        return -1, places
+    places = _put_in(step, places, rows, crossings, placed)
+    order = places.order
+    is_touched = _set(order, rows, crossings[2], placed[2], is_touched)
+    zero, n_on = passes.zeros(order, is_touched, rows.error, z, layer.n_units, n_on)
+    slopes = np.array([[0.0], [1.0]])
+    known = z, rows.error, rows.jump, rows.jump_error
+    made, bound = loops.knot_jumps(places.t, order, *known, zero, slopes, 0.0, t_error, U, 1.0)
+    passes.put_jumps(order, zero, made, bound, n_on, rows.jump, rows.jump_error)
+    return n_events, places
+
+
+@nb.njit(**OPTIONS)
+def _note(
+    near: Any, cross: Any, step: Any, places: Any, rows: Any, bounds: Any, room: Any, t_error: Any
+) -> Any:
+    """Write down where sides change, and where they are not known; return how many these are."""
+    order, z, error = places.order, rows.x, rows.error
+    row, unit, floor, _, _ = bounds
+    stored = places.is_own, error[: len(order)] == 0.0, row, unit, floor
+    clear = loops.clear(z, places.t, order, *stored, cross, 0.0, 1 + 8 * U, t_error)
+    n = _write(room, clear, step, 0)
+    if not near.shape[1]:
+        return n
+    own = near[:, places.is_own[order[near[0]]] != 0]
+    return _write(room, passes.unclear(own, places.t, order, z, error, bounds, t_error), step, n)
+
+
+@nb.njit(**OPTIONS)
+def _write(room: Any, events: Any, step: Any, n: Any) -> Any:
+    """Write events of one step behind n others; return how many that makes."""
+    spans, marks = room
+    low, high, unit, left, right = events
+    for i in range(len(low)):
+        spans[0, n], spans[1, n] = low[i], high[i]
+        marks[0, n], marks[1, n], marks[2, n], marks[3, n] = step, unit[i], left[i], right[i]
+        n += 1
+    return n
+
+
+@nb.njit(**OPTIONS)
+def _put_in(step: Any, places: Any, rows: Any, crossings: Any, placed: Any) -> Any:
+    """Store a row for each new place, and say where; see `_state.Value.inserted`."""
+    first, t, _, _ = placed
+    cell, lam, which = crossings[0][first], crossings[1][first], crossings[2][first]
+    order, n = places.order, len(places.t)
+    before, behind = order[cell], order[cell + 1]
+    size = passes.interpolate(rows.x, rows.jump, before, behind, lam, n)
+    added = compiled.between(rows.x, rows.error, (before, behind), lam, size, U)
+    for i in range(len(cell)):
+        rows.error[n + i], rows.jump_error[n + i] = added[i], 0.0
+        places.is_own[n + i] = places.is_own[before[i]]
+        places.step[n + i], places.unit[n + i] = step, which[i]
+    order = loops.spread(order, n + np.arange(len(cell)), cell)
+    t = loops.spread(places.t, t, cell)
+    return Places(t, order, places.is_own, places.step, places.unit)
+
+
+@nb.njit(**OPTIONS)
+def _set(order: Any, rows: Any, unit: Any, row: Any, is_touched: Any) -> Any:
+    """Put units on their knots; by how much they moved is added to the error of their rows.
+
+    Returns:
+        Whether that, or something else, changed a row; for each as they are stored.
+    """
+    moved, is_changed = np.zeros(len(order)), np.ones(len(order), np.bool_)
+    is_changed[: len(is_touched)] = is_touched
+    for i in range(len(row)):
+        p = order[row[i]]
+        moved[p] += rows.x[p, unit[i]] ** 2
+        rows.x[p, unit[i]] = 0.0
+        is_changed[p] = True
+    for p in range(len(order)):
+        rows.error[p] += np.sqrt(moved[p])
+    return is_changed

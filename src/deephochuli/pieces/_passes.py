@@ -1,0 +1,335 @@
+"""Compiled: loops over the numbers of rows that are stored in any order.
+
+`order` says where the rows along the segment are stored. Rows are addressed by their number, and no
+view of a row is made: counting references to it would take longer than much of what is done.
+"""
+
+# Compiled functions get their types from their callers; the type checker cannot follow.
+# pyright: basic
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+from deephochuli.pieces import _compiled as compiled
+from deephochuli.pieces import _loops as loops
+from deephochuli.pieces import _sparse as sparse
+from deephochuli.pieces._loops import OPTIONS
+from deephochuli.pieces._sparse import LANES
+
+U = 2.0**-53
+_SIDE_SLACK = 1 + 8 * U
+"""The roundings of a comparison with a bound."""
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries: Any) -> Any:
+    """A linear layer on all rows, and the ReLU before it where that is still to be done.
+
+    Args:
+        layer: The layer, `_links.Layer`.
+        order: Where the rows are stored.
+        is_raw: Whether the rows are those before a ReLU.
+        before: The rows, `_links.Rows`.
+        behind: Where to write the new ones.
+        entries: Where to write what bounds single entries: `row` and `reach` of `_state.Entries`.
+
+    Returns:
+        For each row how many units are on, and how many are within their error of zero.
+    """
+    weight, grain, unit, floor = layer.weight, layer.grain, layer.unit, layer.floor
+    x, jump, z, out = before.x, before.jump, behind.x, behind.jump
+    scratch = np.empty(x.shape[1] + LANES, np.int64), np.empty(8), np.zeros(weight.shape[1])
+    sizes = _multiply(weight, layer.offset, order, is_raw, x, jump, z, out, scratch)
+    error, jump_error, z_error, out_error = (
+        before.error, before.jump_error, behind.error, behind.jump_error
+    )  # fmt: skip
+    row, reach = entries
+    spectral, frobenius, offset_norm, gamma = layer.norms
+    n_on, n_near = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    for p in order:
+        size, jump_size, terms, jump_terms = sizes[p]
+        lost = _rounding(terms, gamma) * size
+        row[p], reach[p] = error[p] + lost, size
+        rounded = frobenius * lost + gamma * offset_norm
+        if error[p] == 0.0 and _is_exact(grain, x[p]):
+            rounded = 0.0
+        z_error[p] = spectral * error[p] + rounded
+        rounded = frobenius * (_rounding(jump_terms, gamma) * jump_size)
+        if jump_error[p] == 0.0 and rounded > 0.0:
+            if _is_exact(grain, jump[p]) or _meets_nothing(weight, jump[p], out[p]):
+                rounded = 0.0
+        out_error[p] = spectral * jump_error[p] + rounded
+        n_on[p], n_near[p] = _sides(z, p, row[p], unit, floor)
+        if z_error[p] == 0.0:
+            n_near[p] = 0
+    return n_on, n_near
+
+
+@nb.njit(**OPTIONS)
+def _multiply(
+    weight: Any, offset: Any, order: Any, is_raw: Any, x: Any, jump: Any, z: Any, out: Any,
+    scratch: Any,
+) -> Any:  # fmt: skip
+    """Products of all rows and of their jumps, two neighbours at a time.
+
+    `scratch` is room for numbers of entries and for facts, and an offset of zeros. These come from
+    the caller: an array of which only the address is used would be given back at once.
+
+    Returns:
+        For each row 2-norm, that of its jumps, and how many of both are not zero.
+    """
+    n, n_columns, n_vectors = len(order), x.shape[1] // LANES, weight.shape[1] // LANES
+    sizes = np.empty((n, 4))
+    live, facts, nothing = scratch
+    at, to = live.ctypes.data, facts.ctypes.data
+    numbers = weight.ctypes.data, offset.ctypes.data, nothing.ctypes.data
+    step, behind = 8 * x.shape[1], 8 * weight.shape[1]
+    x_at, jump_at, z_at, out_at = x.ctypes.data, jump.ctypes.data, z.ctypes.data, out.ctypes.data
+    for r in range(0, n - 1, 2):
+        p, q = order[r], order[r + 1]
+        rows = x_at + p * step, jump_at + p * step, x_at + q * step, jump_at + q * step
+        made = z_at + p * behind, out_at + p * behind, z_at + q * behind, out_at + q * behind
+        n_live = sparse.read(rows, n_columns, is_raw, at, to)
+        sparse.multiplied(at, n_live, rows, numbers, made, n_vectors)
+        for i in range(2):
+            sizes[p, i], sizes[p, 2 + i] = facts[i], facts[4 + i]
+            sizes[q, i], sizes[q, 2 + i] = facts[2 + i], facts[6 + i]
+    if n % 2:
+        p = order[n - 1]
+        rows, made = (x_at + p * step, jump_at + p * step), (z_at + p * behind, out_at + p * behind)
+        n_live = sparse.read(rows, n_columns, is_raw, at, to)
+        sparse.multiplied(at, n_live, rows, numbers, made, n_vectors)
+        sizes[p, 0], sizes[p, 1], sizes[p, 2], sizes[p, 3] = facts[0], facts[1], facts[2], facts[3]
+    sizes[:, :2] = np.sqrt(sizes[:, :2])
+    return sizes
+
+
+@nb.njit(**OPTIONS)
+def rectify(x: Any, jump: Any, order: Any) -> None:
+    """The ReLU on all rows and their jumps, in place."""
+    for p in order:
+        _rectify(x, jump, p)
+
+
+@nb.njit(**OPTIONS)
+def _rectify(x: Any, jump: Any, p: Any) -> None:
+    """The same on one row. Jumps of units that are zero are already those behind the ReLU."""
+    for j in range(x.shape[1]):
+        a, b = x[p, j], jump[p, j]  # both are read first, so that nothing branches
+        x[p, j] = a if a > 0.0 else 0.0
+        jump[p, j] = b if a >= 0.0 else 0.0
+
+
+@nb.njit(**OPTIONS)
+def _n_terms(x: Any, p: Any) -> Any:
+    """How many entries of a row are not zero."""
+    n = 0
+    for k in range(x.shape[1]):
+        n += x[p, k] != 0.0
+    return n
+
+
+@nb.njit(fastmath={"reassoc", "contract"}, **OPTIONS)
+def _square(x: Any, p: Any) -> Any:
+    """The sum of the squares of a row."""
+    total = 0.0
+    for k in range(x.shape[1]):
+        total += x[p, k] * x[p, k]
+    return total
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def _rounding(terms: Any, gamma: Any) -> Any:
+    """Relative rounding of a sum: what is multiplied with a zero neither rounds nor changes it."""
+    return min(gamma, (terms + 2) * U / (1 - (terms + 2) * U))
+
+
+@nb.njit(**OPTIONS)
+def _is_exact(grain: Any, x: Any) -> Any:
+    """Whether a layer rounds nothing on an exact row."""
+    factor, offset, reach, shift, _ = grain
+    finest, largest = loops.grain_of(x)
+    whole = min(finest + factor, offset)
+    return largest == 0.0 or compiled.fits(reach * largest + shift, whole)
+
+
+@nb.njit(**OPTIONS)
+def _meets_nothing(weight: Any, jump: Any, out: Any) -> Any:
+    """Whether a jump meets only weights that are zero: that the result is zero, is no rounding."""
+    if out.any():
+        return False
+    for k in range(len(weight)):
+        if jump[k] != 0.0 and weight[k].any():
+            return False
+    return True
+
+
+@nb.njit(**OPTIONS)
+def _sides(z: Any, p: Any, error: Any, unit: Any, floor: Any) -> Any:
+    """How many units of a row are on, and how many are within their error of zero."""
+    n_on = n_near = 0
+    for j in range(len(unit)):
+        n_on += z[p, j] > 0.0
+        n_near += abs(z[p, j]) <= (error * unit[j] + floor[j]) * _SIDE_SLACK
+    return n_on, n_near
+
+
+@nb.njit(**OPTIONS)
+def nears(order: Any, n_near: Any, z: Any, entries: Any) -> Any:
+    """Row along the segment, and unit, of each entry that is within its error of zero."""
+    near = np.empty((2, n_near.sum()), np.int64)
+    row, unit, floor = entries[0], entries[1], entries[2]
+    k = 0
+    for r, p in enumerate(order):
+        if n_near[p]:
+            for j in range(len(unit)):
+                if abs(z[p, j]) <= (row[p] * unit[j] + floor[j]) * _SIDE_SLACK:
+                    near[0, k], near[1, k] = r, j
+                    k += 1
+    return near
+
+
+@nb.njit(error_model="numpy", **OPTIONS)
+def unclear(near: Any, t: Any, order: Any, z: Any, error: Any, entries: Any, t_error: Any) -> Any:
+    """How far it goes on to both sides that a side is not known; see `_crossings._near`.
+
+    Returns:
+        (Where it begins and ends, the unit, its sides before and behind; 0 where not known).
+    """
+    n = near.shape[1]
+    ends, signs = np.empty((2, n)), np.empty((2, n), np.int8)
+    for i in range(n):
+        r, j = near[0, i], near[1, i]
+        here, bound = z[order[r], j], _error_at(order[r], j, error, entries)
+        for way in range(2):
+            other = min(max(r + 2 * way - 1, 0), len(order) - 1)
+            there, known = z[order[other], j], _error_at(order[other], j, error, entries)
+            share = (max(bound, known) + abs(here)) / abs(there - here)
+            share = min(share, 1.0) if np.isfinite(share) else 1.0
+            ends[way, i] = t[r] + share * (t[other] - t[r]) + (2 * way - 1) * t_error
+            signs[way, i] = np.sign(there) if other != r and abs(there) > known else 0
+    return ends[0], ends[1], near[1], signs[0], signs[1]
+
+
+@nb.njit(**OPTIONS)
+def _error_at(p: Any, j: Any, error: Any, entries: Any) -> Any:
+    """Bound on the error of one entry."""
+    row, unit, floor = entries[0], entries[1], entries[2]
+    return 0.0 if error[p] == 0.0 else (row[p] * unit[j] + floor[j]) * _SIDE_SLACK
+
+
+@nb.njit(**OPTIONS)
+def snap(near: Any, order: Any, z: Any, error: Any, entries: Any, typical: Any) -> Any:
+    """Put entries that are a rounding away from zero on it; see `_crossings.snapped`.
+
+    Returns:
+        Whether one was, for each row as they are stored.
+    """
+    _, unit, _, reach, offset = entries
+    moved, is_touched = np.zeros(len(order)), np.zeros(len(order), np.bool_)
+    for i in range(near.shape[1]):
+        p, j = order[near[0, i]], near[1, i]
+        if abs(z[p, j]) <= typical * (reach[p] * unit[j] + offset[j]):
+            moved[p] += z[p, j] ** 2
+            z[p, j] = 0.0
+            is_touched[p] = True
+    for p in range(len(order)):
+        error[p] += np.sqrt(moved[p])
+    return is_touched
+
+
+@nb.njit(**OPTIONS)
+def changes(order: Any, z: Any) -> Any:
+    """Cell and unit of each change of side, in the order of the segment."""
+    n_cross = np.zeros(len(order) - 1, np.int64)
+    for r in range(len(order) - 1):
+        n_cross[r] = _n_changes(z, order[r], order[r + 1])
+    cross = np.empty((2, n_cross.sum() + 1), np.int64)
+    k = 0
+    for r in np.flatnonzero(n_cross):
+        here, there = order[r], order[r + 1]
+        for j in range(z.shape[1]):
+            a, b = z[here, j], z[there, j]
+            cross[0, k], cross[1, k] = r, j  # overwritten by the next one: nothing branches
+            k += ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
+    return cross[:, :k].copy()
+
+
+@nb.njit(**OPTIONS)
+def _n_changes(z: Any, here: Any, there: Any) -> Any:
+    """How many units have different sides in two rows."""
+    n = 0
+    for j in range(z.shape[1]):
+        a, b = z[here, j], z[there, j]
+        n += ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
+    return n
+
+
+@nb.njit(**OPTIONS)
+def interpolate(x: Any, jump: Any, before: Any, behind: Any, lam: Any, n: Any) -> Any:
+    """Fill rows from n on, each between two others, with jumps of zero.
+
+    Returns:
+        The sum of the 2-norms of the two others of each.
+    """
+    size = np.empty(len(lam))
+    for i in range(len(lam)):
+        here, there, share = before[i], behind[i], lam[i]
+        for j in range(x.shape[1]):
+            x[n + i, j] = x[here, j] + share * (x[there, j] - x[here, j])
+            jump[n + i, j] = 0.0
+        if i and here == before[i - 1]:
+            size[i] = size[i - 1]
+        else:
+            size[i] = np.sqrt(_square(x, here)) + np.sqrt(_square(x, there))
+    return size
+
+
+@nb.njit(**OPTIONS)
+def zeros(order: Any, is_touched: Any, error: Any, x: Any, n_units: Any, n_on: Any) -> Any:
+    """Entries that are zero: of rows that are touched, and of exact ones; others have none.
+
+    Returns:
+        (Row along the segment, and unit, of each; how many units are on in each stored row).
+    """
+    on, n_zeros = np.empty(len(order), np.int64), 0
+    on[: len(n_on)] = n_on
+    for p in range(len(order)):
+        if is_touched[p] or error[p] == 0.0:
+            on[p] = _n_positive(x, p)
+            n_zeros += x.shape[1] - _n_terms(x, p)
+    zero = np.empty((2, n_zeros), np.int64)
+    k = 0
+    for r, p in enumerate(order):
+        if is_touched[p] or error[p] == 0.0:
+            for j in range(n_units):
+                if x[p, j] == 0.0:
+                    zero[0, k], zero[1, k] = r, j
+                    k += 1
+    return zero[:, :k].copy(), on
+
+
+@nb.njit(**OPTIONS)
+def _n_positive(x: Any, p: Any) -> Any:
+    """How many entries of a row are positive."""
+    n = 0
+    for j in range(x.shape[1]):
+        n += x[p, j] > 0.0
+    return n
+
+
+@nb.njit(**OPTIONS)
+def put_jumps(
+    order: Any, zero: Any, made: Any, bound: Any, n_on: Any, jump: Any, jump_error: Any
+) -> None:
+    """Jumps of units that are zero, and the errors of rows behind a ReLU."""
+    for p in range(len(order)):
+        if n_on[p] == 0:
+            jump_error[p] = 0.0
+    for i in range(zero.shape[1]):
+        r, p = zero[0, i], order[zero[0, i]]
+        jump[p, zero[1, i]] = made[i] if 0 < r < len(order) - 1 else 0.0
+        jump_error[p] += bound[i]
