@@ -18,7 +18,7 @@ import numpy as np
 from deephochuli.pieces import _compiled as compiled
 from deephochuli.pieces import _loops as loops
 from deephochuli.pieces import _passes as passes
-from deephochuli.pieces._loops import OPTIONS
+from deephochuli.pieces._loops import INNER, OPTIONS
 from deephochuli.pieces._passes import U
 from deephochuli.pieces._sparse import LANES
 
@@ -81,7 +81,7 @@ def width_of(n: Any) -> Any:
     return (n + LANES - 1) // LANES * LANES
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _layer(tables: Any, i: Any) -> Any:
     """One layer of a chain."""
     whole, real, numbers = tables
@@ -141,16 +141,17 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
     return done, False, 0.0, known, origin, _events(spans, marks[3:], n_events)
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _stored(places: Any, marks: Any) -> Any:
     """Places with room for more rows."""
     n = len(places.t)
     is_own, step, unit = marks[0], marks[1], marks[2]
-    is_own[:n], step[:n], unit[:n] = places.is_own, places.step, places.unit
+    for p in range(n):  # not by slices: what could be wrong with their shapes takes long to compile
+        is_own[p], step[p], unit[p] = places.is_own[p], places.step[p], places.unit[p]
     return Places(places.t, places.order, is_own, step, unit)
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _shaped(block: Any, layer: Any) -> Any:
     """A block as rows behind a layer."""
     width = layer.weight.shape[1]
@@ -158,7 +159,7 @@ def _shaped(block: Any, layer: Any) -> Any:
     return block[: n * width].reshape((n, width))
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _origin(places: Any, which: Any) -> Any:
     """What made some stored rows, whether they are own ones, and where they are stored."""
     n = len(which)
@@ -168,7 +169,7 @@ def _origin(places: Any, which: Any) -> Any:
     return step, unit, is_own, which
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _events(spans: Any, marks: Any, n: Any) -> Any:
     """The columns of `_events.Events`."""
     step, unit = marks[0, :n].astype(np.int32), marks[1, :n].copy()
@@ -176,7 +177,7 @@ def _events(spans: Any, marks: Any, n: Any) -> Any:
     return spans[0, :n].copy(), spans[1, :n].copy(), step, unit, *sides, np.ones(n, np.int32)
 
 
-@nb.njit(error_model="numpy", **OPTIONS)
+@nb.njit(error_model="numpy", **INNER)
 def _ended(layer: Any, places: Any, rows: Any) -> Any:
     """Behind the last layer, which has no ReLU.
 
@@ -196,7 +197,7 @@ def _ended(layer: Any, places: Any, rows: Any) -> Any:
     return known, _origin(places, bends[:k]), worst
 
 
-@nb.njit(error_model="numpy", **OPTIONS)
+@nb.njit(error_model="numpy", **INNER)
 def _bent(
     layer: Any, step: Any, places: Any, rows: Any, seen: Any, entries: Any, room: Any, limits: Any
 ) -> Any:
@@ -228,7 +229,7 @@ def _bent(
     return n_events, places
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _note(
     near: Any, cross: Any, step: Any, places: Any, rows: Any, bounds: Any, room: Any, t_error: Any
 ) -> Any:
@@ -244,7 +245,7 @@ def _note(
     return _write(room, passes.unclear(own, places.t, order, z, error, bounds, t_error), step, n)
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _write(room: Any, events: Any, step: Any, n: Any) -> Any:
     """Write events of one step behind n others; return how many that makes."""
     spans, marks = room
@@ -256,7 +257,7 @@ def _write(room: Any, events: Any, step: Any, n: Any) -> Any:
     return n
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _put_in(step: Any, places: Any, rows: Any, crossings: Any, placed: Any) -> Any:
     """Store a row for each new place, and say where; see `_state.Value.inserted`."""
     first, t, _, _ = placed
@@ -274,7 +275,7 @@ def _put_in(step: Any, places: Any, rows: Any, crossings: Any, placed: Any) -> A
     return Places(t, order, places.is_own, places.step, places.unit)
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _set(order: Any, rows: Any, unit: Any, row: Any, is_touched: Any) -> Any:
     """Put units on their knots; by how much they moved is added to the error of their rows.
 
@@ -282,7 +283,8 @@ def _set(order: Any, rows: Any, unit: Any, row: Any, is_touched: Any) -> Any:
         Whether that, or something else, changed a row; for each as they are stored.
     """
     moved, is_changed = np.zeros(len(order)), np.ones(len(order), np.bool_)
-    is_changed[: len(is_touched)] = is_touched
+    for p in range(len(is_touched)):
+        is_changed[p] = is_touched[p]
     for i in range(len(row)):
         p = order[row[i]]
         moved[p] += rows.x[p, unit[i]] ** 2

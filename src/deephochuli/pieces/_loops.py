@@ -12,6 +12,9 @@ import numpy as np
 from deephochuli.pieces._memory import fresh
 
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True}
+INNER: dict[str, Any] = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""For functions that only compiled ones call: what Python would need to call them costs as much to
+compile as they do."""
 COARSEST = 1 << 20
 
 
@@ -161,7 +164,9 @@ def _order(cell: Any, lam: Any) -> Any:
         while end < len(cell) and cell[end] == cell[begin]:
             end += 1
         if end - begin > 32:
-            order[begin:end] = begin + np.argsort(lam[begin:end], kind="mergesort")
+            inside = np.argsort(lam[begin:end], kind="mergesort")
+            for i in range(len(inside)):
+                order[begin + i] = begin + inside[i]
         else:
             for i in range(begin + 1, end):
                 k = i

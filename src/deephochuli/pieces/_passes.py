@@ -16,7 +16,7 @@ import numpy as np
 from deephochuli.pieces import _compiled as compiled
 from deephochuli.pieces import _loops as loops
 from deephochuli.pieces import _sparse as sparse
-from deephochuli.pieces._loops import OPTIONS
+from deephochuli.pieces._loops import INNER
 from deephochuli.pieces._sparse import LANES
 
 U = 2.0**-53
@@ -24,7 +24,7 @@ _SIDE_SLACK = 1 + 8 * U
 """The roundings of a comparison with a bound."""
 
 
-@nb.njit(error_model="numpy", **OPTIONS)
+@nb.njit(error_model="numpy", **INNER)
 def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries: Any) -> Any:
     """A linear layer on all rows, and the ReLU before it where that is still to be done.
 
@@ -68,7 +68,7 @@ def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries:
     return n_on, n_near
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _multiply(
     weight: Any, offset: Any, order: Any, is_raw: Any, x: Any, jump: Any, z: Any, out: Any,
     scratch: Any,
@@ -103,18 +103,19 @@ def _multiply(
         n_live = sparse.read(rows, n_columns, is_raw, at, to)
         sparse.multiplied(at, n_live, rows, numbers, made, n_vectors)
         sizes[p, 0], sizes[p, 1], sizes[p, 2], sizes[p, 3] = facts[0], facts[1], facts[2], facts[3]
-    sizes[:, :2] = np.sqrt(sizes[:, :2])
+    for p in range(n):
+        sizes[p, 0], sizes[p, 1] = np.sqrt(sizes[p, 0]), np.sqrt(sizes[p, 1])
     return sizes
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def rectify(x: Any, jump: Any, order: Any) -> None:
     """The ReLU on all rows and their jumps, in place."""
     for p in order:
         _rectify(x, jump, p)
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _rectify(x: Any, jump: Any, p: Any) -> None:
     """The same on one row. Jumps of units that are zero are already those behind the ReLU."""
     for j in range(x.shape[1]):
@@ -123,7 +124,7 @@ def _rectify(x: Any, jump: Any, p: Any) -> None:
         jump[p, j] = b if a >= 0.0 else 0.0
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _n_terms(x: Any, p: Any) -> Any:
     """How many entries of a row are not zero."""
     n = 0
@@ -132,7 +133,7 @@ def _n_terms(x: Any, p: Any) -> Any:
     return n
 
 
-@nb.njit(fastmath={"reassoc", "contract"}, **OPTIONS)
+@nb.njit(fastmath={"reassoc", "contract"}, **INNER)
 def _square(x: Any, p: Any) -> Any:
     """The sum of the squares of a row."""
     total = 0.0
@@ -141,13 +142,13 @@ def _square(x: Any, p: Any) -> Any:
     return total
 
 
-@nb.njit(error_model="numpy", **OPTIONS)
+@nb.njit(error_model="numpy", **INNER)
 def _rounding(terms: Any, gamma: Any) -> Any:
     """Relative rounding of a sum: what is multiplied with a zero neither rounds nor changes it."""
     return min(gamma, (terms + 2) * U / (1 - (terms + 2) * U))
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _is_exact(grain: Any, x: Any) -> Any:
     """Whether a layer rounds nothing on an exact row."""
     factor, offset, reach, shift, _ = grain
@@ -156,7 +157,7 @@ def _is_exact(grain: Any, x: Any) -> Any:
     return largest == 0.0 or compiled.fits(reach * largest + shift, whole)
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _meets_nothing(weight: Any, jump: Any, out: Any) -> Any:
     """Whether a jump meets only weights that are zero: that the result is zero, is no rounding."""
     if out.any():
@@ -167,7 +168,7 @@ def _meets_nothing(weight: Any, jump: Any, out: Any) -> Any:
     return True
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _sides(z: Any, p: Any, error: Any, unit: Any, floor: Any) -> Any:
     """How many units of a row are on, and how many are within their error of zero."""
     n_on = n_near = 0
@@ -177,7 +178,7 @@ def _sides(z: Any, p: Any, error: Any, unit: Any, floor: Any) -> Any:
     return n_on, n_near
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def nears(order: Any, n_near: Any, z: Any, entries: Any) -> Any:
     """Row along the segment, and unit, of each entry that is within its error of zero."""
     near = np.empty((2, n_near.sum()), np.int64)
@@ -192,7 +193,7 @@ def nears(order: Any, n_near: Any, z: Any, entries: Any) -> Any:
     return near
 
 
-@nb.njit(error_model="numpy", **OPTIONS)
+@nb.njit(error_model="numpy", **INNER)
 def unclear(near: Any, t: Any, order: Any, z: Any, error: Any, entries: Any, t_error: Any) -> Any:
     """How far it goes on to both sides that a side is not known; see `_crossings._near`.
 
@@ -214,14 +215,14 @@ def unclear(near: Any, t: Any, order: Any, z: Any, error: Any, entries: Any, t_e
     return ends[0], ends[1], near[1], signs[0], signs[1]
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _error_at(p: Any, j: Any, error: Any, entries: Any) -> Any:
     """Bound on the error of one entry."""
     row, unit, floor = entries[0], entries[1], entries[2]
     return 0.0 if error[p] == 0.0 else (row[p] * unit[j] + floor[j]) * _SIDE_SLACK
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def snap(near: Any, order: Any, z: Any, error: Any, entries: Any, typical: Any) -> Any:
     """Put entries that are a rounding away from zero on it; see `_crossings.snapped`.
 
@@ -241,7 +242,7 @@ def snap(near: Any, order: Any, z: Any, error: Any, entries: Any, typical: Any) 
     return is_touched
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def changes(order: Any, z: Any) -> Any:
     """Cell and unit of each change of side, in the order of the segment."""
     n_cross = np.zeros(len(order) - 1, np.int64)
@@ -258,7 +259,7 @@ def changes(order: Any, z: Any) -> Any:
     return cross[:, :k].copy()
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _n_changes(z: Any, here: Any, there: Any) -> Any:
     """How many units have different sides in two rows."""
     n = 0
@@ -268,7 +269,7 @@ def _n_changes(z: Any, here: Any, there: Any) -> Any:
     return n
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def interpolate(x: Any, jump: Any, before: Any, behind: Any, lam: Any, n: Any) -> Any:
     """Fill rows from n on, each between two others, with jumps of zero.
 
@@ -288,7 +289,7 @@ def interpolate(x: Any, jump: Any, before: Any, behind: Any, lam: Any, n: Any) -
     return size
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def zeros(order: Any, is_touched: Any, error: Any, x: Any, n_units: Any, n_on: Any) -> Any:
     """Entries that are zero: of rows that are touched, and of exact ones; others have none.
 
@@ -296,7 +297,8 @@ def zeros(order: Any, is_touched: Any, error: Any, x: Any, n_units: Any, n_on: A
         (Row along the segment, and unit, of each; how many units are on in each stored row).
     """
     on, n_zeros = np.empty(len(order), np.int64), 0
-    on[: len(n_on)] = n_on
+    for p in range(len(n_on)):
+        on[p] = n_on[p]
     for p in range(len(order)):
         if is_touched[p] or error[p] == 0.0:
             on[p] = _n_positive(x, p)
@@ -312,7 +314,7 @@ def zeros(order: Any, is_touched: Any, error: Any, x: Any, n_units: Any, n_on: A
     return zero[:, :k].copy(), on
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _n_positive(x: Any, p: Any) -> Any:
     """How many entries of a row are positive."""
     n = 0
@@ -321,7 +323,7 @@ def _n_positive(x: Any, p: Any) -> Any:
     return n
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def put_jumps(
     order: Any, zero: Any, made: Any, bound: Any, n_on: Any, jump: Any, jump_error: Any
 ) -> None:
