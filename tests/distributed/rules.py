@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from deephochuli.integrations import Follow
 from deephochuli.integrations._callback import Training
+from deephochuli.record import record
 from tests.unit.integrations.trackers import model_and_optimizer, train
 
 
@@ -19,7 +22,8 @@ def stops_together(folder: Path) -> None:
     model, optimizer = model_and_optimizer()
     parallel = DistributedDataParallel(model)
     rules = {"loss-spike": ("snapshot", "stop")}
-    training = Training(folder / "run", 1, (), rules, {})
+    begin = partial(record, to=folder / "run", every=1)
+    training = Training(begin, Follow(on_finding=rules))
     training.begin(parallel, optimizer, 0)
     decisions: list[tuple[int, list[str], bool]] = []
     for step in range(100):
