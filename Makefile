@@ -89,7 +89,7 @@ docs: $(VENV)/.installed-dev ## Check links, commands and code of the documentat
 	@echo "==> Links, commands and pages"
 	@$(PYTEST) -q tests/architecture/test_documentation.py docs/_ext $(ARGS)
 	@echo "==> The code that the pages show"
-	@$(PYTEST) -q tests/docs $(ARGS)
+	@$(PYTEST) -q tests/docs -n $(JOBS) $(ARGS)
 	@echo "==> The site (Sphinx; a warning is an error)"
 	@$(BIN)/sphinx-build -E -W -q --keep-going docs docs/_build/html
 	@echo "==> docs/_build/html/index.html"
