@@ -23,6 +23,12 @@ class Module:
         return str(self.path.relative_to(ROOT))
 
     @property
+    def dotted(self) -> str:
+        """Name as an import has it; a package has that of its folder."""
+        parts = self.path.relative_to(PACKAGE.parent).with_suffix("").parts
+        return ".".join(parts).removesuffix(".__init__")
+
+    @property
     def part(self) -> str:
         """First name below deephochuli: the folder or module that has a floor."""
         return self.path.relative_to(PACKAGE).parts[0].removesuffix(".py")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import _get_current_function_mode_stack
 
-import deephochuli.record._recording
+import deephochuli.record._record
 from deephochuli.errors import DeepHochuliWarning
 from deephochuli.record import Recording, record
 from deephochuli.store import RunWriter
@@ -118,7 +118,7 @@ def undisturbed(between: Between = nothing) -> Trained:
 @contextmanager
 def small_chunks():
     """Have the recording write to disk every two steps."""
-    module = deephochuli.record._recording
+    module = deephochuli.record._record
     kept = module.RunWriter
     module.RunWriter = functools.partial(RunWriter, chunk_steps=CHUNK_STEPS)
     try:

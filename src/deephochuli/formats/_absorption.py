@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from deephochuli.errors import FormatError, NotRepresentableError
+from deephochuli.formats._codes import is_representable
 from deephochuli.formats._exact import Exact, Real, exact
-from deephochuli.formats._lattice import bracket, gap_below, magnitude
+from deephochuli.formats._lattice import bracket, gap_below
+from deephochuli.formats._layout import Layout, magnitude
 from deephochuli.formats._modes import Rounding
 from deephochuli.formats._nearest import picks_upper
-
-if TYPE_CHECKING:
-    from deephochuli.formats._format import Format
 
 Toward = Literal["away", "zero", "positive", "negative"]
 """Direction of an addend: relative to the accumulator's own sign, or by its own."""
@@ -45,7 +44,7 @@ class Threshold:
 
 
 def gap_threshold(
-    fmt: Format, code: int, *, away: bool, rounding: Rounding, is_negative: bool = False
+    fmt: Layout, code: int, *, away: bool, rounding: Rounding, is_negative: bool = False
 ) -> Threshold:
     """How far one can go from a value into the gap beside it and still round back to it.
 
@@ -74,7 +73,7 @@ def gap_threshold(
     return Threshold(width / 2, inclusive=returns_from(2 * _QUARTER))
 
 
-def absorption_threshold(fmt: Format, a: Real, toward: Toward, rounding: Rounding) -> Threshold:
+def absorption_threshold(fmt: Layout, a: Real, toward: Toward, rounding: Rounding) -> Threshold:
     """See `Format.absorption_threshold`."""
     number = _accumulator(fmt, a, rounding)
     away = {
@@ -91,7 +90,7 @@ def absorption_threshold(fmt: Format, a: Real, toward: Toward, rounding: Roundin
     )
 
 
-def absorbs(fmt: Format, a: Real, x: Real, rounding: Rounding) -> bool:
+def absorbs(fmt: Layout, a: Real, x: Real, rounding: Rounding) -> bool:
     """See `Format.absorbs`."""
     number, addend = _accumulator(fmt, a, rounding), exact(x)
     if addend is None or not addend.magnitude or number.magnitude is None:
@@ -105,7 +104,7 @@ def absorbs(fmt: Format, a: Real, x: Real, rounding: Rounding) -> bool:
     return magnitude(fmt, place.upper if up else place.lower) == number.magnitude
 
 
-def _accumulator(fmt: Format, a: Real, rounding: Rounding) -> Exact:
+def _accumulator(fmt: Layout, a: Real, rounding: Rounding) -> Exact:
     """Check what absorption is defined for, and give the accumulator as an exact number."""
     if rounding is Rounding.STOCHASTIC:
         raise FormatError(
@@ -113,7 +112,7 @@ def _accumulator(fmt: Format, a: Real, rounding: Rounding) -> Exact:
             "absorbed with probability 1 - |x| / ulp(a)."
         )
     number = exact(a)
-    if number is None or number.magnitude is None or not fmt.is_representable(a):
+    if number is None or number.magnitude is None or not is_representable(a, fmt):
         raise NotRepresentableError(
             f"The accumulator {a!r} is not a finite value of {fmt.name}. Round it first: "
             f"round_scalar(a, {fmt.name!r})."

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from deephochuli.errors import FormatError, NotRepresentableError
 from deephochuli.formats._exact import Exact, Real, exact, signed
-from deephochuli.formats._lattice import bracket, magnitude
-
-if TYPE_CHECKING:
-    from deephochuli.formats._format import Format
+from deephochuli.formats._lattice import bracket, next_down, next_up
+from deephochuli.formats._layout import Layout, magnitude
 
 
-def decode(code: int, fmt: Format) -> float:
+def decode(code: int, fmt: Layout) -> float:
     """Value that a code stands for.
 
     Args:
@@ -49,7 +46,7 @@ def decode(code: int, fmt: Format) -> float:
     return value if value or fmt.has_negative_zero else 0.0
 
 
-def encode(x: Real, fmt: Format) -> int:
+def encode(x: Real, fmt: Layout) -> int:
     """Code of a number that is a value of the format; nothing is rounded.
 
     Args:
@@ -76,7 +73,7 @@ def encode(x: Real, fmt: Format) -> int:
     return code + number.is_negative * fmt.n_magnitude_codes
 
 
-def canonical_nan(fmt: Format) -> int:
+def canonical_nan(fmt: Layout) -> int:
     """Code that stands for NaN when a number becomes NaN.
 
     It is the positive quiet NaN of IEEE 754-2019, 6.2.1 (top bit of the stored significand set)
@@ -95,7 +92,7 @@ def canonical_nan(fmt: Format) -> int:
     return fmt.n_magnitude_codes - (quiet if fmt.n_high_nans >= quiet else 1)
 
 
-def is_representable(x: Real, fmt: Format) -> bool:
+def is_representable(x: Real, fmt: Layout) -> bool:
     """See `Format.is_representable`."""
     try:
         encode(x, fmt)
@@ -104,7 +101,7 @@ def is_representable(x: Real, fmt: Format) -> bool:
     return True
 
 
-def _magnitude_code(number: Exact, fmt: Format) -> int | None:
+def _magnitude_code(number: Exact, fmt: Layout) -> int | None:
     """Magnitude code of a number, None when the format lacks it."""
     if number.magnitude is None:
         return fmt.max_finite_code + 1 if fmt.has_infinities else None
@@ -115,15 +112,15 @@ def _magnitude_code(number: Exact, fmt: Format) -> int | None:
     return place.lower if is_value else None
 
 
-def _has_sign(number: Exact, fmt: Format) -> bool:
+def _has_sign(number: Exact, fmt: Layout) -> bool:
     """Whether the format has the sign of a number whose magnitude it has."""
     if not number.is_negative:
         return True
     return fmt.is_signed and (fmt.has_negative_zero or number.magnitude != 0)
 
 
-def _not_a_value(x: Real, fmt: Format) -> str:
-    below, above = fmt.next_down(x), fmt.next_up(x)
+def _not_a_value(x: Real, fmt: Layout) -> str:
+    below, above = next_down(fmt, x), next_up(fmt, x)
     return (
         f"{x!r} is not a value of {fmt.name}, whose neighbouring values are {below!r} and "
         f"{above!r}. Round it first: round_scalar(x, {fmt.name!r})."

@@ -1,14 +1,4 @@
-"""What a number format is: frozen data, and the quantities that follow from it.
-
-A format is a set of codes. Without its sign a code is an integer that grows with the magnitude it
-stands for: its upper bits are the exponent field, its lower p - 1 bits the significand without
-the leading bit. From the top downwards come the NaN codes, the infinity, and the finite values:
-
-    code   0 ............ max_code_finite | infinity? | n_high_nans NaN codes
-    value  0 or smallest ...... max_finite |   inf     | nan
-
-Source of the layout: IEEE 754-2019, 3.4; OCP OFP8 (2023) for the kinds that reserve fewer codes.
-"""
+"""What a number format is: frozen data, and the quantities that follow from it."""
 
 from __future__ import annotations
 
@@ -20,6 +10,7 @@ from typing import TYPE_CHECKING
 from deephochuli.formats import _absorption, _codes, _lattice, _validation
 from deephochuli.formats._absorption import Threshold, Toward
 from deephochuli.formats._exact import Real
+from deephochuli.formats._layout import Layout
 from deephochuli.formats._modes import Overflow, Rounding
 
 if TYPE_CHECKING:
@@ -27,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
+class Format(Layout):
     """A binary floating-point format whose values all fit into binary64.
 
     Attributes:
@@ -35,7 +26,6 @@ class Format:
         exponent_bits: Width of the exponent field.
         precision: p, bits of the significand with the leading one.
         bias: Exponent field minus exponent, for normal numbers.
-        overflow: What stands for a result beyond `max_finite`, unless a call says otherwise.
         n_high_nans: How many of the largest codes of each sign are NaN.
         has_infinities: Whether the code below those NaN codes is an infinity.
         has_subnormals: Whether the exponent field 0 holds subnormal numbers. Where it does not,
@@ -43,6 +33,7 @@ class Format:
         has_zero: Whether there is a zero. Where there is none, exponent field 0 is a normal one.
         has_negative_zero: Whether the code of -0 is a zero. Where it is not, that code is a NaN.
         is_signed: Whether the top bit of a code is a sign.
+        overflow: What stands for a result beyond `max_finite`, unless a call says otherwise.
         aliases: Further names that `get_format` knows.
         description: One line for tables.
 
@@ -59,128 +50,16 @@ class Format:
         65504.0
     """
 
-    name: str
-    exponent_bits: int
-    precision: int
-    bias: int
     overflow: Overflow = Overflow.INFINITY
-    n_high_nans: int = 0
-    has_infinities: bool = True
-    has_subnormals: bool = True
-    has_zero: bool = True
-    has_negative_zero: bool = True
-    is_signed: bool = True
     aliases: tuple[str, ...] = ()
     description: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "overflow", Overflow(self.overflow))
-        _validation.check(self)
+        _validation.check(self, self.overflow)
 
     def __str__(self) -> str:
         return self.name
-
-    # Widths and codes.
-
-    @property
-    def p(self) -> int:
-        """Precision: bits of the significand with the leading one."""
-        return self.precision
-
-    @property
-    def bits(self) -> int:
-        """Width of a code: sign, exponent field and the p - 1 stored bits of the significand."""
-        return int(self.is_signed) + self.exponent_bits + self.precision - 1
-
-    @property
-    def n_codes(self) -> int:
-        """Number of codes, 2^bits; values, infinities and NaN together."""
-        return 2**self.bits
-
-    @property
-    def n_magnitude_codes(self) -> int:
-        """Number of codes without their sign, 2^(exponent_bits + p - 1)."""
-        return 2 ** (self.exponent_bits + self.precision - 1)
-
-    @property
-    def max_finite_code(self) -> int:
-        """Code of `max_finite`: the largest below the infinity and the NaN codes."""
-        return self.n_magnitude_codes - 1 - self.n_high_nans - int(self.has_infinities)
-
-    @property
-    def nan_codes(self) -> tuple[int, ...]:
-        """All codes that are NaN, ascending."""
-        high = range(self.n_magnitude_codes - self.n_high_nans, self.n_magnitude_codes)
-        if not self.is_signed:
-            return tuple(high)
-        sign = self.n_magnitude_codes
-        zero = () if self.has_negative_zero else (sign,)
-        return (*high, *zero, *(sign + code for code in high))
-
-    @property
-    def has_nan(self) -> bool:
-        """Whether any code is NaN."""
-        return self.n_high_nans > 0 or (self.is_signed and not self.has_negative_zero)
-
-    # Relative accuracy.
-
-    @property
-    def unit_roundoff(self) -> float:
-        """Largest relative error of rounding to nearest in the normal range, u = 2^-p."""
-        return math.ldexp(1.0, -self.precision)
-
-    @property
-    def epsilon(self) -> float:
-        """Gap above 1, 2^(1-p) = 2u, also where 1 lies outside the format."""
-        return math.ldexp(1.0, 1 - self.precision)
-
-    @property
-    def eps(self) -> float:
-        """`epsilon`, under the name that `finfo` objects use."""
-        return self.epsilon
-
-    # Range.
-
-    @property
-    def emin(self) -> int:
-        """Exponent of `smallest_normal`: 1 - bias, or -bias where field 0 is a normal one."""
-        return int(self.has_zero) - self.bias
-
-    @property
-    def emax(self) -> int:
-        """Exponent of `max_finite`: floor(log2(max_finite))."""
-        return math.frexp(self.max_finite)[1] - 1
-
-    @property
-    def max_finite(self) -> float:
-        """Largest finite value."""
-        return float(_lattice.magnitude(self, self.max_finite_code))
-
-    @property
-    def max(self) -> float:
-        """`max_finite`, under the name that `finfo` objects use."""
-        return self.max_finite
-
-    @property
-    def smallest_normal(self) -> float:
-        """Smallest magnitude with a full significand, 2^emin."""
-        return math.ldexp(1.0, self.emin)
-
-    @property
-    def tiny(self) -> float:
-        """`smallest_normal`, under the name that `finfo` objects use."""
-        return self.smallest_normal
-
-    @property
-    def smallest_subnormal(self) -> float:
-        """Smallest magnitude above zero: 2^(emin-p+1), or 2^emin without subnormals."""
-        steps = self.precision - 1 if self.has_subnormals else 0
-        return math.ldexp(1.0, self.emin - steps)
-
-    @property
-    def dynamic_range(self) -> int:
-        """Number of binades that hold a value, subnormal ones included."""
-        return self.emax - (math.frexp(self.smallest_subnormal)[1] - 1) + 1
 
     # Where rounding to nearest, ties to even, leaves the range.
 

@@ -1,13 +1,8 @@
 """The values of a format in their order, and where a number lies between them.
 
-All of this works on magnitude codes, the codes without their sign. The magnitude of a code is
-
-    s * 2^(e - p + 1)   with   e = emin, s = code               in the subnormal range
-                               e = emin + code / 2^(p-1) - 1,
-                               s = code mod 2^(p-1) + 2^(p-1)   above it
-
-(IEEE 754-2019, 3.4). The formula goes on above `max_finite_code`; there the codes stand for what
-the format would hold if it had larger exponents, which is where overflow is decided.
+All of this works on magnitude codes, the codes without their sign. Their magnitudes go on above
+`max_finite_code`; there the codes stand for what the format would hold if it had larger exponents,
+which is where overflow is decided.
 """
 
 from __future__ import annotations
@@ -15,12 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from deephochuli.formats._exact import Real, exact, floor_log2, power_of_two
-
-if TYPE_CHECKING:
-    from deephochuli.formats._format import Format
+from deephochuli.formats._layout import Layout, magnitude
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +32,7 @@ class Bracket:
     lower_is_even: bool
 
 
-def magnitude(fmt: Format, code: int) -> Fraction:
-    """Exact magnitude that a magnitude code stands for, as if exponents had no upper end."""
-    stored_bits = fmt.precision - 1
-    field, significand = code >> stored_bits, code & ((1 << stored_bits) - 1)
-    if field == 0 and fmt.has_zero:
-        return significand * power_of_two(fmt.emin - stored_bits) * fmt.has_subnormals
-    return (significand + (1 << stored_bits)) * power_of_two(field - fmt.bias - stored_bits)
-
-
-def bracket(fmt: Format, x: Fraction) -> Bracket:
+def bracket(fmt: Layout, x: Fraction) -> Bracket:
     """Find the two consecutive codes around a magnitude x >= 0.
 
     What is below the smallest value of a format without zero counts as that value.
@@ -70,13 +53,13 @@ def bracket(fmt: Format, x: Fraction) -> Bracket:
     return Bracket(significand, significand + 1, steps - significand, is_even)
 
 
-def gap_below(fmt: Format, value: Fraction) -> Bracket:
+def gap_below(fmt: Layout, value: Fraction) -> Bracket:
     """Give the gap that ends at a value above the smallest one; its fraction lies inside."""
     # Half of the smallest gap leads into any gap.
     return bracket(fmt, value - power_of_two(fmt.emin - fmt.precision))
 
 
-def ulp(fmt: Format, x: Real) -> float:
+def ulp(fmt: Layout, x: Real) -> float:
     """See `Format.ulp`."""
     number = exact(x)
     if number is None or number.magnitude is None:
@@ -87,7 +70,7 @@ def ulp(fmt: Format, x: Real) -> float:
     return math.ldexp(1.0, e - fmt.precision + 1)
 
 
-def next_up(fmt: Format, x: Real) -> float:
+def next_up(fmt: Layout, x: Real) -> float:
     """See `Format.next_up`."""
     number = exact(x)
     if number is None:
@@ -100,7 +83,7 @@ def next_up(fmt: Format, x: Real) -> float:
     return -below if below or fmt.has_negative_zero else 0.0
 
 
-def next_down(fmt: Format, x: Real) -> float:
+def next_down(fmt: Layout, x: Real) -> float:
     """See `Format.next_down`."""
     number = exact(x)
     if number is None:
@@ -110,7 +93,7 @@ def next_down(fmt: Format, x: Real) -> float:
     return -_next_away(fmt, number.magnitude) if fmt.is_signed else math.nan
 
 
-def _next_away(fmt: Format, x: Fraction | None) -> float:
+def _next_away(fmt: Layout, x: Fraction | None) -> float:
     """Smallest value above a magnitude; None is infinity."""
     if not fmt.has_zero and x is not None and x < Fraction(fmt.smallest_normal):
         return fmt.smallest_normal
@@ -120,7 +103,7 @@ def _next_away(fmt: Format, x: Fraction | None) -> float:
     return float(magnitude(fmt, code))
 
 
-def _next_toward_zero(fmt: Format, x: Fraction | None) -> float:
+def _next_toward_zero(fmt: Layout, x: Fraction | None) -> float:
     """Largest value below a magnitude above zero; None is infinity."""
     if x is None or x > Fraction(fmt.max_finite):
         return fmt.max_finite

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from deephochuli.errors import FormatError
-from deephochuli.formats._lattice import magnitude
+from deephochuli.formats._layout import Layout, magnitude
 from deephochuli.formats._modes import Overflow
-
-if TYPE_CHECKING:
-    from deephochuli.formats._format import Format
 
 # Of binary64, which has to hold all values of all formats.
 _MAX_PRECISION = 53
@@ -18,7 +13,7 @@ _MAX_EMAX = 1023
 _MIN_EXPONENT = -1074
 
 
-def check(fmt: Format) -> None:
+def check(fmt: Layout, overflow: Overflow) -> None:
     """Refuse a format whose attributes contradict each other.
 
     Raises:
@@ -27,11 +22,11 @@ def check(fmt: Format) -> None:
     _check_widths(fmt)
     _check_signs(fmt)
     _check_codes(fmt)
-    check_overflow(fmt, fmt.overflow)
+    check_overflow(fmt, overflow)
     _check_range(fmt)
 
 
-def check_overflow(fmt: Format, overflow: Overflow) -> None:
+def check_overflow(fmt: Layout, overflow: Overflow) -> None:
     """Refuse an overflow policy that needs a code the format does not have."""
     if overflow is Overflow.INFINITY and not fmt.has_infinities:
         raise _fault(fmt, "overflow='infinity' needs infinities; use 'saturate' or 'nan'")
@@ -39,7 +34,7 @@ def check_overflow(fmt: Format, overflow: Overflow) -> None:
         raise _fault(fmt, "overflow='nan' needs a NaN code; use 'saturate' or give it one")
 
 
-def _check_widths(fmt: Format) -> None:
+def _check_widths(fmt: Layout) -> None:
     if not fmt.name:
         raise FormatError("A format needs a name that is not empty.")
     if not 1 <= fmt.precision <= _MAX_PRECISION:
@@ -50,7 +45,7 @@ def _check_widths(fmt: Format) -> None:
         )
 
 
-def _check_signs(fmt: Format) -> None:
+def _check_signs(fmt: Layout) -> None:
     if fmt.has_zero:
         return
     if fmt.is_signed:
@@ -59,7 +54,7 @@ def _check_signs(fmt: Format) -> None:
         raise _fault(fmt, "has_zero=False needs has_subnormals=False: subnormals end at zero")
 
 
-def _check_codes(fmt: Format) -> None:
+def _check_codes(fmt: Layout) -> None:
     if not 0 <= fmt.n_high_nans < fmt.n_magnitude_codes:
         raise _fault(
             fmt, f"n_high_nans={fmt.n_high_nans}; it must be 0 to {fmt.n_magnitude_codes - 1}"
@@ -73,7 +68,7 @@ def _check_codes(fmt: Format) -> None:
         )
 
 
-def _check_range(fmt: Format) -> None:
+def _check_range(fmt: Layout) -> None:
     """Both ends must be binary64 values; exact integers decide, before any float is made."""
     smallest_gap = fmt.emin - fmt.precision + 1
     if smallest_gap < _MIN_EXPONENT:
@@ -90,5 +85,5 @@ def _check_range(fmt: Format) -> None:
         )
 
 
-def _fault(fmt: Format, what: str) -> FormatError:
+def _fault(fmt: Layout, what: str) -> FormatError:
     return FormatError(f"Format {fmt.name!r} is contradictory: {what}.")

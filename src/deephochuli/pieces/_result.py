@@ -14,6 +14,7 @@ from deephochuli.pieces._bends import Elementwise, Maximum
 from deephochuli.pieces._program import Program
 
 _CHUNK = 1 << 22  # numbers of one layer that are evaluated at a time
+_MOST_LAYERS = 12  # that a text names
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +196,7 @@ class LineCount:
             yield self.inputs(t[begin : begin + size])
 
     def __str__(self) -> str:
-        from deephochuli.pieces._text import line_text
-
-        return line_text(self)
+        return _text(self)
 
 
 def points(ends: Rows, t: NDArray[np.float64]) -> Rows:
@@ -206,3 +205,44 @@ def points(ends: Rows, t: NDArray[np.float64]) -> Rows:
     near_a: Rows = a + t[:, None] * (b - a)
     near_b: Rows = b - (1.0 - t)[:, None] * (b - a)
     return np.where((t <= 0.5)[:, None], near_a, near_b)
+
+
+def _text(count: LineCount) -> str:
+    """A count for the terminal: the counts, how sure they are, and which layers bend."""
+    lines = [
+        f"{count.n_regions} activation regions, {count.n_pieces} affine pieces"
+        f" (segment of length {count.length:.4g}, {count.n_units} units)",
+        _certainty(count),
+    ]
+    if len(count.t):
+        lines.append(
+            f"shortest region {count.smallest_gap:.3g} of the segment;"
+            f" outputs err by at most {count.max_error:.3g}"
+        )
+        lines += _bending_layers(count)
+    return "\n".join(lines)
+
+
+def _certainty(count: LineCount) -> str:
+    """Whether rounding errors could change the counts, in one sentence."""
+    if count.is_certain:
+        how = f"; {_places(count.n_exact)} decided in exact arithmetic" if count.n_exact else ""
+        return f"certain: no rounding error can change either count{how}"
+    return (
+        f"regions {count.regions}, pieces {count.pieces}: {_places(count.n_ambiguous)} within"
+        " rounding errors; exact=True decides"
+    )
+
+
+def _places(n: int) -> str:
+    """So many places, in words."""
+    return "1 place" if n == 1 else f"{n} places"
+
+
+def _bending_layers(count: LineCount) -> list[str]:
+    bends = [(name, n) for name, n in count.bends_by_layer().items() if n]
+    width = max((len(name) for name, _ in bends[:_MOST_LAYERS]), default=0)
+    lines = [f"  {name:<{width}}  {n} bends" for name, n in bends[:_MOST_LAYERS]]
+    if len(bends) > _MOST_LAYERS:
+        lines.append(f"  and {len(bends) - _MOST_LAYERS} more layers")
+    return lines

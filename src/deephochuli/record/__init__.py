@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from deephochuli.record._all_reduce import all_reduce_sketches as all_reduce_sketches
 from deephochuli.record._discover import Discovery as Discovery
-from deephochuli.record._follow import Follower as Follower
 from deephochuli.record._patch import Patch as Patch
 from deephochuli.record._provenance import arithmetic_flags as arithmetic_flags
 from deephochuli.record._ranks import rank_here as rank_here
+from deephochuli.record._record import record as record
 from deephochuli.record._recorder import Recorder as Recorder
+from deephochuli.record._recording import Follower as Follower
 from deephochuli.record._recording import Recording as Recording
-from deephochuli.record._recording import record as record
 from deephochuli.record._reduction import REDUCTION_FOLDER as REDUCTION_FOLDER
 from deephochuli.record._reduction import ReductionWatch as ReductionWatch
 from deephochuli.record._reduction import watch_reduction as watch_reduction

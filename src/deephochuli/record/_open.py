@@ -1,20 +1,13 @@
-"""Which recordings are open, so that no training is recorded twice."""
+"""Whether a training is recorded already, so that none is recorded twice."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
 
 from torch.optim import Optimizer
 
+from deephochuli.record._recording import OPEN
 from deephochuli.record._roots import stepped_by
-
-if TYPE_CHECKING:
-    from deephochuli.record._recording import Recording
-
-OPEN: Final[weakref.WeakSet[Recording]] = weakref.WeakSet()
-"""Recordings of this process that have begun and are not closed."""
 
 
 def is_recorded(optimizers: Iterable[Optimizer]) -> bool:

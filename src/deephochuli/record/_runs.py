@@ -17,10 +17,10 @@ from torch.optim import Optimizer
 
 from deephochuli.config import AUTO
 from deephochuli.record._auto import Counted
-from deephochuli.record._follow import Follower
 from deephochuli.record._open import is_recorded
 from deephochuli.record._ranks import rank_here
-from deephochuli.record._recording import Recording, record
+from deephochuli.record._record import record
+from deephochuli.record._recording import Follower, Recording
 from deephochuli.record._roots import Trained
 from deephochuli.record._settings import schedule_of, selection_of, watch_of
 from deephochuli.record._triggers import Watch

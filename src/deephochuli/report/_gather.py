@@ -19,7 +19,6 @@ SIGN: Final = 0x8000
 INFINITY_KEY: Final = 0x7FF0
 NAN_KEY: Final = 0x7FF8
 KEYS_PER_BINADE_LOG2: Final = 4
-Bools = npt.NDArray[np.bool_]
 _NOWHERE: Final = 0xFFFF
 _ODD: Final = {"zero": 0, "inf": INFINITY_KEY, "nan": NAN_KEY}
 _KEYS_AT_ONCE: Final = 1 << 20

@@ -18,11 +18,6 @@ from deephochuli.store import Ragged, RunReader
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-COUNTS: Final = (
-    *("n", "n_zero", "n_subnormal", "n_inf", "n_nan", "n_channels", "n_silent_channels"),
-    *("n_per_channel", "n_updatable", "n_unmoved"),
-)
-FLOATS: Final = ("sum", "sum_sq", "min_abs", "max_abs")
 LISTS: Final = ("key", "count", "positive", "ratio", "ratio_count")
 
 

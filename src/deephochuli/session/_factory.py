@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from deephochuli.session._current import current_session
+from deephochuli.session._current import trainer_session
 
 
 def lightning_callbacks() -> list[Any]:
     """A callback that records, while a session is on; none otherwise."""
-    session = current_session()
+    session = trainer_session()
     if session is None:
         return []
     with session.guarded("The callback for Lightning"):

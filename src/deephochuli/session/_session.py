@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deephochuli.errors import describe
-from deephochuli.session import _current
 from deephochuli.session._arrival import Arrival
 from deephochuli.session._closing import print_closing, say, shown_path
+from deephochuli.session._current import set_session, trainer_session
 from deephochuli.session._home import Home
 from deephochuli.session._origin import origin_of
 from deephochuli.session._script import Script
@@ -85,7 +85,7 @@ class Session:
 
     def start(self) -> None:
         """Wait for torch."""
-        _current.set_session(self)
+        set_session(self)
         self._await("torch", self._begin)
 
     def _await(self, module: str, then: Callable[[], None]) -> None:
@@ -154,7 +154,7 @@ class Session:
         if not self.is_on:
             return
         self._is_closed = True
-        _current.set_session(None)
+        set_session(None)
         try:
             for arrival in self._arrivals:
                 arrival.cease()
@@ -242,6 +242,12 @@ class Session:
     def _tick(self) -> None:
         if self._status is not None:
             self._status.tick()
+
+
+def current_session() -> Session | None:
+    """The session that records in this process; None without one, and in a forked process."""
+    session = trainer_session()
+    return session if isinstance(session, Session) else None
 
 
 def _uncaught() -> BaseException | None:

@@ -12,10 +12,9 @@ from typing import Any, Final
 
 from deephochuli.config import find_config, read_config
 from deephochuli.errors import MissingExtraError
-from deephochuli.session._current import current_session
 from deephochuli.session._home import Home, default_home
 from deephochuli.session._script import this_script
-from deephochuli.session._session import Session
+from deephochuli.session._session import Session, current_session
 
 SWITCH: Final = "DEEPHOCHULI_AUTO"
 """Environment variable: ``off`` leaves the script alone."""

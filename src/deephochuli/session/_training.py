@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from deephochuli.integrations import Follow, Training
 from deephochuli.record import Recording
-from deephochuli.session._current import current_session
+from deephochuli.session._current import trainer_session
 
 
 class AutoTraining(Training):
@@ -38,13 +38,13 @@ class AutoTraining(Training):
     ) -> Recording | None:
         """Have the session record; it knows whom to tell."""
         folder, self.goes_on_with = self.goes_on_with, None
-        session = current_session()
+        session = trainer_session()
         optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
         return None if session is None else session.take(model, optimizers, folder, int(resume))
 
     def know_loggers(self, loggers: Iterable[Any]) -> None:
         """Have the session show findings in loggers of a trainer that it cannot find by itself."""
-        session = current_session()
+        session = trainer_session()
         if session is not None:
             session.know_loggers(loggers)
 
@@ -54,7 +54,7 @@ def harmless(hook: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(hook)
     def guarded(*given: Any, **options: Any) -> None:
-        session = current_session()
+        session = trainer_session()
         if session is not None:
             with session.guarded(f"The callback {hook.__name__}"):
                 hook(*given, **options)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from deephochuli.errors import SketchError
 from deephochuli.formats import Format, Overflow, get_format
-from deephochuli.sketch._sketch import Sketch, middles_of
+from deephochuli.sketch._counts import Counts
+from deephochuli.sketch._intervals import middles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Answer:
 
 
 def ask(
-    sketch: Sketch,
+    sketch: Counts,
     fmt: Format | str,
     *,
     scale: float = 1.0,
@@ -98,7 +99,7 @@ def ask(
     """Say what a format would do to the numbers of a sketch.
 
     Args:
-        sketch: The numbers, as counted.
+        sketch: The numbers, as counted: a `Sketch`.
         fmt: Any format, or its name.
         scale: Positive factor applied first, exactly (a loss scale, a tensor scale).
         overflow: What happens beyond the range; the format's own policy when None.
@@ -119,6 +120,7 @@ def ask(
 
     Example:
         >>> import torch
+        >>> from deephochuli.sketch import Sketch
         >>> gradients = Sketch.of(torch.tensor([1e-3, 1e-8, -2.0**-25, 0.0]))
         >>> answer = ask(gradients, "fp16")
         >>> answer.to_zero.low, answer.to_zero.high, answer.n
@@ -174,11 +176,11 @@ class ScaleChoice:
         return self.lossless_from <= self.lossless_to
 
 
-def best_scale(sketch: Sketch, fmt: Format | str, *, margin_binades: int = 0) -> ScaleChoice:
+def best_scale(sketch: Counts, fmt: Format | str, *, margin_binades: int = 0) -> ScaleChoice:
     """Find the power of two by which to multiply numbers before they are put into a format.
 
     Args:
-        sketch: The numbers.
+        sketch: The numbers: a `Sketch`.
         fmt: Any format, or its name.
         margin_binades: Room to leave at the top for numbers that are still to come.
 
@@ -205,12 +207,12 @@ def _zero_limit(fmt: Format) -> Fraction:
     return Fraction(fmt.smallest_subnormal) / 2 if fmt.has_zero else Fraction(0)
 
 
-def _below(sketch: Sketch, bound: Fraction, *, inclusive: bool) -> tuple[int, int]:
+def _below(sketch: Counts, bound: Fraction, *, inclusive: bool) -> tuple[int, int]:
     return (0, 0) if bound == 0 else sketch.count_below(bound, inclusive=inclusive)
 
 
 def _subnormal(
-    sketch: Sketch, fmt: Format, factor: Fraction, to_zero: tuple[int, int], n: int
+    sketch: Counts, fmt: Format, factor: Fraction, to_zero: tuple[int, int], n: int
 ) -> Share:
     """Nonzero results below the smallest normal value; the tie just below it rounds up to it."""
     if not fmt.has_subnormals or fmt.smallest_subnormal == fmt.smallest_normal:
@@ -222,7 +224,7 @@ def _subnormal(
 
 
 def _error(
-    sketch: Sketch, fmt: Format, scale: float, policy: Overflow, exact_source: bool, out: Share
+    sketch: Counts, fmt: Format, scale: float, policy: Overflow, exact_source: bool, out: Share
 ) -> float:
     if not sketch.sum_sq > 0:
         return math.nan

@@ -12,33 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.errors import SketchError
+from deephochuli.formats import Format, Overflow
 from deephochuli.kernels import (
     INFINITY,
     MAGNITUDE,
-    NAN,
     SIGN,
     Summary,
-    binades_of,
     edge_of,
-    edges_of,
-    key_of,
     largest,
     merge_counts,
     smallest,
 )
+from deephochuli.sketch._ask import Answer, ScaleChoice, ask, best_scale
+from deephochuli.sketch._counts import Counts
+from deephochuli.sketch._intervals import middles_of, upper_end
 
 if TYPE_CHECKING:
     import torch
 
-    from deephochuli.formats import Format, Overflow
-    from deephochuli.sketch._ask import Answer, ScaleChoice
-
-# The largest even key of finite magnitudes.
-_TOP = INFINITY - 2
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sketch:
+class Sketch(Counts):
     """Counts of leading-bit keys, with moments and extremes.
 
     A sketch has no memory of order: sketches of parts of the data, of micro-batches, of steps or of
@@ -57,13 +51,6 @@ class Sketch:
         Counts are exact integers. The sums of one tensor are accumulated in binary64 and then held
         as rationals, so merging adds no rounding: it is associative and commutative to the bit.
     """
-
-    keys: NDArray[np.uint16]
-    counts: NDArray[np.int64]
-    exact_sum: Fraction | None
-    exact_sum_sq: Fraction | None
-    min_abs: float
-    max_abs: float
 
     @classmethod
     def empty(cls) -> Sketch:
@@ -138,111 +125,6 @@ class Sketch:
             max_abs,
         )
 
-    # --- what it says directly -------------------------------------------------------------------
-
-    @property
-    def n(self) -> int:
-        """How many numbers were seen."""
-        return int(self.counts.sum())
-
-    @property
-    def n_zero(self) -> int:
-        """How many were zero, of either sign."""
-        return self.count_key(0) + self.count_key(SIGN)
-
-    @property
-    def n_inf(self) -> int:
-        """How many were infinite, of either sign."""
-        return self.count_key(INFINITY) + self.count_key(SIGN | INFINITY)
-
-    @property
-    def n_nan(self) -> int:
-        """How many were not a number."""
-        return self.count_key(NAN)
-
-    @property
-    def n_nonfinite(self) -> int:
-        """How many were infinite or not a number."""
-        return self.n_inf + self.n_nan
-
-    @property
-    def n_finite(self) -> int:
-        """How many were finite."""
-        return self.n - self.n_nonfinite
-
-    @property
-    def sum(self) -> float:
-        """Sum of the finite numbers, rounded once; infinite when beyond binary64."""
-        return _to_float(self.exact_sum)
-
-    @property
-    def sum_sq(self) -> float:
-        """Sum of the squares of the finite numbers, rounded once; infinite beyond binary64."""
-        return _to_float(self.exact_sum_sq)
-
-    @property
-    def mean(self) -> float:
-        """Mean of the finite numbers; NaN when there is none."""
-        return self.sum / self.n_finite if self.n_finite else math.nan
-
-    @property
-    def rms(self) -> float:
-        """Root mean square of the finite numbers; NaN when there is none."""
-        return math.sqrt(self.sum_sq / self.n_finite) if self.n_finite else math.nan
-
-    def count_key(self, key: int) -> int:
-        """How many numbers have exactly this leading-bit key."""
-        at = int(np.searchsorted(self.keys, key))
-        if at < len(self.keys) and int(self.keys[at]) == key:
-            return int(self.counts[at])
-        return 0
-
-    def magnitudes(self) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
-        """Counts of finite numbers by magnitude: (keys without sign, counts), zeros included."""
-        finite = (self.keys & MAGNITUDE) < INFINITY
-        keys, counts = self.keys[finite], self.counts[finite]
-        split = int(np.searchsorted(keys, SIGN))
-        negative = (keys[split:] & MAGNITUDE).astype(np.uint16)
-        return merge_counts([(keys[:split], counts[:split]), (negative, counts[split:])])
-
-    def binades(self) -> dict[int, int]:
-        """How many nonzero finite magnitudes lie in each binade [2**e, 2**(e+1)), by e."""
-        keys, counts = self.magnitudes()
-        nonzero = keys > 0
-        exponents, starts = np.unique(binades_of(keys[nonzero]), return_index=True)
-        totals = np.add.reduceat(counts[nonzero], starts) if len(starts) else starts
-        return dict(zip(exponents.tolist(), totals.tolist(), strict=True))
-
-    def count_below(self, threshold: Fraction | float, *, inclusive: bool) -> tuple[int, int]:
-        """Count nonzero finite magnitudes below a threshold.
-
-        Args:
-            threshold: Nonnegative bound, exact.
-            inclusive: Whether magnitudes equal to the bound count.
-
-        Returns:
-            (low, high): bounds on the count; equal whenever the threshold is an edge of a key, or
-            the extremes show that no element can lie on the other side.
-        """
-        bound = Fraction(threshold)
-        keys, counts = self.magnitudes()
-        keys, counts = keys[keys > 0], counts[keys > 0]
-        if self.max_abs < bound or (inclusive and self.max_abs == bound):
-            return int(counts.sum()), int(counts.sum())
-        if math.isnan(self.min_abs) or self.min_abs > bound:
-            return 0, 0
-        if not inclusive and self.min_abs == bound:
-            return 0, 0
-        key, on_edge = _locate(bound)
-        certain = keys < key
-        if on_edge:
-            # ``key`` is even and stands for the bound itself; the interval above it lies beyond.
-            certain |= (keys == key) & inclusive
-            total = int(counts[certain].sum())
-            return total, total
-        total = int(counts[certain].sum())
-        return total, total + int(counts[keys == key].sum())
-
     # --- combining -------------------------------------------------------------------------------
 
     def merge(self, *others: Sketch) -> Sketch:
@@ -286,32 +168,11 @@ class Sketch:
         source: Format | str | None = None,
     ) -> Answer:
         """Say what a format would do to these numbers; see :func:`deephochuli.sketch.ask`."""
-        from deephochuli.sketch._ask import ask
-
         return ask(self, fmt, scale=scale, overflow=overflow, source=source)
 
     def best_scale(self, fmt: Format | str, *, margin_binades: int = 0) -> ScaleChoice:
         """Find the power of two that fits; see :func:`deephochuli.sketch.best_scale`."""
-        from deephochuli.sketch._ask import best_scale
-
         return best_scale(self, fmt, margin_binades=margin_binades)
-
-    def __eq__(self, other: object) -> bool:
-        """Whether two sketches hold the same counts, sums and extremes."""
-        if not isinstance(other, Sketch):
-            return NotImplemented
-        return (
-            np.array_equal(self.keys, other.keys)
-            and np.array_equal(self.counts, other.counts)
-            and self.exact_sum == other.exact_sum
-            and self.exact_sum_sq == other.exact_sum_sq
-            and _same(self.min_abs, other.min_abs)
-            and _same(self.max_abs, other.max_abs)
-        )
-
-    def __hash__(self) -> int:
-        """Hash of the counts."""
-        return hash((self.keys.tobytes(), self.counts.tobytes()))
 
 
 def merge_sketches(sketches: Iterable[Sketch]) -> Sketch:
@@ -338,37 +199,13 @@ def _from_keys(
     finite, weights = keys[is_finite], counts[is_finite].astype(np.float64)
     low = high = math.nan
     if len(finite):
-        high = min(_upper_end(int(finite[-1])), max_abs)
+        high = min(upper_end(int(finite[-1])), max_abs)
     if finite.any():
         low = max(edge_of(int(finite[finite > 0][0])), min_abs)
     middle = middles_of(finite)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         total, total_sq = float(middle @ weights), float((middle * middle) @ weights)
     return Sketch(keys, counts, _exact(total), _exact(total_sq), low, high)
-
-
-def middles_of(keys: NDArray[np.uint16]) -> NDArray[np.float64]:
-    """The magnitude of each even finite key; the middle of each odd one's interval."""
-    lower = edges_of(keys)
-    upper = edges_of(np.where(keys % 2 == 0, keys, np.minimum(keys + 1, _TOP)).astype(np.uint16))
-    return lower + 0.5 * (upper - lower)
-
-
-def _upper_end(key: int) -> float:
-    """The largest magnitude that a finite key may stand for."""
-    return edge_of(key) if key % 2 == 0 else math.nextafter(edge_of(key + 1), 0.0)
-
-
-def _locate(bound: Fraction) -> tuple[int, bool]:
-    """The key whose value or open interval holds a positive bound, and whether it is an edge."""
-    try:
-        nearest = float(bound)
-    except OverflowError:
-        return INFINITY, False
-    floor = nearest if Fraction(nearest) <= bound else math.nextafter(nearest, 0.0)
-    key = key_of(floor)
-    exact = Fraction(floor) == bound
-    return (key, True) if exact and key % 2 == 0 else (key | 1, False)
 
 
 def _exact(value: float) -> Fraction | None:
@@ -382,14 +219,3 @@ def _exact_total(parts: list[Fraction | None]) -> Fraction | None:
             return None
         total += part
     return total
-
-
-def _to_float(value: Fraction | None) -> float:
-    try:
-        return math.inf if value is None else float(value)
-    except OverflowError:
-        return math.inf
-
-
-def _same(a: float, b: float) -> bool:
-    return a == b or (math.isnan(a) and math.isnan(b))

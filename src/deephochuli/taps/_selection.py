@@ -62,10 +62,6 @@ class Selection:
             and not any(_fits(p, place, modules) for p in self.exclude)
         )
 
-    def wants_any(self, *quantities: str) -> bool:
-        """Say whether one of these quantities is asked for at all."""
-        return not self.quantities.isdisjoint(quantities)
-
     def check(self, names: Iterable[str], functional: Iterable[str], model: nn.Module) -> None:
         """Make sure that each pattern to include can match something.
 

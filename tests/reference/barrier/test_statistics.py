@@ -123,18 +123,15 @@ def test_the_range_of_the_cutoff_holds_the_cutoff_as_often_as_it_should():
 
 
 @pytest.mark.slow
-def test_stated_power_is_reached():
+def test_trailing_zeros_reject_as_often_as_their_law_says():
     rng = np.random.default_rng(9)
-    # Exact zeros: values on a lattice of 2^-12, 1000 of them, density 1/2 at zero.
-    zeros = np.rint(rng.uniform(-1, 1, (N_REPEATS, 1000)) * 2**12) == 0
-    stated = laws.zero_power(1000, 0.5, 2.0**-12)
-    assert abs(zeros.any(1).mean() - stated) < 4 * np.sqrt(stated * (1 - stated) / N_REPEATS)
-    # Trailing zeros: four FP32 values in [2^-13, 2^-12) on a lattice of 2^-28: 8 bits forced.
+    # FP32 values in [2^-13, 2^-12), for instance four on a lattice of 2^-28: 8 bits forced.
     for forced, n in [(8, 4), (5, 4), (4, 5)]:
         steps = rng.integers(1 << (23 - forced), 1 << (24 - forced), (N_REPEATS, n))
         values = steps * 2.0 ** (forced - 36)
         totals = trailing_zeros(values, BINARY32).sum(1)
         rejected = np.mean([laws.trailing_upper(int(t), n) < 1e-6 for t in totals])
-        stated = laws.trailing_power(n, forced, 1e-6)
+        critical = next(t for t in range(99) if laws.trailing_upper(t, n) < 1e-6)
+        stated = laws.trailing_upper(critical - n * forced, n)
         error = 4 * np.sqrt(max(stated * (1 - stated), 1e-4) / N_REPEATS)
         assert abs(rejected - stated) < error

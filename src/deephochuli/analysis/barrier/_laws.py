@@ -116,23 +116,6 @@ def trailing_upper(total: int, n: int) -> float:
     return float(_scipy().nbinom.sf(total - 1, n, 0.5))
 
 
-def trailing_power(n: int, forced: int, level: float) -> float:
-    """Probability that n values with `forced` forced trailing zeros each reject at a level.
-
-    Example:
-        >>> round(trailing_power(4, 12, 1e-6), 3)
-        1.0
-    """
-    law = _scipy().nbinom(n, 0.5)
-    critical = int(law.isf(level)) + 1
-    return float(law.sf(critical - 1 - n * forced))
-
-
-def zero_power(n: float, p0: float, spacing: float) -> float:
-    """Probability that a lattice shows itself by an exact zero: 1 - exp(-N p0 spacing)."""
-    return -math.expm1(-n * p0 * spacing)
-
-
 def bins_p(counts: NDArray[np.int64]) -> float:
     """Pearson's test of counts per binade, from the largest binade down, against halving counts.
 

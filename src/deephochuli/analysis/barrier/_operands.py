@@ -36,11 +36,6 @@ class Sources:
     bias: Floats
 
     @property
-    def is_structural(self) -> NDArray[np.bool_]:
-        """(n,) whether all products are zero, so that the output is the bias in every format."""
-        return ~((self.inputs != 0) & (self.weights != 0)).any(1)
-
-    @property
     def origin(self) -> NDArray[np.uint64]:
         """(n,) hash of the inputs: sum of their bits times odd random numbers, mixed, mod 2^64."""
         bits = (self.inputs + 0.0).view(np.uint64)

@@ -13,8 +13,6 @@ from deephochuli.analysis.compare._executors import Executor
 from deephochuli.analysis.compare._forced import Forced
 from deephochuli.analysis.compare._trace import CallName, Trace
 
-FORWARD = "forward"
-BACKWARD = "backward"
 GRADIENT = "gradient"
 UPDATE = "update"
 

@@ -15,8 +15,8 @@ from deephochuli.analysis.parting._environment import Change as Change
 from deephochuli.analysis.parting._environment import changes as changes
 from deephochuli.analysis.parting._judge import TapParting as TapParting
 from deephochuli.analysis.parting._judge import judge as judge
+from deephochuli.analysis.parting._pair import RunPair as RunPair
 from deephochuli.analysis.parting._result import Parting as Parting
-from deephochuli.analysis.parting._result import RunPair as RunPair
 from deephochuli.analysis.parting._rows import RunRows as RunRows
 from deephochuli.analysis.parting._rows import TapRows as TapRows
 from deephochuli.analysis.parting._rows import read_rows as read_rows

@@ -14,7 +14,8 @@ from deephochuli.analysis._finding import Finding
 from deephochuli.analysis.parting._align import align
 from deephochuli.analysis.parting._environment import are_replicates, changes, sums_are_alike
 from deephochuli.analysis.parting._judge import TapParting, judge
-from deephochuli.analysis.parting._result import Curve, Parting, RunPair
+from deephochuli.analysis.parting._pair import RunPair
+from deephochuli.analysis.parting._result import Curve, Parting
 from deephochuli.analysis.parting._rows import RunRows, read_rows
 from deephochuli.analysis.parting._training import finding_changes, losses_of, settings_of
 from deephochuli.errors import CompareError, near_matches

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 from deephochuli.analysis._finding import Finding, Level, Number, PlaceEvidence, ranked
 from deephochuli.analysis.parting._judge import TapParting
+from deephochuli.analysis.parting._pair import RunPair
 from deephochuli.analysis.parting._text import listed, place, sentences
 from deephochuli.analysis.parting._training import FindingChange
-
-if TYPE_CHECKING:
-    from deephochuli.analysis.parting._result import Parting, RunPair
 
 CLEAR_SPREADS: Final = 3.0
 """Standard deviations of the reference's last losses by which a loss must be worse."""
 
 
-def findings_of(parting: Parting) -> tuple[Finding, ...]:
+def findings_of(pairs: Iterable[RunPair]) -> tuple[Finding, ...]:
     """What should be known, worst first."""
     found: list[Finding] = []
-    for pair in parting.pairs:
+    for pair in pairs:
         found += [*_parted(pair), *_loss(pair), *_unaligned(pair), *_harms(pair)]
     return tuple(ranked(found))
 

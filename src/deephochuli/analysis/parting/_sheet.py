@@ -8,7 +8,8 @@ from deephochuli.analysis._sheet import Axis, Cell, Figure, Series, Sheet, Table
 from deephochuli.analysis._shown import sheet_for
 from deephochuli.analysis.parting._distance import CHANCE
 from deephochuli.analysis.parting._judge import MARGIN, SUSTAINED, WINDOW, TapParting
-from deephochuli.analysis.parting._result import Parting, RunPair
+from deephochuli.analysis.parting._pair import RunPair
+from deephochuli.analysis.parting._result import Parting
 from deephochuli.analysis.parting._text import place, sentences
 
 MOST_CURVES: Final = 6

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from deephochuli.analysis.parting._judge import TapParting
-
-if TYPE_CHECKING:
-    from deephochuli.analysis.parting._result import RunPair
+from deephochuli.analysis.parting._pair import RunPair
 
 MOST_NAMES: Final = 4
 WHERE: Final = {

@@ -62,7 +62,8 @@ def test_structural_outputs_are_those_without_a_nonzero_product(name, pruned):
             layer.weight[torch.rand(layer.weight.shape) < 0.5] = 0
     operands, flat, sources = everywhere(layer, x, layer(x).detach() if pruned else z)
     mask = operands.structural()
-    expected = sources.is_structural.reshape(flat.shape)
+    has_product = ((sources.inputs != 0) & (sources.weights != 0)).any(1)
+    expected = ~has_product.reshape(flat.shape)
     assert expected.any()
     assert np.array_equal(mask.expand(flat.shape).numpy(), expected)
     tally = count(flat, near_threshold(flat), 64, operands=operands)

@@ -33,13 +33,6 @@ def test_trailing_zeros_add_up_to_a_negative_binomial():
         assert laws.trailing_upper(total, n) == pytest.approx(float(1 - below), rel=1e-9)
 
 
-def test_power_of_trailing_zeros_is_what_the_critical_number_leaves():
-    n, forced, level = 3, 5, 1e-4
-    critical = next(t for t in range(99) if laws.trailing_upper(t, n) < level)
-    expected = laws.trailing_upper(critical - n * forced, n)
-    assert laws.trailing_power(n, forced, level) == pytest.approx(expected)
-
-
 def test_bounds_of_the_density_have_the_tails_that_they_should():
     found = laws.density(7, 1000, 0.25, 0.9)
     scale = 2 * 0.25 * 1000
@@ -81,10 +74,6 @@ def test_bins_are_compared_with_halving_counts():
     assert laws.bins_p(counts) == pytest.approx(chisquare(seen, expected).pvalue)
     assert math.isnan(laws.bins_p(np.array([3, 1])))
     assert laws.bins_p(np.array([250, 500, 250])) < 1e-9
-
-
-def test_power_of_zeros():
-    assert laws.zero_power(math.log(2) / 0.4 / 1e-8, 0.4, 1e-8) == pytest.approx(0.5)
 
 
 def test_names_the_extra_when_scipy_is_missing(monkeypatch: pytest.MonkeyPatch):
