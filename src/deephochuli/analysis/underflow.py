@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass
 
 from deephochuli.analysis._finding import Finding, Number, PlaceEvidence, percent
-from deephochuli.analysis._tables import TapSeries, series_of, share, span
+from deephochuli.analysis._tables import TapSeries, series_of, share
 from deephochuli.analysis._whole import sketches
 from deephochuli.formats import Format
 from deephochuli.kernels import key_of
@@ -129,7 +129,7 @@ def _measure(series: TapSeries, sketch: Sketch) -> Underflow | None:
 def _finding(run: RunReader, dtype: str, group: list[Underflow]) -> Finding:
     worst = group[0]
     info = worst.series.info
-    first, last = span(worst.series.steps, worst.series.integers("n_subnormal") > 0)
+    first, last = worst.series.span("n_subnormal")
     scale, room = _remedy(run, worst.format)
     subnormal = share(worst.subnormal, worst.n_nonzero)
     low, high = worst.flushed_low_share, worst.flushed_high_share
