@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.analysis._finding import Finding, Number, PlaceEvidence, percent
-from deephochuli.analysis._tables import TapSeries, series_of, share, span
+from deephochuli.analysis._tables import TapSeries, series_of, share
 from deephochuli.analysis._whole import sketches
 from deephochuli.formats import Format
 from deephochuli.kernels import key_of
@@ -157,7 +157,7 @@ def _measure(series: TapSeries, sketch: Sketch) -> Underflow | None:
 def _finding(run: RunReader, dtype: str, group: list[Underflow]) -> Finding:
     worst = group[0]
     info = worst.series.info
-    first, last = span(worst.series.steps, worst.series.integers("n_subnormal") > 0)
+    first, last = worst.series.span("n_subnormal")
     advice, code = _remedy(run, worst)
     subnormal = share(worst.subnormal, worst.n_nonzero)
     low, high = worst.flushed_low_share, worst.flushed_high_share
