@@ -34,6 +34,9 @@ MOST_MISMATCH = 1e-5
 MOST_ROUNDING = 1e-12
 """What rounding may make of it, beside the largest number on the way: outputs may cancel."""
 
+LEAST = 1e-140
+"""Where all numbers of a layer are smaller, bounds on their errors could underflow."""
+
 
 class Recorder(TorchFunctionMode):
     """Writes down what becomes of one tensor."""
@@ -321,11 +324,18 @@ def _only_tensor(result: Any) -> torch.Tensor:
 def _evaluated(program: Program, samples: torch.Tensor) -> tuple[Rows, float]:
     """The outputs, and the largest magnitude of anything on the way to them."""
     rows = samples.numpy().reshape(len(samples), -1).astype(np.float64)
-    values, largest = {0: rows}, float(np.abs(rows).max(initial=0.0))
+    values, sizes = {0: rows}, [float(np.abs(rows).max(initial=0.0))]
     with np.errstate(over="ignore", invalid="ignore"):
         for _, values in program.run(rows):
-            here = [float(np.abs(each).max(initial=0.0)) for each in values.values()]
-            largest = float(np.max([largest, *here]))  # nan, where there is one
+            sizes += [float(np.abs(each).max(initial=0.0)) for each in values.values()]
+    largest, least = float(np.max(sizes)), min((each for each in sizes if each), default=1.0)
+    if not math.isfinite(largest) or least < LEAST:
+        how = f"smaller than {LEAST:.0e}" if least < LEAST else "too large for float64, or NaN,"
+        raise PiecesError(
+            f"Numbers become {how} between the input and the output, where rounding errors cannot "
+            "be bounded. Scale the weights or the inputs by powers of two: ReLU networks keep "
+            "their pieces."
+        )
     return values[program.output], largest
 
 
@@ -334,11 +344,6 @@ def _compare(program: Program, model: nn.Module, samples: torch.Tensor) -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         theirs = [_only_tensor(model(x[None])).double().numpy().reshape(-1) for x in samples]
     ours, largest = _evaluated(program, samples)
-    if not math.isfinite(largest):
-        raise PiecesError(
-            "Numbers become too large for float64, or NaN, between the input and the output. "
-            "Scale the weights or the inputs down: ReLU networks keep their pieces."
-        )
     for mine, other in zip(ours, theirs, strict=True):
         scale = float(np.abs(other).max(initial=0.0))
         worst = float(np.abs(mine - other).max(initial=0.0))

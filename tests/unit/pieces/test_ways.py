@@ -169,6 +169,7 @@ def folded(x):
         (lambda x: x / torch.zeros(1), "a quotient by zero"),
         (lambda x: x.clamp(2.0, 1.0), r"constant, from 2\.0 to 1\.0"),
         (lambda x: x * 1e100 * 1e100 * 1e100 * 1e100, "too large for float64"),
+        (lambda x: ((x * 1e-170) * 1e-170).relu() * 1e300, "smaller than 1e-140"),
         (lambda x: torch.cumsum(x, 1), "'cumsum' is not among"),
     ],
 )
