@@ -23,6 +23,7 @@ from deephochuli.analysis._sheet import Figure as Figure
 from deephochuli.analysis._sheet import Series as Series
 from deephochuli.analysis._sheet import Sheet as Sheet
 from deephochuli.analysis._sheet import Table as Table
+from deephochuli.analysis._tables import FOLDS as FOLDS
 from deephochuli.analysis.range_fit import CANDIDATES as CANDIDATES
 from deephochuli.analysis.range_fit import Fit as Fit
 from deephochuli.analysis.range_fit import fit as fit
@@ -30,6 +31,7 @@ from deephochuli.store import RunReader
 
 __all__ = [
     "CANDIDATES",
+    "FOLDS",
     "LEVELS",
     "Axis",
     "Figure",

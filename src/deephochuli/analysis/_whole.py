@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.kernels import largest, merge_counts, smallest
+from deephochuli.kernels import largest, smallest
 from deephochuli.sketch import Sketch
-from deephochuli.store import Ragged, Rollups, RunReader, TapInfo
+from deephochuli.store import Ragged, RunReader, TapInfo, Windows
 
 Place = tuple[str, str]
 Counts = NDArray[np.int64]
+_NUMBERS = ("sum", "sum_sq", "min_abs", "max_abs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,17 @@ class Whole:
 
 
 class Wholes:
-    """The taps of a run, each merged when it is first asked for."""
+    """The taps of a run, each made into a sketch when it is first asked for."""
 
     def __init__(self, run: RunReader) -> None:
-        """Read the rollups of a run, once."""
-        self._rollups = run.rollups()
-        self._order = np.argsort(self._rollups.tap, kind="stable")
-        taps = run.taps()
-        self._bounds = np.searchsorted(self._rollups.tap[self._order], np.arange(len(taps) + 1))
+        """Take what the run keeps of its rollups."""
+        windows, taps = run.fold(Windows), run.taps()
+        self.histograms, rows = windows.whole(), windows.rows()
+        order = np.argsort(rows.tap, kind="stable")
+        self._bounds = np.searchsorted(rows.tap[order], np.arange(len(taps) + 1))
+        self._numbers = {name: rows.numbers[name][order] for name in _NUMBERS}
         self._index = {(tap.layer, tap.quantity): i for i, tap in enumerate(taps)}
-        self._merged: dict[Place, Whole] = {}
+        self._made: dict[Place, Whole] = {}
 
     def __contains__(self, place: Place) -> bool:
         """Whether the run has a tap."""
@@ -51,21 +54,33 @@ class Wholes:
 
     def __getitem__(self, place: Place) -> Whole:
         """One tap, by (layer, quantity)."""
-        if place not in self._merged:
-            index = self._index[place]
-            rows = self._order[self._bounds[index] : self._bounds[index + 1]].tolist()
-            self._merged[place] = _merge(self._rollups, rows)
-        return self._merged[place]
+        if place not in self._made:
+            self._made[place] = self._make(self._index[place])
+        return self._made[place]
+
+    def _make(self, tap: int) -> Whole:
+        rows = slice(self._bounds[tap], self._bounds[tap + 1])
+        numbers, found = self._numbers, self.histograms
+        sketch = Sketch.from_counts(
+            _list(found.key, tap),
+            _list(found.count, tap),
+            math.fsum(numbers["sum"][rows]),
+            math.fsum(numbers["sum_sq"][rows]),
+            smallest(numbers["min_abs"][rows].tolist()),
+            largest(numbers["max_abs"][rows].tolist()),
+        )
+        return Whole(sketch, _list(found.ratio, tap), _list(found.ratio_count, tap))
 
 
 _cache: WeakKeyDictionary[RunReader, Wholes] = WeakKeyDictionary()
 
 
 def wholes(run: RunReader) -> Wholes:
-    """The taps of a run merged over all recorded steps; the run is read once."""
-    if run not in _cache:
-        _cache[run] = Wholes(run)
-    return _cache[run]
+    """The taps of a run merged over all recorded steps; made anew when the run has grown."""
+    known = _cache.get(run)
+    if known is None or known.histograms is not run.fold(Windows).whole():
+        known = _cache[run] = Wholes(run)
+    return known
 
 
 def sketches(run: RunReader, taps: Iterable[TapInfo]) -> dict[Place, Sketch]:
@@ -74,37 +89,7 @@ def sketches(run: RunReader, taps: Iterable[TapInfo]) -> dict[Place, Sketch]:
     return {place: wholes(run)[place].sketch for place in places}
 
 
-def _merge(rollups: Rollups, rows: list[int]) -> Whole:
-    lists, numbers = rollups.lists, rollups.numbers
-    keys, counts = _add(lists["key"], lists["count"], rows)
-    ratios, ratio_counts = _add(lists["ratio"], lists["ratio_count"], rows)
-    sketch = Sketch.from_counts(
-        keys,
-        counts,
-        math.fsum(numbers["sum"][rows]),
-        math.fsum(numbers["sum_sq"][rows]),
-        smallest(numbers["min_abs"][rows].tolist()),
-        largest(numbers["max_abs"][rows].tolist()),
-    )
-    return Whole(sketch, _signed(ratios), ratio_counts)
-
-
-def _add(keys: Ragged, counts: Ragged, rows: list[int]) -> tuple[NDArray[np.uint16], Counts]:
-    """Add the histograms of some rows; signed keys are shifted to unsigned ones of like order."""
-    parts = [(keys[row], counts[row]) for row in rows]
-    return merge_counts(
-        [
-            ((key.astype(np.int64) + _shift(key)).astype(np.uint16), count.astype(np.int64))
-            for key, count in parts
-            if key is not None and count is not None
-        ]
-        or [(np.zeros(0, np.uint16), np.zeros(0, np.int64))]
-    )
-
-
-def _shift(keys: NDArray[np.generic]) -> int:
-    return 0x8000 if keys.dtype.kind == "i" else 0
-
-
-def _signed(ratios: NDArray[np.uint16]) -> NDArray[np.int16]:
-    return (ratios.astype(np.int64) - 0x8000).astype(np.int16)
+def _list(column: Ragged, tap: int) -> NDArray[Any]:
+    """The list of a tap; empty where it has none."""
+    found = column[tap]
+    return column.values[:0] if found is None else found

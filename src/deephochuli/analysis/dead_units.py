@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.analysis._finding import Finding, Level, Number, PlaceEvidence, percent
-from deephochuli.store import Rollups, RunReader, TapInfo
+from deephochuli.store import Rollups, RunReader, TapInfo, Windows
 
 RECTIFIERS = ("relu", "relu6")
 DORMANT = 0.025
@@ -92,7 +92,7 @@ class ChannelLife:
 
 def lives(run: RunReader) -> list[ChannelLife]:
     """Follow the channels of every ReLU layer, in the order of the model."""
-    rollups = run.rollups(("positive",))
+    rollups = run.fold(Windows).rows()
     order = np.argsort(rollups.tap, kind="stable")
     bounds = np.searchsorted(rollups.tap[order], np.arange(len(run.taps()) + 1))
     return [

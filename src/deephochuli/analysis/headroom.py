@@ -4,7 +4,8 @@ Definition: headroom = log2(max_finite) - log2(largest finite magnitude) of a te
 step, in binades, for the format the tensor is stored in. The trend is the Theil-Sen slope of the
 headroom over the recorded steps (median of the slopes of all pairs), with the interval of Sen
 (1968) from the normal approximation to Kendall's statistic; a forecast is given only when that
-interval excludes a growing headroom.
+interval excludes a growing headroom. In a long run it is the slope of the least headroom of
+stretches of neighbouring steps (`Courses`).
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ class Headroom:
 
     Attributes:
         series: The tensor.
-        steps: Recorded steps with a nonzero finite element.
-        binades: Headroom in each of them.
-        trend: Its trend, or None with fewer than 8 such steps.
+        steps: First step of each stretch of recorded steps with a nonzero finite element.
+        binades: Least headroom in each of them.
+        trend: Its trend, or None with fewer than 8 of them.
     """
 
     series: TapSeries
@@ -60,6 +61,11 @@ class Headroom:
     def least(self) -> float:
         """Smallest headroom of any recorded step, in binades."""
         return float(self.binades.min())
+
+    @property
+    def least_at(self) -> int:
+        """The first step that has it."""
+        return int(self.series.tally.largest_at[self.series.index])
 
     @property
     def steps_left(self) -> tuple[float, float] | None:
@@ -118,11 +124,11 @@ def _measure(series: TapSeries) -> Headroom | None:
     fmt = series.format
     if fmt is None:
         return None
-    largest = series.floats("max_abs")
+    largest = series.courses.largest_of(series.index)
     measured = largest > 0
     if not measured.any():
         return None
-    steps = series.steps[measured]
+    steps = series.courses.first[measured]
     binades = math.log2(fmt.max_finite) - np.log2(largest[measured])
     trend = None
     if len(steps) >= 8 and binades.min() < WATCH_BINADES:
@@ -134,7 +140,7 @@ def _measure(series: TapSeries) -> Headroom | None:
 def _finding(dtype: str, group: list[Headroom]) -> Finding:
     worst = group[0]
     info = worst.series.info
-    at = int(worst.steps[int(worst.binades.argmin())])
+    at = worst.least_at
     level: Level = "critical" if worst.least <= 0 else "warning"
     left = worst.steps_left
     forecast = (
@@ -168,6 +174,6 @@ def _finding(dtype: str, group: list[Headroom]) -> Finding:
             PlaceEvidence(h.series.info.layer, h.series.info.quantity, h.least) for h in group
         ),
         step_first=at,
-        step_last=int(worst.steps[-1]),
+        step_last=worst.series.last_step,
         evidence="headroom",
     )

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from deephochuli.analysis._finding import Finding, Number, PlaceEvidence
 from deephochuli.analysis._tables import TapSeries, series_of
 from deephochuli.store import RunReader, TapInfo
@@ -88,7 +86,7 @@ def _damage(found: list[Birth]) -> Finding:
             for b in found
         ),
         step_first=first.step,
-        step_last=int(first.series.steps[-1]),
+        step_last=first.series.last_step,
         evidence="nonfinite",
     )
 
@@ -124,12 +122,10 @@ def _skipped(found: list[Birth], n_skipped: int) -> Finding:
 
 
 def _measure(series: TapSeries) -> Birth | None:
-    n_inf, n_nan = series.integers("n_inf"), series.integers("n_nan")
-    hit = np.flatnonzero(n_inf + n_nan > 0)
-    if len(hit) == 0:
+    tally, at = series.tally, series.index
+    if tally.born[at] < 0:
         return None
-    at = int(hit[0])
-    return Birth(series, int(series.steps[at]), int(n_inf[at]), int(n_nan[at]))
+    return Birth(series, int(tally.born[at]), int(tally.n_inf[at]), int(tally.n_nan[at]))
 
 
 def _causal_order(tap: TapInfo) -> tuple[int, int, int, str]:

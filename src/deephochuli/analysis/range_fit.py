@@ -4,6 +4,8 @@ For every recorded tensor and every candidate format, its sketch over the whole 
 would become zero, subnormal or out of range, at scale 1 and at the best power of two. For weights,
 the recorded updates say in addition what share would be swamped if the weights were stored so.
 
+Gradients dz and da are taken as the network held them: under a gradient scaler, times the scale.
+
 Verdicts, for the losses at the top and the bottom of the range only:
 
 - "fits": nothing leaves the range, and at most ``TOLERANCE`` of the numbers become zero;

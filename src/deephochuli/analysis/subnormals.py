@@ -7,7 +7,7 @@ they are stored in, over all recorded steps; counted exactly. Gradients are left
 from __future__ import annotations
 
 from deephochuli.analysis._finding import Finding, Number, PlaceEvidence, percent
-from deephochuli.analysis._tables import TapSeries, series_of, share, span
+from deephochuli.analysis._tables import TapSeries, series_of, share
 from deephochuli.analysis.underflow import GRADIENTS
 from deephochuli.store import RunReader
 
@@ -36,7 +36,7 @@ def find(run: RunReader) -> list[Finding]:
 def _finding(dtype: str, group: list[tuple[float, TapSeries]]) -> Finding:
     value, worst = group[0]
     info = worst.info
-    first, last = span(worst.steps, worst.integers("n_subnormal") > 0)
+    first, last = worst.span("n_subnormal")
     is_kept = info.quantity == "w" or info.quantity.startswith("state:")
     smallest = f" ({worst.format.smallest_normal:.3g})" if worst.format else ""
     return Finding(

@@ -10,25 +10,37 @@ the share of lost gradients is bounded from both sides:
   not increase with the magnitude), at least half as many were flushed as are found at exactly s.
 
 Counted directly besides: the share of the nonzero gradients that are subnormal and have lost bits.
+
+Under a gradient scaler, dz and da are what the network held: multiplied by the scale of their step.
+It is divided out where a scale is advised, and only there; from g the scaler had divided it out.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deephochuli.analysis._finding import Finding, Number, PlaceEvidence, percent
-from deephochuli.analysis._tables import TapSeries, series_of, share, span
+from deephochuli.analysis._tables import TapSeries, series_of, share
 from deephochuli.analysis._whole import sketches
 from deephochuli.formats import Format
 from deephochuli.kernels import key_of
-from deephochuli.sketch import Sketch, best_scale
+from deephochuli.sketch import Sketch, highest_scale
 from deephochuli.store import RunReader
 
 GRADIENTS = ("g", "dz", "da")
 WARN_SHARE = 0.01
 CRITICAL_SHARE = 0.10
 MARGIN_BINADES = 4
+
+_SCALE_THE_LOSS: Final = (
+    "Scale the loss, so that gradients move up into the range of the format; or use BF16, which "
+    "has the range of FP32."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +105,32 @@ def limiting_scale(run: RunReader, fmt: Format) -> tuple[float, str] | None:
     """Find the largest loss scale that no recorded gradient of a format forbids.
 
     Returns:
-        The power of two, leaving ``MARGIN_BINADES`` of room at the top, relative to the scale that
-        the run used; and the layer and quantity that limit it. None without gradients.
+        The power of two, leaving ``MARGIN_BINADES`` of room at the top, whatever scale the run
+        used; and the layer and quantity that limit it. None without gradients.
     """
-    best: tuple[float, str] | None = None
-    gradients = [s.info for s in series_of(run, lambda tap: tap.quantity in GRADIENTS)]
-    for (layer, quantity), sketch in sketches(run, gradients).items():
-        scale = best_scale(sketch, fmt, margin_binades=MARGIN_BINADES).best
-        if not math.isnan(scale) and (best is None or scale < best[0]):
-            best = scale, f"{layer}:{quantity}"
-    return best
+    largest = [
+        (_largest_unscaled(run, series), f"{series.info.layer}:{series.info.quantity}")
+        for series in series_of(run, lambda tap: tap.quantity in GRADIENTS)
+    ]
+    max_abs, place = max(largest, key=lambda each: each[0], default=(0.0, ""))
+    if max_abs == 0.0:
+        return None
+    return highest_scale(max_abs, fmt, margin_binades=MARGIN_BINADES), place
+
+
+def loss_scales(run: RunReader, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """By what the loss was multiplied in recorded steps; 1 where there was no gradient scaler."""
+    rows = np.searchsorted(run.steps["step"], steps)
+    found = run.steps["loss_scale"].astype(np.float64)[rows]
+    return np.where(np.isnan(found), 1.0, found)
+
+
+def _largest_unscaled(run: RunReader, series: TapSeries) -> float:
+    """Largest magnitude of a gradient with the loss scale of each step divided out."""
+    values = series.floats("max_abs")
+    if series.info.quantity != "g":
+        values = values / loss_scales(run, series.steps)
+    return float(np.nanmax(values, initial=0.0))
 
 
 def _may_lose(series: TapSeries) -> bool:
@@ -129,8 +157,8 @@ def _measure(series: TapSeries, sketch: Sketch) -> Underflow | None:
 def _finding(run: RunReader, dtype: str, group: list[Underflow]) -> Finding:
     worst = group[0]
     info = worst.series.info
-    first, last = span(worst.series.steps, worst.series.integers("n_subnormal") > 0)
-    scale, room = _remedy(run, worst.format)
+    first, last = worst.series.span("n_subnormal")
+    advice, code = _remedy(run, worst)
     subnormal = share(worst.subnormal, worst.n_nonzero)
     low, high = worst.flushed_low_share, worst.flushed_high_share
     return Finding(
@@ -155,13 +183,8 @@ def _finding(run: RunReader, dtype: str, group: list[Underflow]) -> Finding:
             f"({worst.format.zero_threshold:.3g}) becomes exactly zero, and just above it keeps "
             "only one or two bits. The weights behind it stop learning."
         ),
-        advice=f"Scale the loss, so that gradients move up into the range of the format; or use "
-        f"BF16, which has the range of FP32.{room}",
-        code=(
-            f"scaler = torch.amp.GradScaler(device_type, init_scale={scale})\n"
-            "scaler.scale(loss).backward()\n"
-            "scaler.step(optimizer); scaler.update()"
-        ),
+        advice=advice,
+        code=code,
         numbers=(
             Number("flushed to zero", low, "share", low, high),
             Number("subnormal, of nonzero", subnormal, "share"),
@@ -174,15 +197,34 @@ def _finding(run: RunReader, dtype: str, group: list[Underflow]) -> Finding:
     )
 
 
-def _remedy(run: RunReader, fmt: Format) -> tuple[str, str]:
-    """A loss scale as Python code, and a sentence that says what allows and what limits it."""
-    limit = limiting_scale(run, fmt)
+def _remedy(run: RunReader, worst: Underflow) -> tuple[str, str]:
+    """Advice and code: the loss scale that the gradients allow, unless the run had it already."""
+    limit = limiting_scale(run, worst.format)
     if limit is None:
-        return "2.0**16", ""
-    scale = f"2.0**{math.log2(limit[0]):.0f}"
-    return scale, (
-        f" The gradients of this run allow a scale of {scale} with {MARGIN_BINADES} binades to "
-        f"spare; {limit[1]} is the tensor that limits it."
+        return _SCALE_THE_LOSS, _scaler(2.0**16)
+    highest, place = limit
+    room = (
+        f" The gradients of this run allow a scale of {_power(highest)} with {MARGIN_BINADES} "
+        f"binades to spare; {place} is the tensor that limits it."
+    )
+    had = float(loss_scales(run, worst.series.steps).max(initial=1.0))
+    if had > 1.0 and had >= highest:
+        return (
+            f"The loss was scaled by up to {had:.6g} already. Use BF16, which has the range of "
+            f"FP32, or keep these layers in FP32.{room}"
+        ), ""
+    return _SCALE_THE_LOSS + room, _scaler(highest)
+
+
+def _power(scale: float) -> str:
+    return f"2.0**{math.log2(scale):.0f}"
+
+
+def _scaler(scale: float) -> str:
+    return (
+        f"scaler = torch.amp.GradScaler(device_type, init_scale={_power(scale)})\n"
+        "scaler.scale(loss).backward()\n"
+        "scaler.step(optimizer); scaler.update()"
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.analysis._finding import Finding, Level, Number, PlaceEvidence, percent
-from deephochuli.analysis._tables import TapSeries, series_of, share, span
+from deephochuli.analysis._tables import TapSeries, series_of, share
 from deephochuli.formats import Format, get_format
 from deephochuli.sketch import Share
 from deephochuli.store import RunReader
@@ -90,15 +90,12 @@ def find(run: RunReader) -> list[Finding]:
 
 
 def _measure(series: TapSeries) -> Stagnation:
-    updatable, unmoved = series.integers("n_updatable"), series.integers("n_unmoved")
-    measured = updatable > 0
-    shares = unmoved[measured] / updatable[measured]
     return Stagnation(
         series,
-        int(updatable[measured].sum()),
-        int(unmoved[measured].sum()),
-        float(shares.min(initial=1.0)),
-        float(shares.max(initial=0.0)),
+        series.total("n_updatable"),
+        series.total("n_unmoved"),
+        float(series.tally.low[series.index]),
+        float(series.tally.high[series.index]),
     )
 
 
@@ -109,7 +106,7 @@ def _finding(dtype: str, group: list[Stagnation]) -> Finding | None:
     overall = share(sum(s.unmoved for s in group), sum(s.updatable for s in group))
     worst = hit[0]
     layer = worst.series.info.layer
-    first, last = span(worst.series.steps, worst.series.integers("n_unmoved") > 0)
+    first, last = worst.series.span("n_unmoved")
     return Finding(
         kind="swamped-updates",
         level=_level(overall),
@@ -125,7 +122,7 @@ def _finding(dtype: str, group: list[Stagnation]) -> Finding | None:
             f"{len(hit)} of {len(group)} {dtype} parameters lose at least {percent(WARN_SHARE)} of "
             f"their updates; the worst, {layer}, loses {percent(worst.share)} (from "
             f"{percent(worst.low_share)} to {percent(worst.high_share)} in a step, "
-            f"{len(worst.series.steps)} recorded steps). Counted exactly, element by element."
+            f"{worst.series.n_steps} recorded steps). Counted exactly, element by element."
         ),
         why=_why(worst.series.format),
         advice=_NARROW_ADVICE.format(dtype) if dtype in _NARROW else _WIDE_ADVICE,

@@ -31,7 +31,11 @@ def _native() -> tuple[Arithmetic, ...]:
         ),
         Arithmetic(
             name="fp32",
+            inputs=BINARY32,
             sums=_NATIVE32,
+            output=BINARY32,
+            activations=BINARY32,
+            gradients=BINARY32,
             source=_DEFINITION,
             description="whatever torch does on this machine with binary32",
         ),

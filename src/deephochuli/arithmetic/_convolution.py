@@ -23,6 +23,7 @@ from deephochuli.arithmetic._operands import (
     add_bias,
     check_operands,
     raw_product,
+    to_carrier,
     to_inputs,
     to_output,
 )
@@ -38,7 +39,6 @@ from deephochuli.arithmetic._windows import (
     windows,
 )
 from deephochuli.errors import ArithmeticSpecError
-from deephochuli.formats import BINARY64
 
 Sizes = int | Sequence[int]
 
@@ -234,8 +234,8 @@ def _inputs(
     dtype = check_operands(x, weight, "Convolution")
     first = to_inputs(x.to(dtype), arithmetic, is_gradient=first_is_gradient)
     second = to_inputs(weight.to(dtype), arithmetic)
-    if arithmetic.sums.kind is SumKind.NATIVE and arithmetic.sums.format == BINARY64:
-        return first.double(), second.double()
+    if arithmetic.sums.kind is SumKind.NATIVE:
+        return to_carrier(first, arithmetic), to_carrier(second, arithmetic)
     return first, second
 
 

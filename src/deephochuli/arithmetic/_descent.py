@@ -115,6 +115,7 @@ class NoisyDescent:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
         self.n_steps = int(state["n_steps"])
+        self._generators.clear()  # one from before the first step has none
         for name, each in state["generators"].items():
             self._generator(torch.device(name)).set_state(each)
 
@@ -143,11 +144,12 @@ class NoisyDescent:
 
     def _moved(self, after: Tensor, before: Tensor, theta: Tensor) -> Tensor:
         """Weights after a step with noise, float64."""
-        update = after - before
+        is_still = after == before  # infinite ones, too, whose difference is no number
+        update = (after - before).masked_fill(is_still, 0)
         size = update.abs() if self.relative else torch.ones_like(update)
-        if self.spare_still:
-            size = size.masked_fill(update == 0, 0)
-        return after + self.level * size * theta
+        moved = after + self.level * size * theta
+        is_spared = is_still if self.spare_still or self.relative else torch.zeros_like(is_still)
+        return torch.where(is_spared, after, moved)
 
     def _generator(self, device: torch.device) -> torch.Generator:
         found = self._generators.get(device)
@@ -179,7 +181,8 @@ def noisy(
         law: Of theta: "uniform" on [-1, 1] (as here Definition 2.3 is read), "normal",
             "rademacher".
         level: Size of the errors, such as 2**-8.
-        on: Which weights: "bias", "all", or a predicate on name and tensor.
+        on: Which weights: "bias", "all", or a predicate on name and tensor. Weights that the
+            optimizer gets later have noise with "all" only.
         model: Where the names of the parameters come from; not needed with ``on="all"``, or when
             the optimizer was made from ``named_parameters()``.
         relative: Whether errors are proportional to the updates.
@@ -192,7 +195,7 @@ def noisy(
 
     Raises:
         ArithmeticSpecError: The law is unknown, the level is negative or not finite, the names of
-            the parameters are not known, or no parameter is chosen.
+            the parameters are not known, no parameter is chosen, or a chosen one is complex.
 
     Numerics:
         D is formed in float64 from the stored weights. The sum is rounded to the dtype of the
@@ -220,6 +223,12 @@ def noisy(
             f"Noise of level {level!r}: expected a finite number from 0, such as 2**-8."
         )
     chosen = _chooser(optimizer, on, model)
+    n_complex = sum(each.is_complex() and chosen(each) for _, each in parameters_of(optimizer))
+    if n_complex:
+        raise ArithmeticSpecError(
+            f"{n_complex} of the chosen parameters are complex, and the laws of noise are those of "
+            "real numbers. Choose others with on=, or train torch.view_as_real of them."
+        )
     return NoisyDescent(optimizer, chosen, law, level, relative, spare_still, seed)
 
 

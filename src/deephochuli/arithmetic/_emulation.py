@@ -11,7 +11,7 @@ be on its way to memory.
 # pyright: reportUnnecessaryComparison=false
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,16 +19,20 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deephochuli.arithmetic._arithmetic import Arithmetic
-from deephochuli.arithmetic._dispatched import PRODUCTS
+from deephochuli.arithmetic._dispatched import PRODUCTS, Kept, form, kept_for
 from deephochuli.arithmetic._operators import (
+    COPYING,
     EXACT,
     FIRST_ONLY,
+    OTHER_PRODUCTS,
     mapped,
     tensors_in,
     written_arguments,
 )
 from deephochuli.arithmetic._places import Places
 from deephochuli.arithmetic._storage import Storage
+from deephochuli.errors import say
+from deephochuli.formats import Format
 
 
 class Emulation(TorchDispatchMode):
@@ -45,6 +49,8 @@ class Emulation(TorchDispatchMode):
         self._root = plan[""]
         self._storage = storage
         self._weights: set[int] = set()
+        self._keeps_weights = any(each and each.weights for each in plan.values())
+        self._said: set[Any] = set()
         self.stepping = 0
 
     def notice_weights(self) -> None:
@@ -63,17 +69,21 @@ class Emulation(TorchDispatchMode):
         if torch.is_inference_mode_enabled() and func._can_decompose():
             with self:  # below inference mode composite operators arrive in one piece
                 return func.decompose(*args, **kwargs)
-        if func.overloadpacket in EXACT:
+        is_exact = func.overloadpacket in EXACT
+        if is_exact and not (self._keeps_weights and func.overloadpacket in COPYING):
             return func(*args, **kwargs)
         if self.stepping:
-            return self._step(func, args, kwargs)
+            return func(*args, **kwargs) if is_exact else self._step(func, args, kwargs)
         in_backward, layer = self._where()
         arithmetic = None if layer is None else self._plan.get(layer, self._root)
         if arithmetic is None:
             return func(*args, **kwargs)
         with torch.no_grad():
+            args, weights = self._with_narrow_weights(func, args, kwargs, arithmetic)
+            if is_exact:
+                return func(*args, **kwargs)
             if in_backward:
-                return self._backward(func, args, kwargs, arithmetic)
+                return self._backward(func, args, kwargs, arithmetic, weights)
             return self._forward(func, args, kwargs, arithmetic)
 
     def _where(self) -> tuple[bool, str | None]:
@@ -88,27 +98,46 @@ class Emulation(TorchDispatchMode):
     def _forward(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], arithmetic: Arithmetic
     ) -> Any:
-        if arithmetic.weights is not None:
-            args = mapped(args, self._weight_reader(arithmetic))
-        compute = PRODUCTS.get(func.overloadpacket)
-        if compute is not None:
-            out = compute(func, args, kwargs, arithmetic, None)
-        else:
-            out = func(*args, **kwargs)
-        return self._store(func, args, kwargs, out, arithmetic, "activations")
+        out = self._computed(func, args, kwargs, arithmetic, None)
+        return self._store(func, args, kwargs, out, arithmetic, arithmetic.activations)
 
     def _backward(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], arithmetic: Arithmetic
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        arithmetic: Arithmetic,
+        weights: list[Tensor],
     ) -> Any:
-        if arithmetic.weights is not None:
-            args = mapped(args, self._weight_reader(arithmetic))
-        compute = PRODUCTS.get(func.overloadpacket)
-        if compute is not None:
-            node = torch._C._current_autograd_node()
-            out = compute(func, args, kwargs, arithmetic.backward or arithmetic, node)
-        else:
-            out = func(*args, **kwargs)
-        return self._store(func, args, kwargs, out, arithmetic, "gradients")
+        in_products = arithmetic.backward or arithmetic
+        kept: Kept = None
+        if in_products.gradient_inputs is not None and func.overloadpacket in PRODUCTS:
+            kept = kept_for(torch._C._current_autograd_node())
+            kept |= {each.untyped_storage().data_ptr() for each in weights}
+        out = self._computed(func, args, kwargs, in_products, kept)
+        return self._store(func, args, kwargs, out, arithmetic, arithmetic.gradients)
+
+    def _computed(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        arithmetic: Arithmetic,
+        kept: Kept,
+    ) -> Any:
+        """What an operator makes: its sums of products by the arithmetic, all else by torch."""
+        packet = func.overloadpacket
+        out = form(func, args, kwargs, arithmetic, kept) if packet in PRODUCTS else None
+        if out is not None:
+            return out
+        is_product = packet in OTHER_PRODUCTS or packet in PRODUCTS
+        if is_product and packet not in self._said and _has_inexact_numbers(args):
+            self._said.add(packet)
+            say(
+                f"run_as: {packet} is computed by torch here, on numbers of the type that it is "
+                f"given, and not by the arithmetic {arithmetic.name!r}; only its result is rounded."
+            )
+        return func(*args, **kwargs)
 
     def _step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One operator of an optimizer; scalars such as the count of steps stay as they are."""
@@ -122,15 +151,49 @@ class Emulation(TorchDispatchMode):
                 self._storage.round_in_place(tensor, arithmetic.optimizer, arithmetic.rounding)
         return out
 
-    def _weight_reader(self, arithmetic: Arithmetic) -> Callable[[Tensor], Tensor]:
-        """Reads a weight as it would lie in memory, and leaves anything else as it is."""
+    def finish_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Round weights of one number and their states, which look like counts of steps till then.
+
+        Whatever else an optimizer keeps in tensors of no dimension stays as it is.
+        """
+        arithmetic = self._root
+        if arithmetic is None or arithmetic.optimizer is None:
+            return
+        own = {id(each) for each in self._model.parameters()}
+        for group in optimizer.param_groups:
+            for each in (p for p in group["params"] if not p.dim() and id(p) in own):
+                states = optimizer.state.get(each, {}).items()
+                kept = [v for key, v in states if isinstance(v, Tensor) and key != "step"]
+                for tensor in (each, *kept):
+                    self._storage.round_in_place(
+                        tensor.detach(), arithmetic.optimizer, arithmetic.rounding
+                    )
+
+    def _with_narrow_weights(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], arithmetic: Arithmetic
+    ) -> tuple[tuple[Any, ...], list[Tensor]]:
+        """The arguments with weights as they would lie in memory, and these weights.
+
+        Those that the operator writes to stay as they are.
+        """
+        narrow: list[Tensor] = []
+        if arithmetic.weights is None:
+            return args, narrow
+        written = {id(each) for each in written_arguments(func, args, kwargs)}
 
         def read(tensor: Tensor) -> Tensor:
-            if tensor.untyped_storage().data_ptr() not in self._weights:
+            if id(tensor) in written or not self._is_weight(tensor):
                 return tensor
-            return self._storage.rounded(tensor, arithmetic.weights, arithmetic.rounding)
+            made = self._storage.rounded(tensor, arithmetic.weights, arithmetic.rounding)
+            narrow.append(made)
+            return made
 
-        return read
+        return mapped(args, read), narrow
+
+    def _is_weight(self, tensor: Tensor) -> bool:
+        return tensor.layout is torch.strided and (
+            tensor.untyped_storage().data_ptr() in self._weights
+        )
 
     def _store(
         self,
@@ -139,11 +202,13 @@ class Emulation(TorchDispatchMode):
         kwargs: dict[str, Any],
         out: Any,
         arithmetic: Arithmetic,
-        role: str,
+        fmt: Format | None,
     ) -> Any:
-        """Round what an operator made, as it would be rounded on its way to memory."""
-        fmt = getattr(arithmetic, role)
-        if fmt is None:
+        """Round what an operator made, as it would be rounded on its way to memory.
+
+        A weight that it wrote to is kept in the format of the weights.
+        """
+        if fmt is None and arithmetic.weights is None:
             return out
         written = written_arguments(func, args, kwargs)
         if func.overloadpacket in FIRST_ONLY:
@@ -151,5 +216,11 @@ class Emulation(TorchDispatchMode):
         else:
             made = written or out
         for tensor in tensors_in(made):
-            self._storage.round_in_place(tensor, fmt, arithmetic.rounding)
+            kept = arithmetic.weights if written and self._is_weight(tensor) else fmt
+            if kept is not None:
+                self._storage.round_in_place(tensor, kept, arithmetic.rounding)
         return out
+
+
+def _has_inexact_numbers(args: tuple[Any, ...]) -> bool:
+    return any(each.is_floating_point() or each.is_complex() for each in tensors_in(args))

@@ -36,6 +36,16 @@ def to_output(x: Tensor, arithmetic: Arithmetic, dtype: torch.dtype) -> Tensor:
     return to_format(x, arithmetic.output, arithmetic.rounding).to(dtype)
 
 
+def to_carrier(x: Tensor, arithmetic: Arithmetic) -> Tensor:
+    """An operand of a sum that torch forms, in the dtype that it is formed in.
+
+    Narrower tensors stay as they are where sums are in fp32: torch adds them up in fp32 itself.
+    """
+    if arithmetic.sums.format == BINARY64:
+        return x.double()
+    return x.float() if x.dtype == torch.float64 else x
+
+
 def check_operands(a: Tensor, b: Tensor, what: str) -> torch.dtype:
     """Refuse operands that no product can be formed of; give the dtype of the result."""
     for x in (a, b):
@@ -57,16 +67,14 @@ def product_of(a: Tensor, b: Tensor, bias: Tensor | None, arithmetic: Arithmetic
 
 def _native(a: Tensor, b: Tensor, bias: Tensor | None, arithmetic: Arithmetic) -> Tensor:
     """The operations that torch itself would use, since their orders differ."""
-    if arithmetic.sums.format == BINARY64:
-        a, b = a.double(), b.double()
+    a, b = to_carrier(a, arithmetic), to_carrier(b, arithmetic)
     return torch.mm(a, b) if bias is None else torch.addmm(bias.to(a.dtype), a, b)
 
 
 def raw_product(a: Tensor, b: Tensor, arithmetic: Arithmetic) -> Tensor:
     """(batch, M, K) times (batch, K, N), of rounded operands, in the carrier; not rounded after."""
     if arithmetic.sums.kind is SumKind.NATIVE:
-        wide = arithmetic.sums.format == BINARY64
-        return torch.bmm(a.double(), b.double()) if wide else torch.bmm(a, b)
+        return torch.bmm(to_carrier(a, arithmetic), to_carrier(b, arithmetic))
     plan = plan_of(arithmetic)
     return multiply(plan, a.to(plan.dtype), b.to(plan.dtype))
 

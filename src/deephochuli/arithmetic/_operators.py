@@ -47,6 +47,29 @@ EXACT = frozenset(
 )
 """Operators whose results are numbers that went in, or such numbers negated, or 0 and 1."""
 
+COPYING = frozenset(
+    packet
+    for packet in EXACT
+    for overload in packet.overloads()[:1]
+    if not any(each.alias_info for each in getattr(packet, overload)._schema.returns)
+)
+"""Those of them whose results are new tensors, and no views of what went in."""
+
+OTHER_PRODUCTS = frozenset(
+    packet
+    for name in (
+        *("_sparse_addmm", "_sparse_sparse_matmul", "_sparse_mm_reduce_impl", "smm", "sspaddmm"),
+        *("_addmm_activation", "conv_tbc", "_cdist_forward", "_cdist_backward", "_grouped_mm"),
+        *("_scaled_mm", "_scaled_grouped_mm", "_int_mm", "_weight_int8pack_mm", "matrix_exp"),
+        *("_weight_int4pack_mm", "linalg_inv_ex", "_linalg_solve_ex", "triangular_solve"),
+        *("linalg_solve_triangular", "linalg_lstsq", "cholesky_inverse", "cholesky_solve"),
+        *("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn", "_thnn_fused_lstm_cell"),
+        *("_fft_r2c", "_fft_c2c", "_fft_c2r"),
+    )
+    if (packet := getattr(aten, name, None)) is not None
+)
+"""Operators that form sums of products inside, and are computed by torch all the same."""
+
 _STATISTICS = (
     *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
     *("cudnn_batch_norm", "miopen_batch_norm", "native_layer_norm", "native_group_norm"),

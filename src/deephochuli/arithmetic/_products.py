@@ -21,6 +21,7 @@ from deephochuli.arithmetic._arithmetic import Arithmetic
 from deephochuli.arithmetic._operands import (
     check_operands,
     product_of,
+    to_carrier,
     to_format,
     to_inputs,
     to_output,
@@ -28,7 +29,6 @@ from deephochuli.arithmetic._operands import (
 from deephochuli.arithmetic._plans import plan_of_addends
 from deephochuli.arithmetic._sums import SumKind
 from deephochuli.errors import ArithmeticSpecError
-from deephochuli.formats import BINARY64
 from deephochuli.kernels.products import multiply
 
 
@@ -196,8 +196,7 @@ class _Sum(torch.autograd.Function):
         """Add (K, N) up to (N,)."""
         ctx.rows = x.shape[0]
         if arithmetic.sums.kind is SumKind.NATIVE:
-            wide = arithmetic.sums.format == BINARY64
-            return to_output((x.double() if wide else x).sum(0), arithmetic, x.dtype)
+            return to_output(to_carrier(x, arithmetic).sum(0), arithmetic, x.dtype)
         plan = plan_of_addends(arithmetic)
         addends = to_format(x, plan.format, arithmetic.input_rounding).to(plan.dtype)
         ones = torch.ones(1, 1, x.shape[0], dtype=plan.dtype, device=x.device)
@@ -238,9 +237,8 @@ def sum_as(
     if x.dim() == 0 or not (over or dim is None):
         over = list(range(x.dim()))
     kept = [i for i in range(x.dim()) if i not in over]
-    rows = x.permute(*over, *kept).reshape(math.prod(x.shape[i] for i in over), -1)
-    if not rows.numel():
-        rows = x.new_zeros(rows.shape[0], math.prod(x.shape[i] for i in kept))
+    n_added, n_sums = (math.prod(x.shape[i] for i in dims) for dims in (over, kept))
+    rows = x.permute([*over, *kept]).reshape(n_added, n_sums)
     total = _Sum.apply(rows, arithmetic)
     if keepdim:
         return total.reshape([1 if i in over else n for i, n in enumerate(x.shape)])

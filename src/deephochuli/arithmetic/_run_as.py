@@ -67,8 +67,10 @@ def run_as(
         the carrier's dtype, as hardware does in binary32, and rounded to `activations`; statistics
         that a normalisation keeps are not rounded. In the backward results are rounded to
         `gradients`. Attention is computed as two products and a softmax, not by a fused kernel,
-        and recurrent layers one product a step. In an optimizer step every operator's result is
-        rounded to `optimizer`.
+        and recurrent layers one product a step. Products that are not emulated (complex and sparse
+        ones, Fourier transforms, solvers) are torch's, and said once. In an optimizer step every
+        operator's result is rounded to `optimizer`. What comes in from outside, the batch and the
+        gradient of the loss, is rounded where it enters a product, and not before.
 
     Example:
         >>> import torch
@@ -134,6 +136,7 @@ def _follow_steps(entered: ExitStack, model: nn.Module, emulation: Emulation) ->
     def end(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if holds_some(optimizer):
             emulation.stepping -= 1
+            emulation.finish_step(optimizer)
 
     for handle in (register_optimizer_step_pre_hook(begin), register_optimizer_step_post_hook(end)):
         entered.callback(handle.remove)

@@ -39,7 +39,9 @@ class Storage:
 
 def needs_rounding(tensor: Tensor, fmt: Format) -> bool:
     """Whether a tensor can hold numbers that a format does not have."""
-    if tensor.dtype not in _CARRIERS or not tensor.numel():
+    if tensor.dtype not in _CARRIERS or tensor.layout is not torch.strided or not tensor.numel():
+        return False
+    if tensor._is_zerotensor():  # the tangent of a constant: no memory, and nothing to round
         return False
     return not holds(fmt, format_of_dtype(str(tensor.dtype)))
 

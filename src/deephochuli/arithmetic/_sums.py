@@ -48,7 +48,7 @@ class Sums:
     Attributes:
         kind: What is done.
             "native": torch's own product on this machine, in binary64 where `format` is binary64,
-            else in the dtype of the operands; its order is not known.
+            else in binary32, or a narrower dtype of the operands; its order is not known.
             "chain": every addition is rounded to `format`.
             "aligned": tensor cores. `block` products and the running sum are aligned to the largest
             exponent, cut off `fraction_bits` below it, added exactly and rounded once to `format`;

@@ -81,7 +81,8 @@ def _columns(part: Tensor, groups: int) -> Tensor:
     split = part.unflatten(1, (groups, part.shape[1] // groups))
     kernel, outputs = range(3, 3 + d), range(3 + d, 3 + 2 * d)
     rows = math.prod(split.shape[2 : 3 + d])
-    return split.permute(1, 2, *kernel, 0, *outputs).reshape(groups, rows, -1)
+    columns = math.prod(split.shape[i] for i in (0, *outputs))
+    return split.permute(1, 2, *kernel, 0, *outputs).reshape(groups, rows, columns)
 
 
 def flipped(weight: Tensor, groups: int) -> Tensor:

@@ -1,10 +1,11 @@
 """The formats that hardware and libraries use, by name.
 
 Overflow policies are decisions of this catalogue and inherited from no library, because the stacks
-disagree. Measured with torch 2.13 (CPU) and ml_dtypes 0.6:
+disagree. Measured with torch 2.11 to 2.13 (CPU) and ml_dtypes 0.6:
 
     format      here      torch                     ml_dtypes
-    E4M3FN      saturate  saturate, inf too         NaN above 464 and for inf
+    E4M3FN      saturate  saturate, inf too;        NaN above 464 and for inf
+                          NaN up to torch 2.12
     E4M3FNUZ    nan       NaN                       NaN
     E5M2FNUZ    nan       NaN                       NaN
     FP6, FP4    saturate  no such cast              saturate, inf too; NaN becomes 0 (here: error)

@@ -157,7 +157,7 @@ def _filled(x: Column, width: int, value: float = 0.0) -> Column:
     if not missing:
         return np.ascontiguousarray(x)
     more = np.full((*x.shape[:-1], missing), value)
-    return np.concatenate([x, more], axis=-1)
+    return np.ascontiguousarray(np.concatenate([x, more], axis=-1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

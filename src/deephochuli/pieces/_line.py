@@ -15,6 +15,7 @@ from deephochuli.pieces._assembly import Found, joined, parts
 from deephochuli.pieces._chain import chains
 from deephochuli.pieces._exact import decided
 from deephochuli.pieces._functions import HANDLERS
+from deephochuli.pieces._inputs import stacked
 from deephochuli.pieces._moves import prepare
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._result import LineCount
@@ -236,16 +237,8 @@ class Counter:
 
 def _checked(x0: torch.Tensor, x1: torch.Tensor) -> torch.Tensor:
     """Both ends in float64, shape (2, *input)."""
-    if x0.shape != x1.shape:
-        raise PiecesError(
-            f"The ends of the segment have different shapes: {tuple(x0.shape)} and "
-            f"{tuple(x1.shape)}. Give two single inputs, without a batch dimension."
-        )
-    ends = torch.stack([each.detach().to("cpu", torch.float64) for each in (x0, x1)])
-    flat = ends.numpy()
-    if not np.isfinite(flat).all():
-        raise PiecesError("An end of the segment holds NaN or infinity; both must be finite.")
-    if (flat[0] == flat[1]).all():
+    ends = stacked((x0, x1), "segment")
+    if bool((ends[0] == ends[1]).all()):
         raise PiecesError("Both ends of the segment are the same point; give two different ones.")
     return ends
 

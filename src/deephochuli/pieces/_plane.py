@@ -16,6 +16,7 @@ from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._cells import MOST_BYTES, Cells, walk_cells
 from deephochuli.pieces._exact_cells import ExactCell, exact_cells, n_pieces
 from deephochuli.pieces._functions import HANDLERS
+from deephochuli.pieces._inputs import stacked
 from deephochuli.pieces._result import Interval
 from deephochuli.pieces._state import Column
 from deephochuli.pieces._trace import trace
@@ -162,15 +163,7 @@ def _convex(polygon: tuple[tuple[float, float], ...]) -> Rows:
 
 def _checked(x0: torch.Tensor, x1: torch.Tensor, x2: torch.Tensor) -> Rows:
     """The three inputs in float64, flattened."""
-    shapes = [tuple(x.shape) for x in (x0, x1, x2)]
-    if len(set(shapes)) > 1:
-        raise PiecesError(
-            f"The inputs of the plane have different shapes: {shapes}. Give three single inputs, "
-            "without a batch dimension."
-        )
-    points = torch.stack([x.detach().double().cpu().reshape(-1) for x in (x0, x1, x2)]).numpy()
-    if not np.isfinite(points).all():
-        raise PiecesError("An input of the plane holds NaN or infinity; all must be finite.")
+    points = stacked((x0, x1, x2), "plane").reshape(3, -1).numpy()
     sides = points[1:] - points[0]
     if np.linalg.matrix_rank(sides / max(np.abs(sides).max(), 1e-300)) < 2:
         raise PiecesError("The three inputs lie on one line; give a third one beside it.")

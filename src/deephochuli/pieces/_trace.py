@@ -13,6 +13,7 @@ the name of the place, and the finished program is compared with the module on o
 from __future__ import annotations
 
 import copy
+import math
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -32,6 +33,9 @@ MOST_MISMATCH = 1e-5
 """Relative difference from the module beyond which a program does not describe it."""
 MOST_ROUNDING = 1e-12
 """What rounding may make of it, beside the largest number on the way: outputs may cancel."""
+
+LEAST = 1e-140
+"""Where all numbers of a layer are smaller, bounds on their errors could underflow."""
 
 
 class Recorder(TorchFunctionMode):
@@ -59,8 +63,8 @@ class Recorder(TorchFunctionMode):
     def value(self, tensor: torch.Tensor) -> int:
         """The value that a tensor holds, which must be one."""
         found = self.find(tensor)
-        if found is None or found == _UNKNOWN:
-            raise self.refusal("a tensor that changed in place behind a view of it")
+        if found is None or found < 0:
+            raise self.refusal(_WITHOUT_VALUE[found])
         return found
 
     def add(self, op: Affine | Bend, *inputs: int) -> int:
@@ -97,6 +101,8 @@ class Recorder(TorchFunctionMode):
             name = func.__name__
             if name == "__get__":
                 name = str(getattr(getattr(func, "__self__", None), "__name__", name))
+            if not args and "input" in kwargs:
+                args, kwargs = (kwargs["input"],), {k: kwargs[k] for k in kwargs.keys() - {"input"}}
             self._handle(name, func, args, kwargs, result)
         return result
 
@@ -117,10 +123,18 @@ class Recorder(TorchFunctionMode):
             raise self.refusal(f"{name!r}")
         if is_in_place and self.find(args[0]) is None:
             raise self.refusal(f"{name!r} on a tensor that does not follow from the input")
+        for each in _tensors((args, kwargs)):
+            if self.find(each) is not None:
+                self.value(each)
         values = handler(self, func, args, kwargs, result)
         if is_in_place:
             self._forget_aliases(args[0])
-        for tensor, value in zip(made, values, strict=False):
+        values += [_CHOICE] * (len(made) - len(values))
+        for tensor, value in zip(made, values, strict=True):
+            if value is None:
+                continue
+            if value != _CHOICE and not tensor.is_floating_point():
+                raise self.refusal(f"{name!r} with a result of {tensor.dtype}")
             self.keep(tensor, value)
 
     def _forget_aliases(self, changed: torch.Tensor) -> None:
@@ -134,11 +148,21 @@ class Recorder(TorchFunctionMode):
                 self._values[key] = reference, _UNKNOWN
 
 
-Handler = Callable[[Recorder, Callable[..., Any], tuple[Any, ...], dict[str, Any], Any], list[int]]
-"""Writes down what one torch function does, and returns the values of its output tensors."""
+Handler = Callable[
+    [Recorder, Callable[..., Any], tuple[Any, ...], dict[str, Any], Any], list[int | None]
+]
+"""Writes down what one torch function does, and returns the values of its output tensors.
 
-_UNKNOWN = -1
-"""The value of a tensor whose memory was changed through another one."""
+None stands for one that is the same for every input.
+"""
+
+_UNKNOWN, _CHOICE = -1, -2
+_WITHOUT_VALUE = {
+    None: "a tensor that does not follow from the input",
+    _UNKNOWN: "a tensor that changed in place behind a view of it",
+    _CHOICE: "what is chosen by the place of the largest number",
+}
+"""Why a tensor holds no value of a program."""
 HARMLESS = frozenset(
     {"size", "dim", "ndimension", "numel", "nelement", "stride", "__len__", "element_size"}
     | {"is_floating_point", "is_complex", "is_contiguous", "data_ptr", "storage_offset"}
@@ -178,7 +202,8 @@ def trace(
         PiecesError: The module holds what is neither affine nor piecewise linear, is training with
             batch norm or dropout, has weights that are not finite, or does not accept the input.
     """
-    part = _double(model if layer is None else inner(model, layer), layer or "")
+    whole = getattr(model, "_orig_mod", model)  # behind torch.compile
+    part = _double(whole if layer is None else inner(whole, layer), layer or "")
     x = samples[:1].clone()
     recorder = Recorder(x, handlers)
     undo = [_follow(module, name, recorder) for name, module in part.named_modules()]
@@ -216,6 +241,11 @@ def inner(model: nn.Module, layer: str) -> nn.Module:
 def _double(model: nn.Module, prefix: str) -> nn.Module:
     """A double-precision copy of a module whose numbers are finite."""
     for name, tensor in [*model.named_parameters(prefix), *model.named_buffers(prefix)]:
+        if nn.parameter.is_lazy(tensor):
+            raise PiecesError(
+                f"{name!r} has no shape before the model has been called: call it once with an "
+                "input, so that its weights are made."
+            )
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             raise PiecesError(
@@ -225,7 +255,14 @@ def _double(model: nn.Module, prefix: str) -> nn.Module:
             )
     for name, module in model.named_modules(prefix=prefix):
         _check_mode(module, name or "(model)")
-    return copy.deepcopy(model, _empty_copies(model)).cpu().double()
+    try:
+        return copy.deepcopy(model, _empty_copies(model)).cpu().double()
+    except Exception as error:
+        raise PiecesError(
+            f"The model cannot be copied, and its pieces are counted on a copy of it: "
+            f"{type(error).__name__}: {error} Give a model that copy.deepcopy accepts; "
+            "torch.nn.utils.parametrizations has a weight norm that does."
+        ) from error
 
 
 def _empty_copies(model: nn.Module) -> dict[int, Any]:
@@ -242,8 +279,13 @@ def _empty_copies(model: nn.Module) -> dict[int, Any]:
 
 
 def _check_mode(module: nn.Module, name: str) -> None:
-    """Refuse modules that do something else in training than later."""
+    """Refuse modules that do something else in training than later, or cannot be followed."""
     kind = type(module).__name__
+    if isinstance(module, torch.jit.ScriptModule):
+        raise PiecesError(
+            f"{name!r} is compiled by torch.jit, and what it calls cannot be followed: count the "
+            "module that it was made from."
+        )
     is_norm = kind.startswith(("BatchNorm", "SyncBatchNorm", "InstanceNorm"))
     is_random = "Dropout" in kind and getattr(module, "p", 0) > 0
     if module.training and (is_norm or is_random):
@@ -282,10 +324,18 @@ def _only_tensor(result: Any) -> torch.Tensor:
 def _evaluated(program: Program, samples: torch.Tensor) -> tuple[Rows, float]:
     """The outputs, and the largest magnitude of anything on the way to them."""
     rows = samples.numpy().reshape(len(samples), -1).astype(np.float64)
-    values, largest = {0: rows}, float(np.abs(rows).max(initial=0.0))
-    for _, values in program.run(rows):
-        here = (float(np.abs(each).max(initial=0.0)) for each in values.values())
-        largest = max(largest, *here)
+    values, sizes = {0: rows}, [float(np.abs(rows).max(initial=0.0))]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _, values in program.run(rows):
+            sizes += [float(np.abs(each).max(initial=0.0)) for each in values.values()]
+    largest, least = float(np.max(sizes)), min((each for each in sizes if each), default=1.0)
+    if not math.isfinite(largest) or least < LEAST:
+        how = f"smaller than {LEAST:.0e}" if least < LEAST else "too large for float64, or NaN,"
+        raise PiecesError(
+            f"Numbers become {how} between the input and the output, where rounding errors cannot "
+            "be bounded. Scale the weights or the inputs by powers of two: ReLU networks keep "
+            "their pieces."
+        )
     return values[program.output], largest
 
 

@@ -67,6 +67,7 @@ class Recorder:
         self._on_step: StepTaken = lambda _step, _taps: None
         self._parameters: Parameters = lambda _: ()
         self._loss_scale: Callable[[Optimizer], float | None] = lambda _: None
+        self._gradient_scale: Callable[[Optimizer], float] = lambda _: 1.0
         self._faults = Faults()
         self._copies: dict[int, Tensor] = {}
         self._indices: dict[Place, int] = {}
@@ -82,6 +83,7 @@ class Recorder:
         self._optimizers = attachment.optimizers
         self._parameters = attachment.parameters
         self._loss_scale = attachment.loss_scale
+        self._gradient_scale = attachment.gradient_scale
         self._on_step = on_step
         self._faults = attachment.faults
         self._begin_step()
@@ -284,8 +286,9 @@ class Recorder:
 
     def _read_gradients(self, optimizer: Optimizer) -> None:
         self._step.loss_scale = self._loss_scale(optimizer)
+        scale = self._gradient_scale(optimizer)
         gradients = [
-            (tap.g, gradient)
+            (tap.g, gradient if scale == 1.0 else gradient / scale)
             for tap in self._parameters(optimizer)
             if tap.g is not None and (gradient := _dense(tap.parameter.grad)) is not None
         ]

@@ -19,18 +19,12 @@ import numpy.typing as npt
 from deephochuli.errors import FormatError, MissingExtraError, StoreError
 from deephochuli.formats import Format, format_of_dtype
 from deephochuli.report._build import Source, open_sources
-from deephochuli.report._gather import (
-    INFINITY_KEY,
-    KEYS_PER_BINADE_LOG2,
-    Histogram,
-    entries_of,
-    exact_sums,
-    magnitudes,
-)
+from deephochuli.report._gather import INFINITY_KEY, Histogram
 from deephochuli.report._read import RunTables, read_run
 from deephochuli.report._rows import Ints
+from deephochuli.report._run import magnitudes_of
 from deephochuli.report._text import shortened
-from deephochuli.store import TapInfo
+from deephochuli.store import KEYS_PER_BINADE_LOG2, TapInfo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,17 +96,11 @@ def _numbers_of(taps: Sequence[TapInfo], quantity: str) -> Ints:
 def _updates_figure(run: RunTables, figure_class: type[Figure]) -> Figure | None:
     """Share of the updates that were swamped, by layer and step."""
     chosen = _numbers_of(run.taps, "dw")
-    rows = run.curves
-    known = np.isin(rows.tap, chosen) & (rows.numbers["n_updatable"] > 0)
-    if not known.any():
+    columns = run.courses.over(np.searchsorted(run.courses.first, run.columns.first))
+    unmoved, updatable = (columns[name].T[chosen] for name in ("n_unmoved", "n_updatable"))
+    if not (updatable > 0).any():
         return None
-    width = len(run.columns)
-    cell = np.searchsorted(chosen, rows.tap[known]) * width + run.columns.place(rows.first[known])
-    size = chosen.size * width
-    unmoved = exact_sums(cell, rows.numbers["n_unmoved"][known], size)
-    updatable = exact_sums(cell, rows.numbers["n_updatable"][known], size)
-    with np.errstate(invalid="ignore"):
-        shares = np.where(updatable > 0, unmoved / updatable, np.nan).reshape(chosen.size, width)
+    shares = np.where(updatable > 0, unmoved / np.maximum(updatable, 1), np.nan)
     figure, axes = _new(figure_class, chosen.size, f"{run.name}: updates swamped")
     edges = np.append(run.columns.first, run.columns.last[-1] + 1).astype(np.float64)
     mesh = axes.pcolormesh(
@@ -148,8 +136,7 @@ def _exponents_figure(run: RunTables, quantity: str, figure_class: type[Figure])
 
 def _binade_shares(run: RunTables, chosen: Ints) -> tuple[npt.NDArray[np.float64], int]:
     """Shares by tap and binade, and the exponent of the first binade."""
-    entries = entries_of(run.histograms, "key", "count", run.bins)
-    by_tap = magnitudes(entries, len(run.taps), len(run.bins))
+    by_tap = magnitudes_of(run)
     counts = [_binades(by_tap[tap]) for tap in chosen]
     used = sorted({exponent for one in counts for exponent in one})
     if not used:

@@ -9,32 +9,21 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from deephochuli.analysis import FOLDS
 from deephochuli.errors import StoreError
-from deephochuli.report._rows import (
-    LISTS,
-    Ints,
-    Rows,
-    read_curves,
-    read_every_step,
-    read_rollups,
-)
-from deephochuli.report._series import CURVE_COLUMNS
+from deephochuli.report._rows import Ints, Rows, read_every_step, read_windows
 from deephochuli.report._timeline import Timeline, divide
-from deephochuli.store import Manifest, RunReader, TapInfo
+from deephochuli.store import Courses, Histograms, Manifest, RunReader, TapInfo, Windows
 
 MOST_COLUMNS: Final = 200
 MOST_BINS: Final = 48
 MOST_ROWS_READ_IN_FULL: Final = 20_000
 
 
-# What the questions of a report ask, besides what its page draws.
-_ASKED: Final = ("n_zero", "n_subnormal", "min_abs")
-
-
 def read_ahead(readers: Sequence[RunReader]) -> None:
-    """Read what the findings and the page of a report will ask of runs, each file once."""
+    """Read what the findings and the page of a report ask of runs, each file once."""
     for reader in readers:
-        reader.prepare((*CURVE_COLUMNS, *_ASKED), LISTS)
+        reader.prepare(*FOLDS, Courses, Windows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +34,8 @@ class RunTables:
         name: Name shown to people.
         manifest: Provenance.
         taps: Every tap.
-        curves: Rows of single steps without lists.
+        courses: Numbers over stretches of steps.
+        wholes: Histograms over the whole run.
         histograms: Rows with lists: single steps, or chunks of them in a long run.
         steps: The table of steps, by column name.
         columns: Fine time axis.
@@ -56,7 +46,8 @@ class RunTables:
     name: str
     manifest: Manifest
     taps: list[TapInfo]
-    curves: Rows
+    courses: Courses
+    wholes: Histograms
     histograms: Rows
     steps: Mapping[str, npt.NDArray[Any]]
     columns: Timeline
@@ -75,23 +66,25 @@ def read_run(reader: RunReader, name: str, *, most_cells: int) -> RunTables:
     Raises:
         StoreError: The run holds no recorded step.
     """
-    curves = read_curves(reader, CURVE_COLUMNS)
-    if len(curves) == 0:
+    taps = reader.taps()
+    if not taps:
         raise StoreError(
             f"{reader.path} holds no recorded step, so there is nothing to report. Was training "
             "stopped before the first step that the schedule records?"
         )
-    histograms = _histograms(reader, len(curves))
-    recorded = np.unique(curves.first)
-    per_tap = max(24, most_cells // max(1, len(reader.taps())))
+    read_ahead([reader])
+    courses, recorded = reader.fold(Courses), reader.steps["step"]
+    histograms = _histograms(reader, sum(tap.n_records for tap in taps))
+    per_tap = max(24, most_cells // len(taps))
     return RunTables(
         name=name,
         manifest=reader.manifest,
-        taps=reader.taps(),
-        curves=curves,
+        taps=taps,
+        courses=courses,
+        wholes=reader.fold(Windows).whole(),
         histograms=histograms,
         steps=reader.steps,
-        columns=divide(recorded, recorded, recorded, min(MOST_COLUMNS, per_tap)),
+        columns=divide(courses.first, courses.last, recorded, min(MOST_COLUMNS, per_tap)),
         bins=_bins(histograms, recorded, min(MOST_BINS, per_tap)),
         notes=_notes(reader),
     )
@@ -99,7 +92,7 @@ def read_run(reader: RunReader, name: str, *, most_cells: int) -> RunTables:
 
 def _histograms(reader: RunReader, n_rows: int) -> Rows:
     """Every step of a short run, the chunks of a long one."""
-    return (read_rollups if n_rows > MOST_ROWS_READ_IN_FULL else read_every_step)(reader)
+    return (read_windows if n_rows > MOST_ROWS_READ_IN_FULL else read_every_step)(reader)
 
 
 def _bins(rows: Rows, recorded: Ints, most: int) -> Timeline:

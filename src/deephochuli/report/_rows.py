@@ -1,4 +1,4 @@
-"""Run tables as plain arrays: which tap each row belongs to, its counts, its histogram.
+"""Rows with histograms as plain arrays: which tap each row belongs to, its counts, its lists.
 
 A report of a thousand taps and a thousand steps is a few passes of numpy over these arrays, and no
 loop over rows.
@@ -6,19 +6,19 @@ loop over rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from deephochuli.store import Ragged, RunReader
+from deephochuli.store import Ragged, Rollups, RunReader, Windows, by_half_binade
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-LISTS: Final = ("key", "count", "positive", "ratio", "ratio_count")
+RECORDED_LISTS: Final = ("key", "count", "positive", "ratio", "ratio_count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Rows:
         first: First step that the row covers.
         last: Last step that the row covers.
         numbers: Columns of numbers by name; -1 or nan where nothing was measured.
-        lists: Columns of lists by name.
+        lists: Columns of lists by name; histograms as slot and slot_count, by half binade.
     """
 
     tap: Ints
@@ -44,20 +44,19 @@ class Rows:
         return int(self.tap.size)
 
 
-def read_curves(reader: RunReader, columns: Sequence[str]) -> Rows:
-    """One row per tap and recorded step, some columns of numbers, no lists."""
-    table = reader.all_scalars(columns)
-    numbers = {name: table[name] for name in columns}
-    return Rows(table["tap"], table["step"], table["step"], numbers, {})
-
-
-def read_rollups(reader: RunReader) -> Rows:
-    """One row per tap and chunk, with lists."""
-    rollups = reader.rollups(LISTS)
-    return Rows(rollups.tap, rollups.step_first, rollups.step_last, rollups.numbers, rollups.lists)
+def read_windows(reader: RunReader) -> Rows:
+    """One row per tap and chunk."""
+    rows = reader.fold(Windows).rows()
+    return _rows(rows, rows.lists)
 
 
 def read_every_step(reader: RunReader) -> Rows:
-    """One row per tap and recorded step, with lists: for short runs, at the finest resolution."""
-    records = reader.records(LISTS)
-    return Rows(records.tap, records.step_first, records.step_last, records.numbers, records.lists)
+    """One row per tap and recorded step: for short runs, at the finest resolution."""
+    records = reader.records(RECORDED_LISTS)
+    lists = dict(records.lists)
+    lists["slot"], lists["slot_count"] = by_half_binade(lists.pop("key"), lists.pop("count"))
+    return _rows(records, lists)
+
+
+def _rows(found: Rollups, lists: Mapping[str, Ragged]) -> Rows:
+    return Rows(found.tap, found.step_first, found.step_last, found.numbers, lists)

@@ -13,6 +13,7 @@ from deephochuli.formats import format_of_dtype
 from deephochuli.report._codes import Blob, encode_counts, encode_magnitudes
 from deephochuli.report._gather import (
     INFINITY_KEY,
+    Entries,
     Histogram,
     entries_of,
     exact_sums,
@@ -21,6 +22,7 @@ from deephochuli.report._gather import (
     ratios,
     rectified,
     stacked,
+    whole_entries,
 )
 from deephochuli.report._read import RunTables
 from deephochuli.report._rows import Floats, Ints
@@ -44,7 +46,7 @@ def add_run(blob: Blob, prefix: str, run: RunTables) -> dict[str, Any]:
     sources = rectified_taps(run.taps)
     taps = [*run.taps, *(replace(run.taps[source], quantity="a") for source in sources)]
     histograms = _histograms(run, sources)
-    add_series(blob, prefix, run.curves, run.columns, len(run.taps))
+    add_series(blob, prefix, run.courses, run.columns)
     _add_totals(blob, prefix, run, histograms)
     _add_sparse(blob, f"{prefix}sketch.", histograms, "u2")
     _add_bins(blob, prefix, run, histograms)
@@ -63,10 +65,20 @@ def add_run(blob: Blob, prefix: str, run: RunTables) -> dict[str, Any]:
 
 def _histograms(run: RunTables, sources: Sequence[int]) -> list[Histogram]:
     """Histograms of every tap, then of the activations that follow from those in `sources`."""
-    n_bins = len(run.bins)
-    entries = entries_of(run.histograms, "key", "count", run.bins)
-    found = magnitudes(entries, len(run.taps), n_bins)
-    return found + magnitudes(rectified(entries, sources), len(sources), n_bins)
+    recorded = magnitudes_of(run)
+    whole, over_time = (rectified(each, sources) for each in _entries(run))
+    return recorded + magnitudes(whole, over_time, len(sources), len(run.bins))
+
+
+def magnitudes_of(run: RunTables) -> list[Histogram]:
+    """Histograms of every recorded tap."""
+    return magnitudes(*_entries(run), len(run.taps), len(run.bins))
+
+
+def _entries(run: RunTables) -> tuple[Entries, Entries]:
+    """Histograms over the whole run, and over time."""
+    whole = whole_entries(run.wholes.key, run.wholes.count)
+    return whole, entries_of(run.histograms, "slot", "slot_count", run.bins)
 
 
 def _tap_payload(tap: TapInfo) -> dict[str, Any]:

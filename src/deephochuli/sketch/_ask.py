@@ -190,16 +190,36 @@ def best_scale(sketch: Counts, fmt: Format | str, *, margin_binades: int = 0) ->
     fmt = get_format(fmt)
     if sketch.n_finite == sketch.n_zero:
         return ScaleChoice(math.nan, math.nan, math.nan, None)
-    limit = fmt.overflow_limit
-    top = _power_below(limit.value / Fraction(sketch.max_abs), inclusive=limit.inclusive)
     bottom = _power_above(_zero_limit(fmt) / Fraction(sketch.min_abs))
-    best = math.ldexp(1.0, _clamp(top - margin_binades))
+    best = highest_scale(sketch.max_abs, fmt, margin_binades=margin_binades)
     return ScaleChoice(
         best,
         math.ldexp(1.0, _clamp(bottom)),
-        math.ldexp(1.0, _clamp(top)),
+        highest_scale(sketch.max_abs, fmt),
         ask(sketch, fmt, scale=best),
     )
+
+
+def highest_scale(max_abs: float, fmt: Format, *, margin_binades: int = 0) -> float:
+    """Find the highest power of two by which numbers can be multiplied and stay in a format.
+
+    Args:
+        max_abs: Largest magnitude among the numbers, finite and not 0.
+        fmt: The format.
+        margin_binades: Room to leave at the top.
+
+    Returns:
+        The power of two, kept within the normal range of binary64.
+
+    Numerics:
+        In exact rationals.
+
+    >>> highest_scale(3.0, get_format("fp16"), margin_binades=4)
+    1024.0
+    """
+    limit = fmt.overflow_limit
+    top = _power_below(limit.value / Fraction(max_abs), inclusive=limit.inclusive)
+    return math.ldexp(1.0, _clamp(top - margin_binades))
 
 
 def _zero_limit(fmt: Format) -> Fraction:

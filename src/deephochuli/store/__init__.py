@@ -34,7 +34,8 @@ Reading::
     run.rollups(lists=...)          -> Rollups: rows per tap and chunk, lists as Ragged
     run.records(lists=...)          -> the same per tap and recorded step, for short runs
     run.channels(layer, quantity)   -> Channels, per chunk
-    run.prepare(columns=..., lists=...)  reads ahead what all_scalars and rollups will be asked for
+    run.fold(kind)                  -> what a Fold holds of all rows, such as Courses and Windows
+    run.prepare(*kinds)             brings several up to date, reading each file once
     run.refresh()                   -> whether a writer has added anything; answers follow
     run.has_writer                  -> whether a process that may still live writes the run now
     run.superseded                  -> chunks whose steps a resumed training recorded again
@@ -47,6 +48,8 @@ chunk.json has the checksums of a chunk. Folders of older versions are read as w
 from __future__ import annotations
 
 from deephochuli.store._answers import Channels, Damage, MergedTap, Rollups, TapInfo
+from deephochuli.store._courses import Courses
+from deephochuli.store._folds import ChunkRows, Fold
 from deephochuli.store._manifest import (
     Manifest,
     ModelSummary,
@@ -62,15 +65,22 @@ from deephochuli.store._ranks import RanksReader, rank_folder, rank_folders
 from deephochuli.store._reader import RunReader
 from deephochuli.store._rows import StepRow, TapRow
 from deephochuli.store._schema import SCHEMA_VERSION, STEP_COLUMNS, TAP_COLUMNS, Column
+from deephochuli.store._slots import KEYS_PER_BINADE_LOG2, by_half_binade, half_binades
+from deephochuli.store._windows import Histograms, Windows
 from deephochuli.store._writer import RunWriter
 
 __all__ = [
+    "KEYS_PER_BINADE_LOG2",
     "SCHEMA_VERSION",
     "STEP_COLUMNS",
     "TAP_COLUMNS",
     "Channels",
+    "ChunkRows",
     "Column",
+    "Courses",
     "Damage",
+    "Fold",
+    "Histograms",
     "Manifest",
     "MergedTap",
     "ModelSummary",
@@ -86,7 +96,10 @@ __all__ = [
     "StepRow",
     "TapInfo",
     "TapRow",
+    "Windows",
     "add_floats",
+    "by_half_binade",
+    "half_binades",
     "open_run",
     "rank_folder",
     "rank_folders",

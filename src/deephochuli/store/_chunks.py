@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -147,8 +148,9 @@ class ChunkReader:
             self._kept[table] = self._read(table, set(names).union(*together))
 
     def forget(self) -> None:
-        """Drop what was kept."""
+        """Drop what was kept, and the names of all rows but those of the rollup, which are few."""
         self._kept.clear()
+        self._names = {table: names for table, names in self._names.items() if table == "rollup"}
 
     def _read(
         self,
@@ -184,8 +186,14 @@ def read_each(
     if len(chunks) < _MANY_CHUNKS:
         yield from ((chunk, ask(chunk)) for chunk in chunks)
         return
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "deephochuli-read") as pool:
-        yield from zip(chunks, pool.map(ask, chunks), strict=True)
+    n_threads = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(n_threads, "deephochuli-read") as pool:
+        # No further ahead than threads are busy: answers that wait are in memory.
+        asked = deque(pool.submit(ask, chunk) for chunk in chunks[:n_threads])
+        for place, chunk in enumerate(chunks, n_threads):
+            answer = asked.popleft().result()
+            asked.extend(pool.submit(ask, later) for later in chunks[place : place + 1])
+            yield chunk, answer
 
 
 def _is_same_rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

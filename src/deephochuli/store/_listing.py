@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ LISTED = (
     "n_steps",
     "n_channels",
 )
-"""Columns of rollup.parquet that `list_taps` needs."""
+"""Columns of rollup.parquet that a `TapList` needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,56 +53,57 @@ def join_names(layer: Texts, quantity: Texts) -> Names:
     return Names(names, first.tolist(), place)
 
 
-def list_taps(chunks: Sequence[tuple[Names, Part]]) -> list[TapInfo]:
-    """Taps by order, layer and quantity. The first row of a tap settles its texts and order.
+class TapList:
+    """The taps of some chunks, one added after the other."""
 
-    Args:
-        chunks: The names and the columns `LISTED` of the rollup of each chunk.
-    """
-    numbers: dict[tuple[str, str], int] = {}
-    origins: list[tuple[Part, int]] = []
-    taps = [np.empty(0, np.int64)]
-    for names, part in chunks:
-        for pair, row in zip(names.pairs, names.first, strict=True):
-            if pair not in numbers:
-                numbers[pair] = len(origins)
-                origins.append((part, row))
-        taps.append(np.array([numbers[pair] for pair in names.pairs], np.int64)[names.place])
-    tap = np.concatenate(taps)
-    parts = [part for _, part in chunks]
-    n_records, n_channels = _count(parts, tap, len(origins))
-    dtypes = _name_dtypes(parts, tap, len(origins))
-    infos = [
-        _describe(part, row, dtypes[i], int(n_records[i]), int(n_channels[i]))
-        for i, (part, row) in enumerate(origins)
-    ]
-    return sorted(infos, key=lambda info: (info.order, info.layer, info.quantity))
+    def __init__(self) -> None:
+        """No tap yet."""
+        self._found: dict[tuple[str, str], TapInfo] = {}
+
+    def add(self, names: Names, part: Part) -> None:
+        """Add the taps of a chunk: its names, and the columns `LISTED` of its rollup.
+
+        The first row of a tap settles its texts and order.
+        """
+        numbers = _count(part, names)
+        dtypes = _name_dtypes(part, names)
+        for i, pair in enumerate(names.pairs):
+            n_records, n_channels = int(numbers[0][i]), int(numbers[1][i])
+            known = self._found.get(pair)
+            if known is None:
+                described = _describe(part, names.first[i], dtypes[i], n_records, n_channels)
+                self._found[pair] = described
+            else:
+                self._found[pair] = replace(
+                    known,
+                    dtype=known.dtype if known.dtype == dtypes[i] else "mixed",
+                    n_records=known.n_records + n_records,
+                    n_channels=max(known.n_channels, n_channels),
+                )
+
+    def taps(self) -> list[TapInfo]:
+        """Taps by order, layer and quantity."""
+        found = self._found.values()
+        return sorted(found, key=lambda info: (info.order, info.layer, info.quantity))
 
 
-def _count(
-    parts: Sequence[Part], tap: NDArray[np.int64], n_taps: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Recorded steps and channels of each tap."""
-    n_records = np.zeros(n_taps, np.int64)
-    n_channels = np.zeros(n_taps, np.int64)
-    if parts:
-        np.add.at(n_records, tap, np.concatenate([part["n_steps"] for part in parts]))
-        np.maximum.at(n_channels, tap, np.concatenate([part["n_channels"] for part in parts]))
+def _count(part: Part, names: Names) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Recorded steps and channels of each pair of names."""
+    n_records = np.zeros(len(names.pairs), np.int64)
+    n_channels = np.zeros(len(names.pairs), np.int64)
+    np.add.at(n_records, names.place, part["n_steps"])
+    np.maximum.at(n_channels, names.place, part["n_channels"])
     return n_records, n_channels
 
 
-def _name_dtypes(parts: Sequence[Part], tap: NDArray[np.int64], n_taps: int) -> list[str]:
-    """Dtype of each tap, or "mixed" if it changed between chunks."""
-    names = sorted({name for part in parts for name in part["dtype"].names})
-    codes = [
-        np.array([names.index(name) for name in part["dtype"].names], np.int64)[part["dtype"].codes]
-        for part in parts
-    ]
-    low, high = np.full(n_taps, len(names)), np.zeros(n_taps, np.int64)
-    if codes:
-        np.minimum.at(low, tap, np.concatenate(codes))
-        np.maximum.at(high, tap, np.concatenate(codes))
-    return [names[i] if i == j else "mixed" for i, j in zip(low, high, strict=True)]
+def _name_dtypes(part: Part, names: Names) -> list[str]:
+    """Dtype of each pair of names, or "mixed" if its rows have several."""
+    dtype: Texts = part["dtype"]
+    low = np.full(len(names.pairs), len(dtype.names))
+    high = np.zeros(len(names.pairs), np.int64)
+    np.minimum.at(low, names.place, dtype.codes)
+    np.maximum.at(high, names.place, dtype.codes)
+    return [dtype.names[i] if i == j else "mixed" for i, j in zip(low, high, strict=True)]
 
 
 def _describe(part: Part, row: int, dtype: str, n_records: int, n_channels: int) -> TapInfo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,8 @@ from deephochuli.store._answers import Channels, Damage, MergedTap, Rollups, Tap
 from deephochuli.store._chunks import ChunkReader, pick, read_each
 from deephochuli.store._columns import Columns, Scope, join, read_columns, read_rows
 from deephochuli.store._cover import chunk_name, chunk_numbers, cover, gaps
-from deephochuli.store._listing import LISTED, list_taps
+from deephochuli.store._folds import Fold, Folds, Grown
+from deephochuli.store._listing import TapList
 from deephochuli.store._lock import has_writer
 from deephochuli.store._manifest import Manifest, read_manifest
 from deephochuli.store._merge import merge_by_tap
@@ -27,6 +28,7 @@ from deephochuli.store._schema import SPAN_COLUMNS, STEP_COLUMNS, TAP_COLUMNS
 
 _SPAN = tuple(c.name for c in SPAN_COLUMNS)
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=Fold)
 
 SCALARS = tuple(c.name for c in TAP_COLUMNS if c.kind != "text" and not c.is_list)
 """Columns with one number per row."""
@@ -111,6 +113,9 @@ class RunReader:
     def _forget(self) -> None:
         """Drop all that was read, as where a chunk that is in it counts no longer."""
         self._cache: dict[str, Any] = {}
+        self._known_steps: Grown[dict[str, Array]] | None = None
+        self._known_taps: Grown[TapList] | None = None
+        self._folds = Folds()
         self._tables = {
             "scalars": Columns("taps", read_columns, is_sorted=True),
             "taps": Columns("taps", read_rows),
@@ -241,37 +246,22 @@ class RunReader:
         lists: dict[str, Any] = {name: columns[name].rows() for name in CHANNEL_LISTS}
         return Channels(**{name: columns[name] for name in span}, **lists)
 
-    def prepare(
-        self, columns: Sequence[str] = SCALARS, lists: Sequence[str] = HISTOGRAM_LISTS
-    ) -> None:
-        """Read at once what `taps`, `all_scalars` and `rollups` will be asked for.
+    def fold(self, kind: type[_F]) -> _F:
+        """What a `Fold` holds of all rows of its table; only chunks that are new to it are read."""
+        return self._answer(lambda: self._folded([kind])[0])
 
-        Nothing that is answered changes; it takes half the time to open each file once.
+    def prepare(self, *kinds: type[Fold]) -> None:
+        """Bring several folds up to date, reading each file once for all of them."""
+        self._answer(lambda: self._folded(kinds))
 
-        Args:
-            columns: Columns of `all_scalars`.
-            lists: Lists of `rollups`.
-        """
-        wanted = {
-            "taps": ("step", "layer", "quantity", *columns),
-            "rollup": {*LISTED, *_SPAN, *SCALARS, *lists},
-        }
-        try:
-            self._answer(lambda: self._prepare(wanted, columns, lists))
-        finally:
-            for chunk in self._opened.values():
-                chunk.forget()
-
-    def _prepare(
-        self, wanted: Mapping[str, Iterable[str]], columns: Sequence[str], lists: Sequence[str]
-    ) -> None:
-        self._each(lambda chunk: chunk.keep(wanted))
-        self._scalars(("step", *columns))
-        self._columns("rollup", (*_SPAN, *SCALARS, *lists))
+    def _folded(self, kinds: Sequence[type[_F]]) -> list[_F]:
+        return self._folds.of(kinds, self._chunks, self._index(), self._stream)
 
     def _open_chunks(self) -> None:
         """Open the chunks that are new; note those that are missing or damaged."""
         numbers = chunk_numbers(entries(self._folder))
+        for number in sorted(self._opened.keys() - numbers):
+            self._leave_out(number, StoreError(f"{self._folder / chunk_name(number)} is missing."))
         for number in sorted(numbers - self._opened.keys() - self._left_out):
             self._open(number)
         known = numbers | self._opened.keys() | self._left_out
@@ -333,37 +323,54 @@ class RunReader:
     def _each(
         self, read: Callable[[ChunkReader], _T], chunks: list[ChunkReader] | None = None
     ) -> list[_T]:
-        """Answers of chunks, all if none are given.
+        """Answers of chunks, all if none are given."""
+        return list(self._stream(read, self._chunks if chunks is None else chunks))
+
+    def _stream(self, read: Callable[[ChunkReader], _T], chunks: list[ChunkReader]) -> Iterator[_T]:
+        """Answers of chunks, of which only a few are in memory if nobody keeps them.
 
         A damaged one is dropped, and the whole question asked again.
         """
-        answers: list[_T] = []
         memory, most = 0, most_memory(sum(chunk.n_bytes for chunk in self._chunks))
-        for chunk, answer in read_each(self._chunks if chunks is None else chunks, read):
+        for chunk, answer in read_each(chunks, read):
             if isinstance(answer, StoreError):
                 self._leave_out(chunk.number, answer)
                 self._choose()
                 raise _ChunkDroppedError from answer
-            answers.append(answer)
             memory += chunk.memory
             if memory > most:
                 raise StoreError(
                     f"{self.path} cannot be read at once: it asks for more than {most:,} bytes of "
                     "memory, far more than its files have. Ask for one tap, or for fewer columns."
                 )
-        return answers
+            yield answer
 
     def _steps(self) -> dict[str, Array]:
         if "steps" not in self._cache:
-            parts = self._each(lambda chunk: chunk.steps())
+            known, rest = self._begun(self._known_steps)
+            before = [known.value] if known else []
+            parts = [*before, *self._each(lambda chunk: chunk.steps(), rest)]
             names = [column.name for column in STEP_COLUMNS] + ["has_loss"]
-            self._cache["steps"] = {name: join(parts, name) for name in names}
+            steps = {name: join(parts, name) for name in names}
+            self._known_steps = Grown(steps, self.chunks)
+            self._cache["steps"] = steps
         return self._cache["steps"]
 
     def _taps(self) -> list[TapInfo]:
         if "taps" not in self._cache:
-            self._cache["taps"] = list_taps(self._each(lambda c: c.listed()))
+            known, rest = self._begun(self._known_taps)
+            listed = known or Grown(TapList(), [])
+            for chunk, part in zip(rest, self._stream(lambda c: c.listed(), rest), strict=True):
+                listed.value.add(*part)
+                listed.chunks.append(chunk)
+            self._known_taps = listed
+            self._cache["taps"] = listed.value.taps()
         return self._cache["taps"]
+
+    def _begun(self, grown: Grown[_T] | None) -> tuple[Grown[_T] | None, list[ChunkReader]]:
+        """What is made of the first chunks already, and the chunks that are left."""
+        rest = grown.rest(self._chunks) if grown else None
+        return (None, self.chunks) if rest is None else (grown, rest)
 
     def _index(self) -> dict[tuple[str, str], int]:
         if "index" not in self._cache:

@@ -59,6 +59,7 @@ class Attachment:
         self._forward = ForwardWatch(catalogue, self._reader)
         self._n_updates = {id(optimizer): 0 for optimizer in self.optimizers}
         self._scalers: dict[int, GradScaler] = {}
+        self._held_back: set[int] = set()
         self._undo: list[Callable[[], None]] = []
         self._has_warned = False
         self._lock = threading.Lock()
@@ -86,7 +87,11 @@ class Attachment:
     def _before_update(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         self._forward.end_loose_forward()
         self._warn_of_unseen_forward(optimizer)
-        self._reader.tell("before_update", optimizer)
+        if _scaler.holds_back(optimizer):
+            self._held_back.add(id(optimizer))
+            self._reader.tell("update_skipped", self._scalers.get(id(optimizer)), optimizer)
+        else:
+            self._reader.tell("before_update", optimizer)
 
     def _warn_of_unseen_forward(self, optimizer: Optimizer) -> None:
         """Say once that the model is trained without being called in a way that can be seen.
@@ -104,7 +109,10 @@ class Attachment:
 
     def _after_update(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         self._n_updates[id(optimizer)] = self._n_updates.get(id(optimizer), 0) + 1
-        self._reader.tell("after_update", optimizer)
+        if id(optimizer) in self._held_back:
+            self._held_back.discard(id(optimizer))
+        else:
+            self._reader.tell("after_update", optimizer)
 
     def scaler_steps(self, scaler: GradScaler, optimizer: Optimizer) -> int:
         """Learn which scaler an optimizer is stepped by."""
@@ -113,13 +121,8 @@ class Attachment:
         return self._n_updates.get(id(optimizer), 0)
 
     def scaler_stepped(self, scaler: GradScaler, optimizer: Optimizer, n_updates: int) -> None:
-        """Tell of an update that the scaler held back."""
-        if id(optimizer) not in self._n_updates:
-            return
-        is_skipped = self._n_updates[id(optimizer)] == n_updates
-        if not is_skipped and getattr(optimizer, "_step_supports_amp_scaling", False):
-            is_skipped = _scaler.found_nonfinite(scaler, optimizer)  # skipped inside the kernel
-        if is_skipped:
+        """Tell of an update that the scaler held back by not calling the optimizer."""
+        if self._n_updates.get(id(optimizer)) == n_updates:
             self._forward.end_loose_forward()
             self._reader.tell("update_skipped", scaler, optimizer)
 
@@ -143,10 +146,10 @@ class Attachment:
         return scaler.get_scale() if scaler is not None and scaler.is_enabled() else None
 
     def gradient_scale(self, optimizer: Optimizer) -> float:
-        """Return the factor that is still in the weight gradients during `before_update`.
+        """Return the factor that is still in the weight gradients.
 
-        A scaler divides it out before the update, except for fused optimizers, which do so
-        themselves.
+        It holds during `before_update` and `update_skipped`. A scaler divides it out before the
+        update, except for fused optimizers, which do so themselves.
         """
         scale = getattr(optimizer, "grad_scale", None)
         return 1.0 if scale is None else float(scale)

@@ -1,16 +1,15 @@
 """Noticing that a gradient scaler held an update back.
 
 A scaler that finds inf or NaN simply does not call the optimizer, so no optimizer hook tells.
-`GradScaler.step` is therefore wrapped, on the class, for as long as anybody listens.
+`GradScaler.step` is therefore wrapped, on the class, for as long as anybody listens. A fused
+optimizer is called all the same, with word of what was found, and changes nothing itself.
 """
 
-# The scaler's record of what it found has no public interface in torch.
-# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
@@ -64,7 +63,10 @@ def cease(listener: ScalerListener) -> None:
             _original = None
 
 
-def found_nonfinite(scaler: GradScaler, optimizer: Optimizer) -> bool:
-    """Say whether the scaler found inf or NaN in the gradients of this step."""
-    state: dict[str, Any] = scaler._per_optimizer_states.get(id(optimizer), {})
-    return any(bool(found) for found in state.get("found_inf_per_device", {}).values())
+def holds_back(optimizer: Optimizer) -> bool:
+    """Say whether a fused optimizer that is about to step will change nothing.
+
+    Asking waits for the device, as a scaler does with any optimizer that is not fused.
+    """
+    found = getattr(optimizer, "found_inf", None)  # there only while a scaler calls the optimizer
+    return found is not None and bool(found)

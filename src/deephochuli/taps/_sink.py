@@ -17,7 +17,7 @@ class Sink(Protocol):
 
     The calls of one step, in order: for each micro-batch `forward_begins`, any number of `see`
     (z and a), `forward_ends`, then `see` (dz and da) from the backward pass, which may come from
-    another thread; then per optimizer `before_update` and `after_update`, or `update_skipped`.
+    another thread; then per optimizer `before_update` and `after_update`, or only `update_skipped`.
     """
 
     def is_recording(self) -> bool:

@@ -56,10 +56,17 @@ def write_run(
     *,
     chunk_steps: int = 1,
     skipped: Sequence[int] = (),
+    loss_scales: Sequence[float | None] | None = None,
 ) -> RunReader:
     """Write rows as a run, one chunk for each ``chunk_steps`` steps, and open it."""
     with RunWriter(folder, Manifest(), chunk_steps=chunk_steps) as writer:
         for number, rows in enumerate(steps):
-            step = StepRow(step=number, wall_s=float(number), skipped=number in skipped)
+            scale = loss_scales[number] if loss_scales else None
+            step = StepRow(
+                step=number,
+                wall_s=float(number),
+                skipped=number in skipped,
+                loss_scale=scale,
+            )
             writer.append(step, rows)
     return open_run(folder)

@@ -41,6 +41,39 @@ def test_underflow_is_reported_with_the_scale_that_helps(tmp_path):
     assert f"2.0**{int(torch.tensor(scale).log2())}" in found.code
 
 
+def true_gradients():
+    return torch.randn(20_000, generator=torch.Generator().manual_seed(0)).double() * 1e-6
+
+
+def test_the_scale_that_helps_does_not_depend_on_the_one_that_the_run_had(tmp_path):
+    """The scale of each step is divided out of dz; g came without it."""
+    true = true_gradients()
+    used = [None, 2.0, 2.0**5]
+    steps = [
+        [tap("conv", "dz", (true * (scale or 1.0)).half()), tap("conv", "g", true.float() / 64)]
+        for scale in used
+    ]
+    run = write_run(tmp_path / "run", steps, loss_scales=used)
+    scale, limiting = limiting_scale(run, get_format("fp16"))
+    assert limiting == "conv:dz"
+    assert 65504 / 32 <= (true * scale).abs().max() <= 65504 / 16
+    (found,) = findings(run)
+    assert f"2.0**{int(torch.tensor(scale).log2())}" in found.code
+
+
+def test_a_run_that_had_all_the_scale_there_is_is_not_told_to_scale(tmp_path):
+    true = true_gradients()
+    true[0] = 1.0  # one large gradient leaves no room
+    run = write_run(
+        tmp_path / "run", [[tap("conv", "dz", (true * 2.0**12).half())]], loss_scales=[2.0**12]
+    )
+    assert limiting_scale(run, get_format("fp16"))[0] == 2.0**11
+    (found,) = [each for each in findings(run) if each.kind == "gradient-underflow"]
+    assert "scaled by up to 4096 already" in found.advice
+    assert "allow a scale of 2.0**11" in found.advice
+    assert not found.code
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_formats_with_room_are_not_reported(tmp_path, dtype):
     gradient = (torch.randn(50_000, generator=torch.Generator().manual_seed(0)) * 1e-9).to(dtype)

@@ -183,3 +183,48 @@ def test_bad_requests_say_what_to_do(model, arguments, expected):
         arguments = arguments | {"model": model}
     with pytest.raises(ArithmeticSpecError, match=expected):
         noisy(optimizer, **arguments)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_weights_that_a_step_leaves_alone_keep_their_bits(relative):
+    still = [float("-inf"), float("inf"), -0.0, 0.0, 1.5]
+    weight = nn.Parameter(torch.tensor([*still, 2.0]))
+    before = weight.detach().clone()
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+    noisy(optimizer, on="all", relative=relative, seed=1)
+    for _ in range(4):
+        weight.grad = torch.tensor([0.0] * len(still) + [1.0])
+        optimizer.step()
+    assert torch.equal(weight[:-1].view(torch.int32), before[:-1].view(torch.int32))
+    assert weight[-1] != -2.0
+
+
+def test_a_state_from_before_the_first_step_begins_again():
+    weight = nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+    handle = noisy(optimizer, on="all")
+    start = handle.state_dict()
+
+    def trained():
+        with torch.no_grad():
+            weight.zero_()
+        for _ in range(2):
+            weight.grad = torch.ones(3)
+            optimizer.step()
+        return weight.detach().clone()
+
+    first, then = trained(), trained()
+    handle.load_state_dict(start)
+    assert not torch.equal(first, then)
+    assert torch.equal(first, trained())
+    assert handle.n_steps == 2
+
+
+def test_complex_weights_are_refused_and_left_as_they_are():
+    weight = nn.Parameter(torch.tensor([1.0 + 2.0j]))
+    optimizer = torch.optim.SGD([weight, nn.Parameter(torch.ones(1))], lr=0.1)
+    with pytest.raises(ArithmeticSpecError, match="1 of the chosen parameters are complex"):
+        noisy(optimizer, on="all")
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    assert weight.imag.item() == 2.0

@@ -153,20 +153,29 @@ def test_learning_rate_zero_swamps_nothing(tmp_path):
     assert row["n_updatable"].tolist() == [-1]  # not measured
 
 
-def test_skipped_step_names_the_gradient(tmp_path):
+@pytest.mark.parametrize("fused", [False, True])
+def test_skipped_step_names_the_gradient(tmp_path, fused):
+    """A fused optimizer is called for a skipped step too, with gradients that are still scaled."""
     model = make_model()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    with record(model, optimizer, to=tmp_path / "run"):
-        for factor in (1.0, float("inf")):
+    largest = []
+    with record(model, optimizer, to=tmp_path / "run", every=1):
+        for bad in (1.0, float("inf"), 1.0):
             optimizer.zero_grad()
-            scaler.scale(model(torch.randn(6, 5)).sum() * factor).backward()
+            y = model(torch.randn(6, 5))
+            scaler.scale(y[:, 0].sum() * bad + y[:, 1:].sum()).backward()
+            scale, before = scaler.get_scale(), model[2].bias.grad.clone()
             scaler.step(optimizer)
             scaler.update()
+            largest.append(float(before[before.isfinite()].max()) / scale)
     run = open_run(tmp_path / "run")
-    assert run.steps["skipped"].tolist() == [False, True]
-    assert run.steps["loss_scale"].tolist() == [1024.0, 1024.0]
-    assert run.scalars("2.bias", "g")["n_inf"].tolist() == [0, 3]
+    assert run.steps["step"].tolist() == [0, 1, 2]
+    assert run.steps["skipped"].tolist() == [False, True, False]
+    assert run.steps["loss_scale"].tolist() == [1024.0, 1024.0, 512.0]
+    gradients = run.scalars("2.bias", "g")
+    assert gradients["n_inf"].tolist() == [0, 1, 0]
+    assert gradients["max_abs"].tolist() == largest
 
 
 def test_loss_is_noted(tmp_path):

@@ -19,7 +19,7 @@ from deephochuli.report._rows import Rows
 from deephochuli.report._timeline import divide
 from deephochuli.report._units import ALWAYS, SILENT, UNKNOWN, activity_codes
 from deephochuli.sketch import Sketch
-from deephochuli.store import Ragged
+from deephochuli.store import Ragged, by_half_binade
 from tests.e2e.synthetic import keys_of
 
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 2.0**-25, -(2.0**-25), 5e-324]
@@ -68,6 +68,13 @@ def entries(tensors):
     return entries_from(parts)
 
 
+def histograms_of(entries: Entries, n_taps: int) -> list[Histogram]:
+    """What a page holds of some histograms by key."""
+    slots, counts = by_half_binade(entries.keys, entries.counts)
+    over_time = Entries(entries.tap, entries.bins, slots, counts)
+    return magnitudes(entries, over_time, n_taps, N_BINS)
+
+
 def of_tap(tensors, tap: int) -> np.ndarray:
     return np.concatenate([values for (number, _), values in tensors.items() if number == tap])
 
@@ -78,7 +85,7 @@ def is_histogram_of(histogram: Histogram, values: np.ndarray) -> bool:
 
 
 def test_a_whole_run_is_the_histogram_of_all_its_numbers(entries, tensors):
-    found = magnitudes(entries, 3, N_BINS)
+    found = histograms_of(entries, 3)
     assert len(found) == 3
     for tap, one in enumerate(found):
         assert is_histogram_of(one, np.abs(of_tap(tensors, tap)))
@@ -86,7 +93,7 @@ def test_a_whole_run_is_the_histogram_of_all_its_numbers(entries, tensors):
 
 def test_rectifying_entries_is_the_relu_of_a_sketch(entries, tensors):
     taps = (2, 0)
-    found = magnitudes(rectified(entries, taps), 2, N_BINS)
+    found = histograms_of(rectified(entries, taps), 2)
     for tap, histogram in zip(taps, found, strict=True):
         keys, counts = np.unique(keys_of(of_tap(tensors, tap)), return_counts=True)
         relu = Sketch.from_counts(keys, counts, 0.0, 0.0, 0.0, 0.0).relu()
@@ -95,7 +102,7 @@ def test_rectifying_entries_is_the_relu_of_a_sketch(entries, tensors):
 
 
 def test_slots_count_powers_of_two_apart_from_the_binade_above_them(entries, tensors):
-    for tap, histogram in enumerate(magnitudes(entries, 3, N_BINS)):
+    for tap, histogram in enumerate(histograms_of(entries, 3)):
         total = 0
         for step in range(N_BINS):
             values = np.abs(tensors.get((tap, step), np.zeros(0)))
@@ -113,7 +120,7 @@ def test_slots_count_powers_of_two_apart_from_the_binade_above_them(entries, ten
 
 
 def test_classes_are_counted_by_time(entries):
-    special, gap, _ = (histogram.classes for histogram in magnitudes(entries, 3, N_BINS))
+    special, gap, _ = (histogram.classes for histogram in histograms_of(entries, 3))
     assert gap["n"].tolist() == [200, 200, 0, 200]
     assert special["n"].tolist() == [200, 200 + len(SPECIAL), 200, 200]
     assert special["zero"].tolist() == [0, 2, 0, 0]
@@ -124,7 +131,7 @@ def test_classes_are_counted_by_time(entries):
 
 def test_a_tap_without_numbers_has_an_empty_histogram():
     none = np.zeros(0, np.int64)
-    (histogram,) = magnitudes(entries_from([(0, 0, none, none)]), 1, N_BINS)
+    (histogram,) = histograms_of(entries_from([(0, 0, none, none)]), 1)
     assert histogram.keys.size == histogram.counts.size == histogram.slots.size == 0
     assert histogram.classes["n"].tolist() == [0] * N_BINS
 
@@ -143,13 +150,13 @@ def test_ratios_keep_their_sign_and_their_time():
 def test_counts_beyond_single_precision_are_exact():
     big = 2**31 + 1
     parts = [(0, 0, np.array([0x3FF0]), np.array([big])), (0, 1, np.array([0x3FF0]), np.array([1]))]
-    (histogram,) = magnitudes(entries_from(parts), 1, N_BINS)
+    (histogram,) = histograms_of(entries_from(parts), 1)
     assert histogram.counts.tolist() == [big + 1]
 
 
 def test_many_entries_are_counted_part_by_part(entries, tensors, monkeypatch):
-    monkeypatch.setattr(_gather, "_KEYS_AT_ONCE", 7)
-    for tap, one in enumerate(magnitudes(entries, 3, N_BINS)):
+    monkeypatch.setattr(_gather, "_ENTRIES_AT_ONCE", 7)
+    for tap, one in enumerate(histograms_of(entries, 3)):
         assert is_histogram_of(one, np.abs(of_tap(tensors, tap)))
 
 

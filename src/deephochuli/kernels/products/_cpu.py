@@ -19,7 +19,6 @@ from deephochuli.formats import BINARY32, Rounding
 from deephochuli.kernels._pool import run_everywhere
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_control as parts
-from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 from deephochuli.kernels.products._cpu_entries import address_of
@@ -185,9 +184,8 @@ def _words_of(x: torch.Tensor, plan: ProductPlan) -> list[torch.Tensor]:
     out = torch.empty(x.shape, dtype=torch.int32 if width == ROWS else torch.int16)
     bounds = torch.empty(batch * n_tiles, 2, dtype=torch.int32)
     emin = -126 if plan.inputs is None else plan.inputs.emin
-    bias = blocks.BIAS + (0 if plan.late_bits is None else late.HEADROOM)
     addresses = x.data_ptr(), out.data_ptr(), bounds.data_ptr()
-    _function("words32", 3, 5)(*addresses, len(bounds), padded, width, emin, bias)
+    _function("words32", 3, 5)(*addresses, len(bounds), padded, width, emin, blocks.BIAS)
     return [out, bounds]
 
 

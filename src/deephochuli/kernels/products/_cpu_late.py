@@ -1,9 +1,14 @@
 """Tiles of aligned sums whose products are added before the running sum joins (CDNA3).
 
-The products are formed as in `_cpu_steady`, under the same conditions. What follows is a sum of 32
-bits. Where the exponent of the running sum is more than 5 above that of the largest product, the
-last bits of the products do not fit: they are left away, and looked at where they could decide the
-rounding.
+The products are formed as in `_cpu_steady`, under the same conditions; their sum is a whole number
+P of units 2^(E - F), below 2^30. A running sum of less than 2^30 units is rounded down to a whole
+number, too, added, and the sum rounded: 32 bits hold it, and all the bits that such sums keep.
+
+A larger one is a multiple of 128 units, and stays a binary32 number c. The sum c + P is cut into s,
+a number of binary32 that is not above it, and what is left over, less than one last place of s: so
+its leading bits say whether s is the nearest. The unit keeps 31 bits below the leading one of a sum
+and rounds it down to them before it rounds to 24: of a rest of half a last place or more these are
+the first 8 bits, and of a smaller one no bit matters.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types.
@@ -15,7 +20,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from deephochuli.kernels._cpu_emit import (
@@ -24,40 +28,31 @@ from deephochuli.kernels._cpu_emit import (
     V32,
     VF,
     Loop,
-    any_lane,
     bits_of,
     choose,
-    either,
     filled,
     index,
     load,
     store,
 )
+from deephochuli.kernels._cpu_rounding import added_down, floor, fma_down
 from deephochuli.kernels.products._cpu_blocks import BIAS
 from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
-from deephochuli.kernels.products._cpu_steady import Tile, one_by_one
+from deephochuli.kernels.products._cpu_steady import Tile
 
 FRACTION_BITS, LATE_BITS = 24, 31
 # Up to this exponent of products the smallest running sum is no zero of binary32 in their units.
 HIGHEST = 40
-# What sums of products, in units of the last bit that is kept, stay below: half of such a sum
-# leaves at least 2^25 of a running sum.
+# What sums of products, in units, stay below: beside a running sum of 2^30 units at least 2^26 are
+# left, of which binary32 holds all bits but three.
 MOST = 2**30 - 2**26
-# Sums have this many bits below the largest exponent, more than products by `HEADROOM`; a unit in
-# their last place has `_LEFT` bits of the joined sum below it.
-_BITS = 29
-HEADROOM, _LEFT = _BITS - FRACTION_BITS, LATE_BITS + 1 - _BITS
+# Bits of P that are added after the others: those others are 24.
+_LOW = 6
 
 
-def _floor(builder: ir.IRBuilder, value: Any) -> Any:
-    kind = ir.FunctionType(VF, [VF])
-    name = f"llvm.floor.v{LANES}f32"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [value])
-
-
-def _exponents(n: int) -> Any:
-    """A number of exponents, as a pattern."""
-    return filled(V32, (n << 23) & 0xFFFFFFFF)
+def _power(exponent: int) -> int:
+    """The pattern of a power of two."""
+    return (exponent + BIAS) << 23
 
 
 def _shift(builder: ir.IRBuilder, pattern: Any) -> Any:
@@ -66,106 +61,77 @@ def _shift(builder: ir.IRBuilder, pattern: Any) -> Any:
     return choose(builder, "<", shift, filled(V32, 31))
 
 
-def _products(tile: Tile, size: Any) -> tuple[list[Any], list[Any]]:
-    """The products of a tile cut and added, in units of 2^(largest - F), and what was largest.
+class _Total:
+    """Emits the code that joins one vector of running sums to the products of a block."""
 
-    Patterns of exponents of products are larger by `HEADROOM` here: up to those a running sum fits.
-    """
-    builder, tops = tile.builder, tile.largest(size)
-    whole = _exponents(FRACTION_BITS + HEADROOM + 2 * BIAS)
-    scales = [builder.bitcast(builder.sub(whole, each), VF) for each in tops]
-    return tile.added(size, index(0), scales, [filled(V32, 0)] * len(tops)), tops
+    def __init__(self, builder: ir.IRBuilder, value: Any, scale: Any, *, split: bool) -> None:
+        """Look at running sums beside the units of their products; `scale` is one over those."""
+        self._builder, self._value, self._scale = builder, value, scale
+        in_units = builder.fmul(value, scale)
+        size = builder.and_(bits_of(builder, in_units), filled(V32, EXPONENT32))
+        self._fits = builder.icmp_unsigned("<", size, filled(V32, _power(30)))
+        counts = self._fits
+        if split:  # Where even halves of a unit are above it, a running sum is left away.
+            least = filled(V32, _power(-1))
+            counts = builder.and_(counts, builder.icmp_unsigned(">=", size, least))
+        self.whole = floor(builder, in_units, counts)
+
+    def joined(self, value: Any) -> Any:
+        """The new running sums; value: P, and the whole of such running sums as fit."""
+        builder = self._builder
+        low = builder.and_(value, filled(V32, (1 << _LOW) - 1))
+        high = builder.select(self._fits, value, builder.sub(value, low))
+        unit = builder.bitcast(builder.sub(filled(V32, 254 << 23), bits_of(builder, self._scale)), VF)
+        near = builder.fmul(builder.sitofp(high, VF), unit)
+        return builder.select(self._fits, near, self._beside(near, builder.sitofp(low, VF), unit))
+
+    def _beside(self, high: Any, low: Any, unit: Any) -> Any:
+        """Running sums that do not fit and products, rounded."""
+        builder, total = self._builder, self._value
+        below = added_down(builder, total, high)
+        rest = builder.fsub(high, builder.fsub(below, total))
+        rest = fma_down(builder, low, unit, rest)
+        kept = builder.and_(bits_of(builder, rest), filled(V32, 0xFFFF0000))
+        return builder.fadd(below, builder.bitcast(kept, VF))
 
 
-def _of_block(tile: Tile, size: Any, *, split: bool) -> tuple[list[Any], list[Any]]:
-    """The sums of the products of a block and the patterns of their exponents."""
+def _scales(builder: ir.IRBuilder, tops: list[Any]) -> list[Any]:
+    """One over the units of products, from the patterns of their largest exponents."""
+    whole = filled(V32, _power(FRACTION_BITS + BIAS))
+    return [builder.bitcast(builder.sub(whole, each), VF) for each in tops]
+
+
+def _joined(tile: Tile, size: Any, totals: list[Any]) -> list[Any]:
+    """The running sums of a tile joined to the products of a block."""
     builder = tile.builder
-    if not split:
-        return _products(tile, size)
-    half, sums, tops = builder.lshr(size, index(1)), [], []
-    even, odd = (
-        _products(Tile(builder, tile.at, tile.params, first=first, stride=2), half)
-        for first in range(2)
-    )
-    for x, e, y, f in zip(*even, *odd, strict=True):
+    scales = _scales(builder, tile.largest(size))
+    joins = [
+        _Total(builder, total, scale, split=False)
+        for total, scale in zip(totals, scales, strict=True)
+    ]
+    values = tile.added(size, index(0), scales, [each.whole for each in joins])
+    return [each.joined(value) for each, value in zip(joins, values, strict=True)]
+
+
+def _joined_apart(tile: Tile, size: Any, totals: list[Any]) -> list[Any]:
+    """The same where even and odd products have their own units, and are then aligned."""
+    builder, half, parts = tile.builder, tile.builder.lshr(size, index(1)), []
+    for first in range(2):
+        part = Tile(builder, tile.at, tile.params, first=first, stride=2)
+        tops = part.largest(half)
+        zeros = [filled(V32, 0)] * len(tops)
+        parts.append((tops, part.added(half, index(0), _scales(builder, tops), zeros)))
+    (tops, values), (others, more) = parts
+    new = []
+    for e, f, x, y, total in zip(tops, others, values, more, totals, strict=True):
         top = choose(builder, ">", e, f)
-        moved = [
+        x, y = (
             builder.ashr(each, _shift(builder, builder.sub(top, own)))
             for each, own in ((x, e), (y, f))
-        ]
-        tops.append(top)
-        sums.append(builder.add(*moved))
-    return sums, tops
-
-
-class _Joined:
-    """Emits the code that joins the running sums of one vector to its products, in 32 bits."""
-
-    def __init__(
-        self, builder: ir.IRBuilder, products: Any, top: Any, total: Any, *, split: bool
-    ) -> None:
-        self._builder, self._products = builder, products
-        power = builder.and_(bits_of(builder, total), filled(V32, EXPONENT32))
-        last = choose(builder, ">", top, power)
-        scale = builder.bitcast(builder.sub(_exponents(_BITS + 2 * BIAS), last), VF)
-        rest = builder.fptosi(_floor(builder, builder.fmul(total, scale)), V32)
-        if split:
-            limit = builder.sub(top, _exponents(FRACTION_BITS + 1 + HEADROOM))
-            gone = builder.icmp_signed("<", power, limit)
-            rest = builder.select(gone, filled(V32, 0), rest)
-        self._shift = _shift(builder, builder.sub(last, top))
-        self._kept = builder.ashr(products, self._shift)
-        self._value = builder.add(self._kept, rest)
-        self._near = builder.sitofp(self._value, VF)
-        self._unit = builder.bitcast(builder.sub(last, _exponents(_BITS)), VF)
-
-    def is_open(self) -> Any:
-        """Where bits were left away that could decide the rounding."""
-        builder = self._builder
-        above = builder.sitofp(builder.or_(self._value, filled(V32, 1)), VF)
-        back = builder.shl(self._kept, self._shift)
-        left = builder.icmp_unsigned("!=", back, self._products)
-        return builder.and_(left, builder.fcmp_ordered("!=", self._near, above))
-
-    def quick(self) -> Any:
-        """The sum rounded to binary32, where that is not open."""
-        return self._builder.fmul(self._near, self._unit)
-
-    def exact(self) -> Any:
-        """The sum rounded to binary32.
-
-        Of the bits that were left away those count that the joined sum keeps, 31 below its own
-        leading bit; a sum that rounding brings to the next power of two is no tie.
-        """
-        builder = self._builder
-        below = builder.lshr(builder.shl(self._products, filled(V32, _LEFT)), self._shift)
-        below = builder.and_(below, filled(V32, (1 << _LEFT) - 1))
-        pattern = builder.shl(bits_of(builder, self._near), filled(V32, 1))
-        exponent = builder.sub(builder.lshr(pattern, filled(V32, 24)), filled(V32, BIAS))
-        cut = builder.sub(exponent, filled(V32, LATE_BITS - _LEFT))
-        cut = choose(builder, ">", cut, filled(V32, 0))
-        some = builder.icmp_unsigned("!=", builder.lshr(below, cut), filled(V32, 0))
-        value = builder.or_(self._value, builder.zext(some, V32))
-        return builder.fmul(builder.sitofp(value, VF), self._unit)
-
-
-def _joined(
-    tile: Tile, sums: list[Any], tops: list[Any], totals: list[Any], *, split: bool
-) -> list[Any]:
-    """The running sums of a tile joined to its products."""
-    builder, quick, is_open = tile.builder, [], None
-    for each in zip(sums, tops, totals, strict=True):
-        joined = _Joined(builder, *each, split=split)
-        quick.append(joined.quick())
-        own = joined.is_open()
-        is_open = own if is_open is None else builder.or_(is_open, own)
-    before = builder.block
-    with builder.if_then(any_lane(builder, is_open), likely=False):
-        exact = one_by_one(
-            tile, [sums, tops, totals], lambda *xs: _Joined(builder, *xs, split=split).exact()
         )
-        rare = builder.block
-    return either(builder, (quick, before), (exact, rare))
+        join = _Total(builder, total, *_scales(builder, [top]), split=True)
+        new.append(join.joined(builder.add(join.whole, builder.add(x, y))))
+    return new
 
 
 def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool) -> Any:
@@ -179,10 +145,8 @@ def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool) -> Any:
         name: builder.add(place, builder.mul(skip, index(step)))
         for (name, step), place in zip(steps.items(), places, strict=False)
     }
-    tile = Tile(builder, at, params)
-    sums, tops = _of_block(tile, size, split=split)
-    new = _joined(tile, sums, tops, loop.state, split=split)
-    for i, value in enumerate(loop.close(new)):
+    join = _joined_apart if split else _joined
+    for i, value in enumerate(loop.close(join(Tile(builder, at, params), size, loop.state))):
         store(builder, value, c_at, 4 * LANES * i)
     return n_blocks
 

@@ -428,7 +428,6 @@ def _late(plan: ProductPlan) -> Way:
 def _late_table(plan: ProductPlan) -> Table:
     table = _block_table(plan).copy()
     table[steady.T_HIGHEST] = late.HIGHEST
-    table[steady.T_WORD] = (steady.LOWEST + blocks.BIAS + late.HEADROOM) << steady.PLACE
     return table
 
 

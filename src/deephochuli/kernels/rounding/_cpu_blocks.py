@@ -15,7 +15,9 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from deephochuli.kernels._cpu_emit import (
+    F32,
     I32,
+    I64,
     LANES,
     SIGN32,
     V32,
@@ -88,21 +90,52 @@ class Vectors:
         """A word on the block's card, in all lanes."""
         skip = self._builder.mul(self.number, index(CARD))
         skip = self._builder.add(skip, index(S_CARDS + 4 * place))
-        return splat(self._builder, load(self._builder, self._scratch, I32, skip))
+        return splat(self._builder, load(self._builder, self._scratch, F32, skip))
 
     def store(self, magnitude: Any, x: Any, target: Any) -> None:
         """Write magnitudes with the signs of x."""
+        magnitude, x = (bits_of(self._builder, numbers) for numbers in (magnitude, x))
         signed = self._builder.or_(magnitude, self._builder.and_(x, filled(V32, SIGN32)))
         store(self._builder, signed, self._builder.add(target, self.skip), 0)
+
+
+class LowRange:
+    """Numbers below the smallest normal one of a format, cut at the bit that all are cut at.
+
+    The smallest normal number is added to them, so that they are cut as it is, and taken away again
+    after that. In truth the number just below it is added, half a unit less: so sums are rounded
+    down, and only where they are an odd number of units, which are far below the cut, by a whole
+    one. What is less than half a unit comes out as a number just below the smallest normal one.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, x: Any, least: Any, below: Any) -> None:
+        """Find out which ones are low.
+
+        Args:
+            builder: Where to write.
+            x: Magnitudes.
+            least: The smallest normal number.
+            below: The number just below that.
+        """
+        self._builder, self._least = builder, least
+        self._is_low = builder.fcmp_ordered("<", x, least)
+        # Floats are chosen, and not patterns: so that becomes one instruction with the sum.
+        lifted = builder.select(self._is_low, builder.fadd(x, below), x)
+        self.lifted = bits_of(builder, lifted)
+
+    def lowered(self, pattern: Any) -> Any:
+        """The numbers that patterns stand for which were made from `lifted`."""
+        x = number_of(self._builder, pattern)
+        return self._builder.select(self._is_low, self._builder.fsub(x, self._least), x)
 
 
 class Noise:
     """Stochastic rounding with as many random bits as binary32 has place for.
 
-    In the low range the smallest normal number is added, so that it is cut at the same bit as the
-    normal range. There the sum is up to half a unit of its last place wrong, and up to one unit of
-    noise is left out: that decides nothing, unless what is cut off comes out close to where
-    rounding turns.
+    No sum is larger than it should be. It is less than two units of its last place smaller in the
+    low range, where some of the noise is left out too, and another one where the sum came out below
+    the smallest normal number. That decides nothing, unless what is cut off comes out close to its
+    largest value.
     """
 
     def __init__(self, builder: ir.IRBuilder, table: Any, slack: int) -> None:
@@ -111,34 +144,46 @@ class Noise:
         Args:
             builder: Where to write.
             table: Address of the words of the plan.
-            slack: Up to how many units away from where it turns rounding is in doubt.
+            slack: How many of the largest values of what is cut off leave rounding in doubt.
         """
-        words = [load(builder, table, I32, 4 * at) for at in (Word.CUT, Word.BELOW)]
-        cut, self._below = (splat(builder, each) for each in words)
-        self._spare = builder.sub(filled(V32, 32), cut)
-        self._builder, self._slack = builder, slack
+        cut, below = (load(builder, table, I32, 4 * at) for at in (Word.CUT, Word.BELOW))
+        self._doubt = builder.sub(below, ir.Constant(I32, slack - 1))
+        self._below = splat(builder, below)
+        self._spare = builder.sub(filled(V32, 32), splat(builder, cut))
+        self._builder = builder
 
-    def rounded(self, x: Any, limit: Any, bits: Any) -> tuple[Any, Any]:
-        """Patterns of rounded magnitudes, and how far from doubt they are: 0 is in doubt.
+    def rounded(self, x: Any, limits: tuple[Any, Any], bits: Any) -> tuple[Any, Any]:
+        """Rounded magnitudes, and what was cut off.
 
         Args:
-            x: Patterns of magnitudes.
-            limit: Patterns of the smallest normal number.
+            x: Magnitudes.
+            limits: The smallest normal number and the number just below it.
             bits: Random bits.
         """
-        builder, least = self._builder, number_of(self._builder, limit)
-        is_low = builder.icmp_unsigned("<", x, limit)
-        # Floats are chosen, and not patterns: so that becomes one instruction with the sum.
-        x = number_of(builder, x)
-        lifted = builder.select(is_low, builder.fadd(x, least), x)
-        sums = builder.add(bits_of(builder, lifted), builder.lshr(bits, self._spare))
-        far = builder.and_(self._below, filled(V32, 0x100000000 - 2 * self._slack))
-        apart = builder.and_(builder.add(sums, filled(V32, self._slack)), far)
-        value = number_of(builder, builder.and_(sums, builder.not_(self._below)))
-        value = builder.select(is_low, builder.fsub(value, least), value)
-        return bits_of(builder, value), apart
+        builder = self._builder
+        low_range = LowRange(builder, x, *limits)
+        sums = builder.add(low_range.lifted, builder.lshr(bits, self._spare))
+        value = low_range.lowered(builder.and_(sums, builder.not_(self._below)))
+        return value, builder.and_(sums, self._below)
+
+    def is_sure(self, most: Any) -> Any:
+        """Whether nothing is in doubt, from the most that was cut off, lane by lane."""
+        largest = reduced(self._builder, "umax", most)
+        return self._builder.zext(self._builder.icmp_unsigned("<", largest, self._doubt), I64)
 
 
 def number_of(builder: ir.IRBuilder, pattern: Any) -> Any:
     """Patterns as binary32 numbers."""
     return builder.bitcast(pattern, VF)
+
+
+def magnitude_of(builder: ir.IRBuilder, x: Any) -> Any:
+    """Numbers without their signs."""
+    kind = ir.FunctionType(VF, [VF])
+    name = f"llvm.fabs.v{LANES}f32"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [x])
+
+
+def smaller(builder: ir.IRBuilder, x: Any, y: Any) -> Any:
+    """The smaller one of numbers, lane by lane; of a NaN and a number y."""
+    return builder.select(builder.fcmp_ordered("<", x, y), x, y)

@@ -2,11 +2,12 @@
 
 Salmon, Moraes, Dror, Shaw (2011), Parallel random numbers: as easy as 1, 2, 3. The state is kept in
 words of 64 bits of which the lower half counts: so a product of two halves is one instruction, and
-what is in the upper halves does no harm. Counters are dealt to vectors in turn, so that the words
-of two vectors are put together again by a shift and a blend.
+what is in the upper halves does no harm. Counters are dealt to vectors in turn, so that two vectors
+are put together again by one shuffle. In the last round what is mixed is put together first.
 
 In a group only the lowest word of the counter differs. What a round makes of the others alone is
-one number for the group: of the first two rounds that is half.
+one number for the group: of the first two rounds that is half. And the first product of the next
+counter is that of the one before and the factor.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types; compiled functions get
@@ -15,6 +16,7 @@ one number for the group: of the first two rounds that is half.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -68,30 +70,57 @@ def _xor(builder: ir.IRBuilder, *words: Any) -> Any:
     return found
 
 
-def _round(builder: ir.IRBuilder, state: list[Any], key: tuple[Any, Any]) -> list[Any]:
-    """One round; what of the state is a number stays a number as long as it can."""
-    a, b, c, d = state
-    p, q = _times(builder, a, ROUND_A), _times(builder, c, ROUND_B)
+def _key(builder: ir.IRBuilder, keys: Any, i: int) -> tuple[Any, Any]:
+    """The key of a round, read where it is used: in registers, keys would leave too few of them."""
+    return load(builder, keys, I64, 16 * i), load(builder, keys, I64, 16 * i + 8)
+
+
+def _products(builder: ir.IRBuilder, state: list[Any]) -> tuple[Any, Any]:
+    """What a round makes of its third and its first word."""
+    return _times(builder, state[2], ROUND_B), _times(builder, state[0], ROUND_A)
+
+
+def _mixed(
+    builder: ir.IRBuilder, products: tuple[Any, Any], b: Any, d: Any, key: tuple[Any, Any]
+) -> list[Any]:
+    """The state after a round, from its products and the words that these leave out.
+
+    What is a number, and no vector, stays one as long as it can.
+    """
+    q, p = products
     first = _xor(builder, b, key[0], _upper(builder, q))
     second = _xor(builder, d, key[1], _upper(builder, p))
     return [first, q, second, p]
 
 
-def _paired(builder: ir.IRBuilder, even: Any, odd: Any) -> Any:
-    """The lower halves of two vectors in turn."""
-    lower = builder.bitcast(even, _V32)
-    upper = builder.bitcast(builder.shl(odd, filled(_V64, 32)), _V32)
-    order = [lane + 2 * WIDTH * (lane % 2) for lane in range(2 * WIDTH)]
-    return builder.shuffle_vector(lower, upper, ir.Constant(_V32, order))
+def _paired(builder: ir.IRBuilder, vectors: tuple[Any, Any], half: int) -> Any:
+    """The lower (0) or upper (1) halves of two vectors in turn."""
+    order = [lane - lane % 2 + half + 2 * WIDTH * (lane % 2) for lane in range(2 * WIDTH)]
+    words = (builder.bitcast(vector, _V32) for vector in vectors)
+    return builder.shuffle_vector(*words, ir.Constant(_V32, order))
 
 
-def _counters(builder: ir.IRBuilder, first: Any) -> list[Any]:
-    """As many counters as are in flight together, dealt to pairs of vectors in turn."""
+def _last_round(
+    builder: ir.IRBuilder, states: list[list[Any]], key: tuple[Any, Any]
+) -> Iterator[Any]:
+    """The last round of two vectors: the words of both, put together before they are mixed."""
+    products = zip(*(_products(builder, state) for state in states), strict=True)
+    for i, pair in enumerate(products):
+        kept = tuple(state[2 * i + 1] for state in states)
+        whole = splat(builder, builder.trunc(key[i], I32), 2 * WIDTH)
+        upper, lower = _paired(builder, pair, 1), _paired(builder, kept, 0)
+        yield builder.xor(builder.xor(upper, lower), whole)
+        yield _paired(builder, pair, 0)
+
+
+def _first_products(builder: ir.IRBuilder, first: Any) -> list[Any]:
+    """The lowest words of counters times a factor, dealt to pairs of vectors in turn."""
+    product = splat(builder, _times(builder, first, ROUND_A), WIDTH)
     found = []
     for vector in range(N_VECTORS):
         start = 2 * WIDTH * (vector // 2) + vector % 2
-        steps = ir.Constant(_V64, [start + 2 * i for i in range(WIDTH)])
-        found.append(builder.add(splat(builder, first, WIDTH), steps))
+        steps = ir.Constant(_V64, [ROUND_A * (start + 2 * i) for i in range(WIDTH)])
+        found.append(builder.add(product, steps))
     return found
 
 
@@ -116,16 +145,16 @@ def _emit_group(builder: ir.IRBuilder, arguments: Any) -> None:
     skip = builder.shl(lane, index(2))
     for place, is_written in ((source, False), (target, True)):
         _fetch(builder, builder.add(place, skip), is_written=is_written)
-    states = [[x, upper, *last] for x in _counters(builder, builder.add(first, lane))]
-    for i in range(N_ROUNDS):
-        # Keys are read where they are used: held in registers, they would leave too few of them.
-        key = load(builder, keys, I64, 16 * i), load(builder, keys, I64, 16 * i + 8)
-        states = [_round(builder, state, key) for state in states]
-    at = builder.add(out, skip)
+    q, key = _times(builder, last[0], ROUND_B), _key(builder, keys, 0)
+    products = _first_products(builder, builder.add(first, lane))
+    states = [_mixed(builder, (q, p), upper, last[1], key) for p in products]
+    for i in range(1, N_ROUNDS - 1):
+        key = _key(builder, keys, i)
+        states = [_mixed(builder, _products(builder, s), s[1], s[3], key) for s in states]
+    key, at = _key(builder, keys, N_ROUNDS - 1), builder.add(out, skip)
     for vector in range(0, N_VECTORS, 2):
-        for word, pair in enumerate(zip(states[vector], states[vector + 1], strict=True)):
-            offset = 4 * (word * N_LANES + vector * WIDTH)
-            store(builder, _paired(builder, *pair), at, offset)
+        for word, both in enumerate(_last_round(builder, states[vector : vector + 2], key)):
+            store(builder, both, at, 4 * (word * N_LANES + vector * WIDTH))
     loop.close([])
 
 

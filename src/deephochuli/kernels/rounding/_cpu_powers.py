@@ -21,9 +21,10 @@ from llvmlite import ir
 from deephochuli.formats import Rounding
 from deephochuli.kernels._cpu_emit import (
     EXPONENT32,
+    F32,
     I32,
-    I64,
     V32,
+    VF,
     bits_of,
     filled,
     index,
@@ -32,53 +33,54 @@ from deephochuli.kernels._cpu_emit import (
 )
 from deephochuli.kernels.rounding._constants import Word
 from deephochuli.kernels.rounding._cpu_blocks import (
-    POSITIVE,
+    LowRange,
     Noise,
     Vectors,
     extreme,
+    magnitude_of,
     number_of,
-    reduced,
+    smaller,
 )
 
-LIMIT, MOST = range(2)
-"""Rows: patterns of the smallest normal number of a block, and of the largest one."""
+LIMIT, BELOW, MOST = range(3)
+"""Rows: the smallest normal number of a block, the number just below it, and the largest one."""
 _STORED = 23
 
 
-def _lower(builder: ir.IRBuilder, pattern: Any, binades: int) -> Any:
-    """A power of two so many binades below another one."""
-    return number_of(builder, builder.sub(pattern, filled(V32, binades << _STORED)))
+def _to_even(builder: ir.IRBuilder, x: Any, limit: Any, cut: Any) -> Any:
+    """Round magnitudes to nearest, ties to even."""
+    pattern, limit = bits_of(builder, x), bits_of(builder, limit)
+    power = extreme(builder, ">", builder.and_(pattern, filled(V32, EXPONENT32)), limit)
+    large = number_of(builder, builder.add(power, builder.shl(cut, filled(V32, _STORED))))
+    return builder.fsub(builder.fadd(x, large), large)
 
 
-def _to_nearest(builder: ir.IRBuilder, x: Any, limit: Any, cut: Any, mode: Rounding) -> Any:
-    """Round magnitudes, given by patterns, without random bits."""
-    power = extreme(builder, ">", builder.and_(x, filled(V32, EXPONENT32)), limit)
-    summand = builder.add(power, cut)
-    number, large = number_of(builder, x), number_of(builder, summand)
-    even = builder.fsub(builder.fadd(number, large), large)
-    if mode is Rounding.NEAREST_EVEN:
-        return bits_of(builder, even)
-    unit = _lower(builder, summand, _STORED)
-    if mode is Rounding.TOWARD_ZERO:
-        is_above = builder.fcmp_ordered(">", even, number)
-        return bits_of(builder, builder.select(is_above, builder.fsub(even, unit), even))
-    # The difference is exact, and half a unit where a tie went down.
-    half = _lower(builder, summand, _STORED + 1)
-    is_tie = builder.fcmp_ordered("==", builder.fsub(number, even), half)
-    return bits_of(builder, builder.select(is_tie, builder.fadd(even, unit), even))
+def _cut_off(
+    builder: ir.IRBuilder, x: Any, limits: tuple[Any, Any], cut: Any, mode: Rounding
+) -> Any:
+    """Round magnitudes toward zero, or to nearest, ties away from zero."""
+    low_range = LowRange(builder, x, *limits)
+    # A sum below the limit stands for next to nothing, and would be cut in another place.
+    bits = extreme(builder, ">", low_range.lifted, bits_of(builder, limits[0]))
+    unit = builder.shl(filled(V32, 1), cut)
+    if mode is Rounding.NEAREST_AWAY:
+        bits = builder.add(bits, builder.lshr(unit, filled(V32, 1)))
+    return low_range.lowered(builder.and_(bits, builder.neg(unit)))
 
 
 def emit_moved(builder: ir.IRBuilder, arguments: Any, mode: Rounding) -> Any:
     """Write blocks rounded to formats with moved exponents, saturating."""
     source, target, n, block, scratch, table, _ = arguments
     cut = splat(builder, load(builder, table, I32, 4 * Word.CUT))
-    cut = builder.shl(cut, filled(V32, _STORED))
     vectors = Vectors(builder, n, block, scratch, [])
-    x = load(builder, source, V32, vectors.skip)
-    magnitude = builder.and_(x, filled(V32, POSITIVE))
-    value = _to_nearest(builder, magnitude, vectors.of_block(LIMIT, I32), cut, mode)
-    value = extreme(builder, "<", value, vectors.of_block(MOST, I32))
-    vectors.store(value, x, target)
+    x = load(builder, source, VF, vectors.skip)
+    magnitude = magnitude_of(builder, x)
+    limit, below, most = (vectors.of_block(row, F32) for row in (LIMIT, BELOW, MOST))
+    if mode is Rounding.NEAREST_EVEN:
+        value = _to_even(builder, magnitude, limit, cut)
+    else:
+        value = _cut_off(builder, magnitude, (limit, below), cut, mode)
+    vectors.store(smaller(builder, value, most), x, target)
     vectors.close([])
     return index(1)
 
@@ -86,12 +88,11 @@ def emit_moved(builder: ir.IRBuilder, arguments: Any, mode: Rounding) -> Any:
 def emit_moved_with_noise(builder: ir.IRBuilder, arguments: Any) -> Any:
     """The same by random bits; returns whether no decision is in doubt."""
     source, target, n, block, scratch, table, random = arguments
-    noise = Noise(builder, table, slack=1)
-    vectors = Vectors(builder, n, block, scratch, [filled(V32, POSITIVE)])
-    x, bits = (load(builder, at, V32, vectors.skip) for at in (source, random))
-    magnitude = builder.and_(x, filled(V32, POSITIVE))
-    value, apart = noise.rounded(magnitude, vectors.of_block(LIMIT, I32), bits)
-    value = extreme(builder, "<", value, vectors.of_block(MOST, I32))
-    vectors.store(value, x, target)
-    (closest,) = vectors.close([extreme(builder, "<", apart, vectors.state[0])])
-    return builder.zext(reduced(builder, "umin", closest), I64)
+    noise = Noise(builder, table, slack=2)
+    vectors = Vectors(builder, n, block, scratch, [filled(V32, 0)])
+    x, bits = load(builder, source, VF, vectors.skip), load(builder, random, V32, vectors.skip)
+    limit, below, most = (vectors.of_block(row, F32) for row in (LIMIT, BELOW, MOST))
+    value, rest = noise.rounded(magnitude_of(builder, x), (limit, below), bits)
+    vectors.store(smaller(builder, value, most), x, target)
+    (largest,) = vectors.close([extreme(builder, ">", rest, vectors.state[0])])
+    return noise.is_sure(largest)

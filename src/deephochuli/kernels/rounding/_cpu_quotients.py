@@ -4,14 +4,14 @@ Steps are binary64 numbers of up to 28 bits, elements binary32 numbers. What dec
 values of the format is a threshold T of 3 bits between them: x / s >= T just where x >= T s, which
 is exact in binary64. So nothing is divided: the products are rounded up to binary32, or to the next
 number above where the threshold itself still belongs to the lower value, and x is compared with
-them. A value of the format has one or two bits; times the step it is a power of two times s or
-1.5 s, each of which is rounded once, to binary32, for the whole block.
+them. A value of the format has one or two bits. The step is taken apart into a binary32 number and
+a rest of few bits, so the product of the value and the rest is exact, and a fused sum rounds once.
 
 Stochastic rounding compares with the quotient in binary64, rounded. Here it has the product of x
-and the reciprocal of s in binary32. With s rounded, inverted and multiplied it is wrong by less
-than 3.1 units in the last place of 1 to 2, or of the binade where that is higher. Where what is cut
-off comes out within 8 such units of where it turns, the decision is in doubt, and the block must be
-rounded in binary64.
+and a reciprocal in binary32, that of a step made larger by 2^-22. Three times it is rounded, each
+time by up to 2^-24, so it is too small by 2^-24 to 7 2^-24: less than 7 units in the last place.
+Where what is cut off comes out within 8 of where it turns, the decision is in doubt, and the block
+must be rounded in binary64.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types.
@@ -24,15 +24,15 @@ from typing import Any
 from llvmlite import ir
 
 from deephochuli.kernels._cpu_emit import (
-    EXPONENT32,
     F32,
     F64,
     I32,
     I64,
     V32,
+    VF,
     Loop,
-    bits_of,
     filled,
+    fma,
     index,
     load,
     splat,
@@ -41,18 +41,19 @@ from deephochuli.kernels._cpu_emit import (
 from deephochuli.kernels.rounding._constants import N_THRESHOLDS, Word
 from deephochuli.kernels.rounding._cpu_blocks import (
     CARD,
-    POSITIVE,
     S_CARDS,
     S_STEPS,
     Noise,
     Vectors,
     extreme,
+    magnitude_of,
     number_of,
-    reduced,
+    smaller,
 )
 
-INVERSE, STEP, STEP15 = range(3)
-"""Rows: the reciprocal of a block's step, the step, and 1.5 of it, in binary32."""
+INVERSE, STEP, STEP_REST = range(3)
+"""Rows: the reciprocal of a block's step, made a little too small; the step in binary32, and what
+that leaves of it."""
 # Of a lattice, in bytes: what to add to the pattern of a product before it is cut, and the values
 # above thresholds in binary32. Thresholds in binary64 come first; there is place for eight of each.
 _PLACES = N_THRESHOLDS + 1
@@ -77,12 +78,9 @@ def _make_cards(builder: ir.IRBuilder, n_blocks: Any, scratch: Any, lattice: Any
 
 
 def _product(builder: ir.IRBuilder, value: Any, vectors: Vectors) -> Any:
-    """Values of the format times the step, rounded once; patterns."""
-    power = number_of(builder, builder.and_(value, filled(V32, EXPONENT32)))
-    half = builder.and_(value, filled(V32, 1 << 22))
-    is_odd = builder.icmp_unsigned("!=", half, filled(V32, 0))
-    steps = vectors.of_block(STEP15, F32), vectors.of_block(STEP, F32)
-    return bits_of(builder, builder.fmul(power, builder.select(is_odd, *steps)))
+    """Values of the format times the step, rounded once: the product with the rest is exact."""
+    step, rest = (vectors.of_block(row, F32) for row in (STEP, STEP_REST))
+    return fma(builder, value, step, builder.fmul(value, rest))
 
 
 def emit_quotients(builder: ir.IRBuilder, arguments: Any) -> Any:
@@ -90,12 +88,12 @@ def emit_quotients(builder: ir.IRBuilder, arguments: Any) -> Any:
     source, target, n, block, scratch, lattice, _ = arguments
     _make_cards(builder, builder.udiv(n, block), scratch, lattice)
     places = [_VALUES + 4 * i for i in range(N_THRESHOLDS)]
-    values = [splat(builder, load(builder, lattice, I32, place)) for place in places]
+    values = [splat(builder, load(builder, lattice, F32, place)) for place in places]
     vectors = Vectors(builder, n, block, scratch, [])
-    x = load(builder, source, V32, vectors.skip)
-    magnitude, value = builder.and_(x, filled(V32, POSITIVE)), filled(V32, 0)
+    x = load(builder, source, VF, vectors.skip)
+    magnitude, value = magnitude_of(builder, x), filled(VF, 0.0)
     for i, above in enumerate(values):
-        is_above = builder.icmp_unsigned(">=", magnitude, vectors.on_card(i))
+        is_above = builder.fcmp_ordered(">=", magnitude, vectors.on_card(i))
         value = builder.select(is_above, above, value)
     vectors.store(_product(builder, value, vectors), x, target)
     vectors.close([])
@@ -106,15 +104,16 @@ def emit_quotients_with_noise(builder: ir.IRBuilder, arguments: Any) -> Any:
     """Write blocks rounded by random bits; returns whether no decision is in doubt."""
     source, target, n, block, scratch, table, random = arguments
     noise = Noise(builder, table, slack=8)
-    limit, most = (
-        splat(builder, load(builder, table, I32, 4 * at)) for at in (Word.LOW_LIMIT, Word.MAX)
+    limit, most = (load(builder, table, I32, 4 * at) for at in (Word.LOW_LIMIT, Word.MAX))
+    below = builder.sub(limit, ir.Constant(I32, 1))
+    limit, below, most = (
+        number_of(builder, splat(builder, pattern)) for pattern in (limit, below, most)
     )
-    vectors = Vectors(builder, n, block, scratch, [filled(V32, POSITIVE)])
-    x, bits = (load(builder, at, V32, vectors.skip) for at in (source, random))
-    magnitude = number_of(builder, builder.and_(x, filled(V32, POSITIVE)))
-    quotient = bits_of(builder, builder.fmul(magnitude, vectors.of_block(INVERSE, F32)))
-    value, apart = noise.rounded(quotient, limit, bits)
-    value = extreme(builder, "<", value, most)
+    vectors = Vectors(builder, n, block, scratch, [filled(V32, 0)])
+    x, bits = load(builder, source, VF, vectors.skip), load(builder, random, V32, vectors.skip)
+    quotient = builder.fmul(magnitude_of(builder, x), vectors.of_block(INVERSE, F32))
+    value, rest = noise.rounded(quotient, (limit, below), bits)
+    value = smaller(builder, value, most)
     vectors.store(_product(builder, value, vectors), x, target)
-    (closest,) = vectors.close([extreme(builder, "<", apart, vectors.state[0])])
-    return builder.zext(reduced(builder, "umin", closest), I64)
+    (largest,) = vectors.close([extreme(builder, ">", rest, vectors.state[0])])
+    return noise.is_sure(largest)

@@ -33,8 +33,8 @@ from deephochuli.kernels.rounding._cpu_blocks import (
     SLOT_BYTES,
 )
 from deephochuli.kernels.rounding._cpu_philox import expand
-from deephochuli.kernels.rounding._cpu_powers import LIMIT, MOST
-from deephochuli.kernels.rounding._cpu_quotients import INVERSE, STEP, STEP15
+from deephochuli.kernels.rounding._cpu_powers import BELOW, LIMIT, MOST
+from deephochuli.kernels.rounding._cpu_quotients import INVERSE, STEP, STEP_REST
 from deephochuli.kernels.rounding._cpu_scales import divide_widely, largest_of, multiply_widely
 from deephochuli.kernels.rounding._cpu_words import call_blocks, call_fill
 
@@ -58,6 +58,8 @@ C_WORDS = 28
 # there on a number that is added so that it is cut could be too large.
 LEAST, TOO_LARGE = u32((127 - 60) << 23), u32((127 + 104) << 23)
 EXPONENTS = u32(EXPONENT32)
+# What makes reciprocals in binary32, and products with them, too small for certain.
+INVERTED = 1.0 + 2.0**-22
 LOW_LIMIT, MAX = int(Word.LOW_LIMIT), int(Word.MAX)
 BINARY32, BINARY64, BFLOAT16, BINARY16 = 0, 1, 2, 3
 OPTIONS = {
@@ -131,6 +133,7 @@ def write_limits(control, scratch, source, n):
     block, plan = i64(table[C_BLOCK]), p32(table[C_TABLE])
     largest_of(source, n, block, tops_at)
     tops, limits, mosts = p32(tops_at), p32(rows + u64(LIMIT * ROW)), p32(rows + u64(MOST * ROW))
+    belows = p32(rows + u64(BELOW * ROW))
     limit, biggest = plan[LOW_LIMIT], plan[MAX]
     field, least, most = biggest & EXPONENTS, TOO_LARGE, u32(0)
     for i in range(n // block):
@@ -139,6 +142,7 @@ def write_limits(control, scratch, source, n):
         most = max(most, top)
         by = u32(u32(max(top, LEAST) & EXPONENTS) - field)
         limits[i], mosts[i] = u32(limit + by), u32(biggest + by)
+        belows[i] = u32(limits[i] - u32(1))
     return (most < TOO_LARGE) & (least >= u32(LEAST - u32(1)))
 
 
@@ -178,12 +182,13 @@ def write_steps(control, scratch, source, n):
 
 @nb.njit(**OPTIONS)
 def write_factors(steps, rows, m):
-    """Write what numbers are multiplied by: reciprocals of steps, steps, and 1.5 of them."""
+    """Write what numbers are multiplied by: reciprocals of steps, steps, and what these leave."""
     inverses, singles = pf32(rows + u64(INVERSE * ROW)), pf32(rows + u64(STEP * ROW))
-    halves = pf32(rows + u64(STEP15 * ROW))
+    rests = pf32(rows + u64(STEP_REST * ROW))
     for i in range(m):
         single = f32(steps[i])
-        singles[i], halves[i], inverses[i] = single, f32(1.5 * steps[i]), f32(1.0) / single
+        singles[i], rests[i] = single, f32(steps[i] - f64(single))
+        inverses[i] = f32(1.0) / f32(steps[i] * INVERTED)
 
 
 @nb.njit(**OPTIONS)
