@@ -72,6 +72,7 @@ class Fault:
 
 
 RECORDER = "deephochuli.record._recorder:"
+STEP = "deephochuli.record._step:"
 TAPS = "deephochuli.taps."
 STORE = "deephochuli.store."
 # Every part that is called while a training goes on, from the outside in.
@@ -94,9 +95,10 @@ SITES = (
     f"{RECORDER}Recorder._begin_step",
     f"{RECORDER}Recorder._end_step",
     f"{RECORDER}_copy_all",
-    f"{RECORDER}_rows_of",
-    f"{RECORDER}_row",
-    f"{RECORDER}_update_rows",
+    f"{STEP}Step.all_taps",
+    f"{STEP}row_of",
+    f"{RECORDER}row_of",
+    f"{RECORDER}update_rows",
     f"{RECORDER}_learning_rates",
     f"{RECORDER}_dense",
     f"{RECORDER}backend_for",

@@ -38,7 +38,7 @@ u16, u32, u64, i64, f32, f64 = np.uint16, np.uint32, np.uint64, np.int64, np.flo
 BLOCK = 4096
 ABS32, INF32, TINY32 = u32(0x7FFFFFFF), u32(0x7F800000), u32(0x00800000)
 ABS64, INF64 = u64(0x7FFFFFFFFFFFFFFF), u64(0x7FF0000000000000)
-LOW20, LOW49 = u32(0xFFFFF), u64((1 << 49) - 1)
+LOW49 = u64((1 << 49) - 1)
 NONE = u64(0xFFFFFFFFFFFFFFFF)
 
 # Scratch of one thread, in bytes from its start. Everything in it is zero between calls, but for

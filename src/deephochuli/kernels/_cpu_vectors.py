@@ -20,12 +20,25 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 16
+from deephochuli.kernels._cpu_emit import (
+    EXPONENT32,
+    EXPONENT64,
+    F64,
+    I16,
+    I32,
+    I64,
+    LANES,
+    V16,
+    V32,
+    VD,
+    VF,
+    Loop,
+    filled,
+    index,
+)
+
 # How far ahead of its use memory is fetched.
 AHEAD_BYTES = 2048
-
-_I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-_DOUBLE = ir.DoubleType()
 
 # Slots of the statistics that ``count32`` and ``count64`` add to, eight bytes each.
 T_SUM, T_SUM_SQ, T_LOW, T_HIGH, T_ZEROS = 0, 1, 2, 3, 4
@@ -65,38 +78,6 @@ RATIO_ZERO = 2304
 RATIOS = Histogram(width=32, n_bins=2 * RATIO_ZERO, copies=4)
 
 
-def _constant(kind: ir.Type, value: int, lanes: int = LANES) -> ir.Constant:
-    return ir.Constant(ir.VectorType(kind, lanes), [value] * lanes)
-
-
-class _Loop:
-    """A counted loop with accumulators, n >= 1 turns."""
-
-    def __init__(self, builder: ir.IRBuilder, n: Any, start: list[Any]) -> None:
-        self._builder, self._n = builder, n
-        entry = builder.block
-        self._body = builder.append_basic_block("loop")
-        self._done = builder.append_basic_block("done")
-        builder.branch(self._body)
-        builder.position_at_end(self._body)
-        self.index = builder.phi(_I64)
-        self.index.add_incoming(ir.Constant(_I64, 0), entry)
-        self.state = [builder.phi(value.type) for value in start]
-        for phi, value in zip(self.state, start, strict=True):
-            phi.add_incoming(value, entry)
-
-    def close(self, new: list[Any]) -> list[Any]:
-        """End the body with the accumulators' new values; return their last ones."""
-        builder = self._builder
-        following = builder.add(self.index, ir.Constant(_I64, 1))
-        self.index.add_incoming(following, builder.block)
-        for phi, value in zip(self.state, new, strict=True):
-            phi.add_incoming(value, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, self._n), self._body, self._done)
-        builder.position_at_end(self._done)
-        return new
-
-
 def _reduce(builder: ir.IRBuilder, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
     """Combine the lanes pairwise, in a fixed order."""
     lanes = vector.type.count
@@ -106,12 +87,12 @@ def _reduce(builder: ir.IRBuilder, vector: Any, combine: Callable[[Any, Any], An
             builder.shuffle_vector(
                 vector,
                 vector,
-                ir.Constant(ir.VectorType(_I32, lanes), list(range(first, first + lanes))),
+                ir.Constant(ir.VectorType(I32, lanes), list(range(first, first + lanes))),
             )
             for first in (0, lanes)
         ]
         vector = combine(*halves)
-    return builder.extract_element(vector, ir.Constant(_I32, 0))
+    return builder.extract_element(vector, ir.Constant(I32, 0))
 
 
 def _choose(builder: ir.IRBuilder, relation: str) -> Callable[[Any, Any], Any]:
@@ -123,19 +104,19 @@ def _choose(builder: ir.IRBuilder, relation: str) -> Callable[[Any, Any], Any]:
 
 def _prefetch(builder: ir.IRBuilder, address: Any) -> None:
     pointer = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32])
+    kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    arguments = [ir.Constant(_I32, value) for value in (0, 3, 1)]  # read, keep, data
+    arguments = [ir.Constant(I32, value) for value in (0, 3, 1)]  # read, keep, data
     builder.call(function, [builder.inttoptr(address, pointer), *arguments])
 
 
 def _increment(builder: ir.IRBuilder, shape: Histogram, indices: Any, counters: Any) -> None:
     """Add one to the counters of 16 indices in memory, each in the next copy."""
     for lane in range(LANES):
-        index = builder.load(builder.gep(indices, [ir.Constant(_I32, lane)]))
-        start = ir.Constant(_I64, lane % shape.copies * shape.stride)
-        at = builder.gep(counters, [builder.add(builder.zext(index, _I64), start)])
-        builder.store(builder.add(builder.load(at), ir.Constant(_I32, 1)), at)
+        counter = builder.load(builder.gep(indices, [ir.Constant(I32, lane)]))
+        start = index(lane % shape.copies * shape.stride)
+        at = builder.gep(counters, [builder.add(builder.zext(counter, I64), start)])
+        builder.store(builder.add(builder.load(at), ir.Constant(I32, 1)), at)
 
 
 @dataclass(frozen=True)
@@ -157,7 +138,7 @@ class _Element:
     @property
     def infinity(self) -> int:
         """Pattern of the infinity."""
-        return 0x7F800000 if self.width == 32 else 0x7FF << 52
+        return EXPONENT32 if self.width == 32 else EXPONENT64
 
     @property
     def fraction(self) -> int:
@@ -166,23 +147,23 @@ class _Element:
 
     def fill(self, value: int) -> ir.Constant:
         """A vector of equal patterns."""
-        return _constant(self.integer, value)
+        return filled(self.vector, value)
 
 
-def _index(builder: ir.IRBuilder, element: _Element, pattern: Any) -> Any:
+def _counter_of(builder: ir.IRBuilder, element: _Element, pattern: Any) -> Any:
     """Sign, exponent, three more bits, sticky bit: 16-bit lanes."""
     low = builder.and_(pattern, element.fill((1 << element.fraction) - 1))
     sticky = builder.zext(builder.icmp_unsigned("!=", low, element.fill(0)), element.vector)
     leading = builder.shl(builder.lshr(pattern, element.fill(element.fraction)), element.fill(1))
-    return builder.trunc(builder.or_(leading, sticky), ir.VectorType(_I16, LANES))
+    return builder.trunc(builder.or_(leading, sticky), V16)
 
 
 def _value(builder: ir.IRBuilder, element: _Element, pattern: Any) -> Any:
     """The elements as binary64 numbers."""
     if element.width == 64:
-        return builder.bitcast(pattern, ir.VectorType(_DOUBLE, LANES))
-    single = builder.bitcast(pattern, ir.VectorType(ir.FloatType(), LANES))
-    return builder.fpext(single, ir.VectorType(_DOUBLE, LANES))
+        return builder.bitcast(pattern, VD)
+    single = builder.bitcast(pattern, VF)
+    return builder.fpext(single, VD)
 
 
 def _masks(builder: ir.IRBuilder, element: _Element, pattern: Any, magnitude: Any) -> list[Any]:
@@ -190,15 +171,15 @@ def _masks(builder: ir.IRBuilder, element: _Element, pattern: Any, magnitude: An
     above = builder.sub(pattern, element.fill(1))
     positive = builder.icmp_unsigned("<", above, element.fill(element.infinity - 1))
     zero = builder.icmp_unsigned("==", magnitude, element.fill(0))
-    return [builder.bitcast(mask, _I16) for mask in (positive, zero)]
+    return [builder.bitcast(mask, I16) for mask in (positive, zero)]
 
 
-def _prefetch_step(builder: ir.IRBuilder, element: _Element, data: Any, index: Any) -> None:
+def _prefetch_step(builder: ir.IRBuilder, element: _Element, data: Any, turn: Any) -> None:
     """Fetch the cache lines of a step to come; no address is invalid for a prefetch."""
     step = LANES * element.width // 8
-    start = builder.add(data, builder.mul(index, ir.Constant(_I64, step)))
+    start = builder.add(data, builder.mul(turn, index(step)))
     for line in range(0, step, 64):
-        _prefetch(builder, builder.add(start, ir.Constant(_I64, AHEAD_BYTES + line)))
+        _prefetch(builder, builder.add(start, index(AHEAD_BYTES + line)))
 
 
 def _emit_count(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> None:
@@ -210,21 +191,21 @@ def _emit_count(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> None
     bits_at, n_steps, scratch_at, counters_at, positive_at, zero_at, stats_at = arguments
     element = _Element(shape.width)
     data = builder.inttoptr(bits_at, element.vector.as_pointer())
-    indices = builder.inttoptr(scratch_at, ir.VectorType(_I16, LANES).as_pointer())
-    counters = builder.inttoptr(counters_at, _I32.as_pointer())
-    bitmaps = [builder.inttoptr(at, _I16.as_pointer()) for at in (positive_at, zero_at)]
-    builder.store(_constant(_I16, 0), indices, align=2)
-    nothing = ir.Constant(ir.VectorType(_DOUBLE, LANES), [0.0] * LANES)
-    start = [nothing, nothing, element.fill(-1), element.fill(0), ir.Constant(_I16, 0)]
+    indices = builder.inttoptr(scratch_at, V16.as_pointer())
+    counters = builder.inttoptr(counters_at, I32.as_pointer())
+    bitmaps = [builder.inttoptr(at, I16.as_pointer()) for at in (positive_at, zero_at)]
+    builder.store(filled(V16, 0), indices, align=2)
+    nothing = filled(VD, 0.0)
+    start = [nothing, nothing, element.fill(-1), element.fill(0), ir.Constant(I16, 0)]
 
-    loop = _Loop(builder, n_steps, start)
+    loop = Loop(builder, n_steps, start)
     total, squares, low, high, any_zero = loop.state
     pattern = builder.load(builder.gep(data, [loop.index]), align=1)
     _prefetch_step(builder, element, bits_at, loop.index)
     place = builder.gep(indices, [loop.index])
-    _increment(builder, shape, builder.bitcast(place, _I16.as_pointer()), counters)
-    following = builder.gep(place, [ir.Constant(_I64, 1)])
-    builder.store(_index(builder, element, pattern), following, align=2)
+    _increment(builder, shape, builder.bitcast(place, I16.as_pointer()), counters)
+    following = builder.gep(place, [index(1)])
+    builder.store(_counter_of(builder, element, pattern), following, align=2)
     magnitude = builder.and_(pattern, element.fill((1 << (shape.width - 1)) - 1))
     masks = _masks(builder, element, pattern, magnitude)
     for mask, bitmap in zip(masks, bitmaps, strict=True):
@@ -242,10 +223,10 @@ def _emit_count(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> None
         ]
     )
     place = builder.gep(indices, [n_steps])
-    _increment(builder, shape, builder.bitcast(place, _I16.as_pointer()), counters)
-    extra = builder.sub(builder.load(counters), ir.Constant(_I32, LANES))
+    _increment(builder, shape, builder.bitcast(place, I16.as_pointer()), counters)
+    extra = builder.sub(builder.load(counters), ir.Constant(I32, LANES))
     builder.store(extra, counters)
-    _merge_stats(builder, builder.inttoptr(stats_at, _I64.as_pointer()), last)
+    _merge_stats(builder, builder.inttoptr(stats_at, I64.as_pointer()), last)
 
 
 def _merge_stats(builder: ir.IRBuilder, stats: Any, last: list[Any]) -> None:
@@ -255,9 +236,9 @@ def _merge_stats(builder: ir.IRBuilder, stats: Any, last: list[Any]) -> None:
         return builder.fadd(a, b)
 
     def merge(slot: int, combine: Callable[[Any, Any], Any], value: Any) -> None:
-        at = builder.gep(stats, [ir.Constant(_I64, slot)])
-        if value.type == _DOUBLE:
-            at = builder.bitcast(at, _DOUBLE.as_pointer())
+        at = builder.gep(stats, [index(slot)])
+        if value.type == F64:
+            at = builder.bitcast(at, F64.as_pointer())
         builder.store(combine(builder.load(at), value), at)
 
     smaller, larger = _choose(builder, "<"), _choose(builder, ">")
@@ -266,11 +247,11 @@ def _merge_stats(builder: ir.IRBuilder, stats: Any, last: list[Any]) -> None:
     merge(T_SUM_SQ, add, _reduce(builder, squares, add))
     merge(T_LOW, smaller, _widened(builder, _reduce(builder, low, smaller)))
     merge(T_HIGH, larger, _widened(builder, _reduce(builder, high, larger)))
-    merge(T_ZEROS, builder.or_, builder.zext(any_zero, _I64))
+    merge(T_ZEROS, builder.or_, builder.zext(any_zero, I64))
 
 
 def _widened(builder: ir.IRBuilder, value: Any) -> Any:
-    return value if value.type == _I64 else builder.zext(value, _I64)
+    return value if value.type == I64 else builder.zext(value, I64)
 
 
 def _exponent(builder: ir.IRBuilder, element: _Element, pattern: Any) -> Any:
@@ -289,12 +270,12 @@ def _ratio(builder: ir.IRBuilder, element: _Element, update: Any, before: Any) -
     plain = builder.and_(builder.and_(is_normal, was_normal), is_large)
     ratio = builder.add(builder.sub(e_update, e_before), element.fill(RATIO_ZERO))
     chosen = builder.select(plain, ratio, element.fill(0))
-    return builder.trunc(chosen, ir.VectorType(_I16, LANES)), plain
+    return builder.trunc(chosen, V16), plain
 
 
 def _population(builder: ir.IRBuilder, mask: Any) -> Any:
     """How many of the 16 elements a mask holds for."""
-    return builder.zext(builder.ctpop(builder.bitcast(mask, _I16)), _I64)
+    return builder.zext(builder.ctpop(builder.bitcast(mask, I16)), I64)
 
 
 def _emit_compare(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> Any:
@@ -307,18 +288,18 @@ def _emit_compare(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> An
         arguments
     )
     element = _Element(shape.width)
-    floats = ir.VectorType(ir.FloatType(), LANES)
+    floats = VF
     sources = [
         builder.inttoptr(at, element.vector.as_pointer())
         for at in (after_at, before_at, gradient_at)
     ]
     updates = builder.inttoptr(update_at, floats.as_pointer())
-    indices = builder.inttoptr(indices_at, ir.VectorType(_I16, LANES).as_pointer())
-    counters = builder.inttoptr(counters_at, _I32.as_pointer())
-    builder.store(_constant(_I16, 0), indices, align=2)
-    zero = ir.Constant(_I64, 0)
+    indices = builder.inttoptr(indices_at, V16.as_pointer())
+    counters = builder.inttoptr(counters_at, I32.as_pointer())
+    builder.store(filled(V16, 0), indices, align=2)
+    zero = index(0)
 
-    loop = _Loop(builder, n_steps, [zero, zero, ir.Constant(_I16, 0)])
+    loop = Loop(builder, n_steps, [zero, zero, ir.Constant(I16, 0)])
     updatable, unmoved, odd = loop.state
     after, before, gradient = (
         builder.load(builder.gep(source, [loop.index]), align=1) for source in sources
@@ -326,11 +307,11 @@ def _emit_compare(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> An
     for at in (after_at, before_at, gradient_at):
         _prefetch_step(builder, element, at, loop.index)
     place = builder.gep(indices, [loop.index])
-    _increment(builder, shape, builder.bitcast(place, _I16.as_pointer()), counters)
+    _increment(builder, shape, builder.bitcast(place, I16.as_pointer()), counters)
     difference = builder.fsub(builder.bitcast(after, floats), builder.bitcast(before, floats))
     builder.store(difference, builder.gep(updates, [loop.index]), align=4)
     ratio, plain = _ratio(builder, element, builder.bitcast(difference, element.vector), before)
-    builder.store(ratio, builder.gep(place, [ir.Constant(_I64, 1)]), align=2)
+    builder.store(ratio, builder.gep(place, [index(1)]), align=2)
     kept = builder.icmp_unsigned("==", after, before)
     magnitude = builder.and_(gradient, element.fill((1 << 31) - 1))
     below = builder.sub(magnitude, element.fill(1))
@@ -339,34 +320,34 @@ def _emit_compare(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> An
         [
             builder.add(updatable, _population(builder, moves)),
             builder.add(unmoved, _population(builder, builder.and_(moves, kept))),
-            builder.or_(odd, builder.bitcast(builder.not_(builder.or_(plain, kept)), _I16)),
+            builder.or_(odd, builder.bitcast(builder.not_(builder.or_(plain, kept)), I16)),
         ]
     )
-    last = builder.bitcast(builder.gep(indices, [n_steps]), _I16.as_pointer())
+    last = builder.bitcast(builder.gep(indices, [n_steps]), I16.as_pointer())
     _increment(builder, shape, last, counters)
-    totals = builder.inttoptr(moves_at, _I64.as_pointer())
+    totals = builder.inttoptr(moves_at, I64.as_pointer())
     for slot, value in enumerate((counted, stayed)):
-        at = builder.gep(totals, [ir.Constant(_I64, slot)])
+        at = builder.gep(totals, [index(slot)])
         builder.store(builder.add(builder.load(at), value), at)
-    return builder.zext(strange, _I64)
+    return builder.zext(strange, I64)
 
 
 def _emit_fold(builder: ir.IRBuilder, shape: Histogram, arguments: Any) -> None:
     """Generate the loop that adds up the copies; see ``fold32``."""
     counters_at, first, n_steps = arguments
-    vector = ir.VectorType(_I32, LANES)
-    counters = builder.inttoptr(counters_at, _I32.as_pointer())
-    loop = _Loop(builder, n_steps, [])
-    at = builder.add(first, builder.mul(loop.index, ir.Constant(_I64, LANES)))
+    vector = V32
+    counters = builder.inttoptr(counters_at, I32.as_pointer())
+    loop = Loop(builder, n_steps, [])
+    at = builder.add(first, builder.mul(loop.index, index(LANES)))
 
     def place(copy: int) -> Any:
-        element = builder.gep(counters, [builder.add(at, ir.Constant(_I64, copy * shape.stride))])
+        element = builder.gep(counters, [builder.add(at, index(copy * shape.stride))])
         return builder.bitcast(element, vector.as_pointer())
 
     total = builder.load(place(0), align=4)
     for copy in range(1, shape.copies):
         total = builder.add(total, builder.load(place(copy), align=4))
-        builder.store(_constant(_I32, 0), place(copy), align=4)
+        builder.store(filled(V32, 0), place(copy), align=4)
     builder.store(total, place(0), align=4)
     loop.close([])
 

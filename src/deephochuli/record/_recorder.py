@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,7 +13,6 @@ from torch.optim import Optimizer
 
 from deephochuli.kernels import (
     Rows,
-    Summary,
     TensorJob,
     UpdateJob,
     UpdateSummary,
@@ -22,34 +20,12 @@ from deephochuli.kernels import (
     is_supported,
 )
 from deephochuli.record._gathered import GATHERING, GatheredRows
+from deephochuli.record._step import Seen, Step, dtype_name, row_of, update_rows
 from deephochuli.store import StepRow, TapRow
 from deephochuli.taps import Attachment, Faults, ParameterTap, Place, local_part
 
 StepTaken = Callable[[StepRow, Sequence[TapRow]], None]
 Parameters = Callable[[Optimizer], Iterable[ParameterTap]]
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What is known of one place in the step that is being recorded."""
-
-    place: Place
-    dtype: str
-    calls: int = 0
-
-
-@dataclass(slots=True)
-class _Step:
-    """Everything that gathers while one step goes on."""
-
-    seen: dict[int, _Seen] = field(default_factory=dict[int, _Seen])
-    rows: dict[torch.device, Rows] = field(default_factory=dict[torch.device, Rows])
-    taps: list[TapRow] = field(default_factory=list[TapRow])
-    n_micro_batches: int = 0
-    loss: float | None = None
-    loss_scale: float | None = None
-    lr: float | None = None
-    skipped: bool = False
 
 
 class Recorder:
@@ -132,10 +108,10 @@ class Recorder:
         index = self._indices.get(place)
         if index is None:
             index = self._indices.setdefault(place, next(self._numbers))
-        step, dtype = self._step, _name(part.dtype)
+        step, dtype = self._step, dtype_name(part.dtype)
         seen = step.seen.get(index)
         if seen is None:
-            seen = step.seen.setdefault(index, _Seen(place, dtype))
+            seen = step.seen.setdefault(index, Seen(place, dtype))
         if seen.dtype != dtype:
             seen.dtype = "mixed"
         seen.calls += 1
@@ -145,7 +121,7 @@ class Recorder:
         channel_dim = place.channel_dim if place.quantity == "z" else None
         rows.add(index, TensorJob(part, channel_dim))
 
-    def _rows(self, step: _Step, device: torch.device) -> Rows:
+    def _rows(self, step: Step, device: torch.device) -> Rows:
         """Rows for the tensors of one device in one step; a GPU counts later in any case."""
         backend = backend_for(device)
         if device.type != "cpu" or GATHERING in self._faults:
@@ -192,7 +168,7 @@ class Recorder:
 
     def _begin_step(self) -> None:
         self._pending = set(self._optimizers)
-        self._step = _Step()
+        self._step = Step()
         self._on = False
         if "the schedule" in self._faults:
             return
@@ -214,7 +190,7 @@ class Recorder:
             self._end_step()
         except Exception as error:  # an instrument never stops the training
             self._faults.report("the end of a step", error)
-            self._step = _Step()
+            self._step = Step()
             self._pending = set(self._optimizers)
 
     def _end_step(self) -> None:
@@ -224,7 +200,7 @@ class Recorder:
         if not on:
             return
         try:
-            taps = _rows_of(step) + step.taps
+            taps = step.all_taps()
         except Exception as error:  # the next step may fare better
             self._faults.report(f"step {number}", error)
             return
@@ -281,7 +257,7 @@ class Recorder:
         for taps, summaries in _by_device(updates):
             for tap, summary in zip(taps, summaries, strict=True):
                 moves = rates.get(id(tap.parameter)) != 0.0
-                self._step.taps.extend(_update_rows(tap, summary, moves))
+                self._step.taps.extend(update_rows(tap, summary, moves))
         self._summarise(tensors)
 
     def _read_gradients(self, optimizer: Optimizer) -> None:
@@ -304,7 +280,7 @@ class Recorder:
         for device, group in groups.items():
             summaries = backend_for(device).summarise([TensorJob(tensor) for _, tensor in group])
             for (place, tensor), summary in zip(group, summaries, strict=True):
-                self._step.taps.append(_row(place, _name(tensor.dtype), 1, summary))
+                self._step.taps.append(row_of(place, dtype_name(tensor.dtype), 1, summary))
 
 
 def _same_form(a: Tensor, b: Tensor) -> bool:
@@ -343,59 +319,3 @@ def _learning_rates(optimizer: Optimizer) -> dict[int, float]:
         if "lr" in group
         for parameter in group["params"]
     }
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _rows_of(step: _Step) -> list[TapRow]:
-    """The rows of the activations and gradients that were counted during a step."""
-    found = [
-        _row(seen.place, seen.dtype, seen.calls, summary)
-        for rows in step.rows.values()
-        for index, summary in rows.read().items()
-        if (seen := step.seen[index])
-    ]
-    return sorted(found, key=lambda row: (row.order, row.layer))
-
-
-def _update_rows(tap: ParameterTap, summary: UpdateSummary, moves: bool) -> list[TapRow]:
-    dtype = _name(tap.parameter.dtype)
-    rows: list[TapRow] = []
-    if tap.w is not None:
-        rows.append(_row(tap.w, dtype, 1, summary.weight))
-    if tap.g is not None and summary.gradient is not None and tap.parameter.grad is not None:
-        rows.append(_row(tap.g, _name(tap.parameter.grad.dtype), 1, summary.gradient))
-    if tap.dw is not None:
-        rows.append(_row(tap.dw, dtype, 1, summary.update, summary if moves else None))
-    return rows
-
-
-def _row(
-    place: Place, dtype: str, calls: int, summary: Summary, update: UpdateSummary | None = None
-) -> TapRow:
-    channels = summary.channels
-    return TapRow(
-        layer=place.layer,
-        quantity=place.quantity,
-        module=place.module,
-        module_type=place.module_type,
-        role=place.role,
-        dtype=dtype,
-        order=place.order,
-        calls=calls,
-        sum=summary.sum,
-        sum_sq=summary.sum_sq,
-        min_abs=summary.min_abs,
-        max_abs=summary.max_abs,
-        key=summary.keys,
-        count=summary.counts,
-        positive=channels.positive if channels else None,
-        zero=channels.zero if channels else None,
-        nonfinite=channels.nonfinite if channels else None,
-        n_updatable=update.n_updatable if update else None,
-        n_unmoved=update.n_unmoved if update else None,
-        ratio=update.ratios if update else None,
-        ratio_count=update.ratio_counts if update else None,
-    )

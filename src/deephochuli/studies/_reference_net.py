@@ -116,9 +116,22 @@ def trained_reference_net(
 
 @functools.lru_cache(maxsize=8)
 def _trained(epochs: int, seed: int, bias: bool, order_seed: int) -> nn.Sequential:
-    images, labels, _, _ = digits()
     model = reference_net(bias, seed=seed)
-    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+    train(model, epochs, LEARNING_RATE, order_seed)
+    return model
+
+
+def train(model: nn.Module, epochs: int, rate: float, order_seed: int = ORDER_SEED) -> None:
+    """Train a network on the digits as the reference net is: SGD, momentum 0.9, batches of 64.
+
+    Args:
+        model: Trained in place; no gradients are left.
+        epochs: Passes over the training images.
+        rate: Learning rate.
+        order_seed: Of the order of the batches.
+    """
+    images, labels, _, _ = digits()
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=MOMENTUM)
     generator = torch.Generator().manual_seed(order_seed)
     with torch.enable_grad():
         for _ in range(epochs):
@@ -127,7 +140,6 @@ def _trained(epochs: int, seed: int, bias: bool, order_seed: int) -> nn.Sequenti
                 nn.functional.cross_entropy(model(images[chosen]), labels[chosen]).backward()
                 optimizer.step()
     optimizer.zero_grad()
-    return model
 
 
 def accuracy(model: nn.Module) -> float:

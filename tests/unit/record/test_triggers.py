@@ -130,11 +130,11 @@ def test_the_subnormal_share_is_the_share_of_subnormal_numbers():
 
 def _row_of(x):
     from deephochuli.kernels import TensorJob, reference_backend
-    from deephochuli.record._recorder import _row
+    from deephochuli.record._step import row_of
     from deephochuli.taps import Place
 
     (summary,) = reference_backend().summarise([TensorJob(x)])
-    return _row(Place("w", "g", "", "", "weight"), "float16", 1, summary)
+    return row_of(Place("w", "g", "", "", "weight"), "float16", 1, summary)
 
 
 def test_a_trigger_that_fails_is_asked_no_more(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from deephochuli.analysis.death import FATES
 from deephochuli.studies import Result, get_study
-from deephochuli.studies.dead_neurons._claims import _of_number
 from deephochuli.studies.dead_neurons._plan import DEEP, LAW, N_SEEDS, RATE, TRAINED
+from deephochuli.studies.dead_neurons._rounding_claims import _of_number
 
 STUDY = get_study("dead-neurons")
 

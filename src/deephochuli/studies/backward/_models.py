@@ -9,14 +9,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from deephochuli.studies._reference_net import (
-    BATCH,
-    MOMENTUM,
-    ORDER_SEED,
-    digits,
-    reference_net,
-    trained_reference_net,
-)
+from deephochuli.studies._reference_net import reference_net, train, trained_reference_net
 from deephochuli.studies.backward._plan import CNN, DEEP, LEARNING_RATE, MLP
 
 DEPTH = 20
@@ -33,7 +26,8 @@ def network(what: str, epochs: int, seed: int) -> nn.Sequential:
             model = _chain([64] * DEPTH)
         else:
             model = _chain([64, 128, 128, 128, 128]) if what == MLP else _normalised()
-    return _trained(model, epochs)
+    train(model, epochs, LEARNING_RATE)
+    return model
 
 
 def _chain(widths: list[int]) -> nn.Sequential:
@@ -50,18 +44,3 @@ def _normalised() -> nn.Sequential:
     for n_in, n_out in ((1, 16), (16, 32), (32, 32)):
         layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.BatchNorm2d(n_out), nn.ReLU()]
     return nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(512, 10))
-
-
-def _trained(model: nn.Sequential, epochs: int) -> nn.Sequential:
-    """SGD as for the reference net."""
-    images, labels, _, _ = digits()
-    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-    generator = torch.Generator().manual_seed(ORDER_SEED)
-    with torch.enable_grad():
-        for _ in range(epochs):
-            for chosen in torch.randperm(len(images), generator=generator).split(BATCH):
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(model(images[chosen]), labels[chosen]).backward()
-                optimizer.step()
-    optimizer.zero_grad()
-    return model

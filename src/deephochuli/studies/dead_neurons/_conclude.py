@@ -9,9 +9,11 @@ from deephochuli.analysis import Axis, Figure, Series, Table
 from deephochuli.analysis.death import ARMS
 from deephochuli.studies._evidence import share_of
 from deephochuli.studies._study import Claim, Conclusion, Result
-from deephochuli.studies.dead_neurons import _claims as claims
-from deephochuli.studies.dead_neurons._plan import FORMATS, N_STEPS, RATE
-from deephochuli.studies.dead_neurons._read import Group, deep_counts, groups_of
+from deephochuli.studies.dead_neurons import _revival_claims as revival
+from deephochuli.studies.dead_neurons import _rounding_claims as rounding
+from deephochuli.studies.dead_neurons._law_claims import laws
+from deephochuli.studies.dead_neurons._plan import ENOUGH, FORMATS, N_STEPS, RATE
+from deephochuli.studies.dead_neurons._read import Group, Groups, deep_counts, groups_of
 
 _NOTES: Final = (
     "The state: the reference net, trained in FP32 for 20 epochs from another initialisation each "
@@ -42,25 +44,25 @@ def conclude(results: Sequence[Result]) -> Conclusion:
     )
 
 
-def _all_claims(results: Sequence[Result], groups: claims.Groups) -> tuple[Claim, ...]:
+def _all_claims(results: Sequence[Result], groups: Groups) -> tuple[Claim, ...]:
     return (
-        claims.stays_dead(groups),
-        claims.cause(groups),
-        claims.permanent(groups),
-        claims.stated_revival(groups),
-        claims.small_rate(groups),
-        claims.own_gradient(results),
-        *claims.treatments(groups),
-        claims.by_rounding(results),
-        claims.by_rounding_trained(results),
-        *claims.frozen(results),
-        claims.loss_scale(results),
-        claims.control(results),
-        *claims.laws(results),
+        revival.stays_dead(groups),
+        revival.cause(groups),
+        revival.permanent(groups),
+        revival.stated_revival(groups),
+        revival.small_rate(groups),
+        revival.own_gradient(results),
+        *revival.treatments(groups),
+        rounding.by_rounding(results),
+        rounding.by_rounding_trained(results),
+        *rounding.frozen(results),
+        rounding.loss_scale(results),
+        rounding.control(results),
+        *laws(results),
     )
 
 
-def _answer(groups: claims.Groups) -> str:
+def _answer(groups: Groups) -> str:
     group = groups["bf16-pure", RATE, N_STEPS]
     pair, seeds = group.pair("low", "exact"), group.per_seed("low", "exact")
     healed = group.per_seed("low", "exact-update")
@@ -69,7 +71,7 @@ def _answer(groups: claims.Groups) -> str:
         f"after {N_STEPS} steps in pure BF16 and {pair.n_both + pair.n_second} in FP64 from the "
         "same state"
     )
-    if seeds.n < claims.ENOUGH:
+    if seeds.n < ENOUGH:
         return f"{text}; too few networks for more than that."
     return (
         f"{text}, {seeds.mean:.2f} more a network [{seeds.low:.2f}, {seeds.high:.2f}]; master "
@@ -78,7 +80,7 @@ def _answer(groups: claims.Groups) -> str:
     )
 
 
-def _arm_table(groups: claims.Groups) -> Table:
+def _arm_table(groups: Groups) -> Table:
     rows: list[tuple[str | float, ...]] = []
     for group in groups.values():
         for arm in group.arms():
@@ -106,7 +108,7 @@ def _arm_table(groups: claims.Groups) -> Table:
 
 
 def _deep_table(results: Sequence[Result]) -> Table:
-    fates = ("by data", "by bias", *claims.ROUNDING, "numerically alive", "dormant, not dead")
+    fates = ("by data", "by bias", *rounding.ROUNDING, "numerically alive", "dormant, not dead")
     fates = (*fates, "frozen by absorption", "frozen by underflow", "frozen by death")
     rows: list[tuple[str | float, ...]] = []
     for arithmetic, bias, scaled in _cases():
@@ -129,7 +131,7 @@ def _cases() -> list[tuple[str, bool, bool]]:
     return [*plain, ("fp32", True, False), ("fp16-pure", False, True)]
 
 
-def _arm_figure(groups: claims.Groups) -> Figure:
+def _arm_figure(groups: Groups) -> Figure:
     shown = [group for group in groups.values() if group.step == N_STEPS]
     return Figure(
         key="arms",

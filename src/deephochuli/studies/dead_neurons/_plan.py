@@ -1,4 +1,7 @@
-"""What is measured: laws of one update, a deep net at birth, near-dead units of trained nets."""
+"""What is measured: laws of one update, a deep net at birth, near-dead units of trained nets.
+
+Beside that stands where the claims come from, and how many seeds they need.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,11 @@ LOSS_SCALE: Final = 2.0**14
 N_SEEDS: Final = 20
 N_CONTROLLED: Final = 4
 """Seeds whose nets are also searched for units dead by rounding, in every format."""
+
+FOUNDING: Final = "founding project, section 4"
+SHARED: Final = "notes on the founding project, section 4"
+ENOUGH: Final = 10
+"""Seeds below which no verdict on a number is given."""
 
 _FOUR = ["low", "exact", "exact-update", "low-update"]
 _TREATMENTS = ["loss-scale", "master-fp32", "stochastic", "kahan"]

@@ -59,9 +59,13 @@ class Group:
         return by_cluster([int(each[second].sum()) - int(each[first].sum()) for each in seeds])
 
 
-def groups_of(results: Sequence[Result]) -> dict[tuple[str, float, int], Group]:
+Groups = dict[tuple[str, float, int], Group]
+"""By format, learning rate and step."""
+
+
+def groups_of(results: Sequence[Result]) -> Groups:
     """Near-dead units by format, learning rate and steps."""
-    found: dict[tuple[str, float, int], Group] = {}
+    found: Groups = {}
     for result in results:
         if result.params["what"] != TRAINED:
             continue

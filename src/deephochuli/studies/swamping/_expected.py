@@ -1,4 +1,4 @@
-"""Numbers of an earlier prototype of this project, which the study measures again.
+"""Where claims come from, and the numbers of an earlier prototype, which are measured again.
 
 Theirs is one trained network, with other initial weights than any of ours.
 """
@@ -6,6 +6,10 @@ Theirs is one trained network, with other initial weights than any of ours.
 from __future__ import annotations
 
 from typing import Final
+
+FOUNDING: Final = "founding project, section 1"
+PROTOTYPE: Final = "an earlier prototype of this project"
+OURS: Final = "derived (Format.absorption_threshold)"
 
 ORDERS: Final = ("sequential", "blocked", "pairwise")
 

@@ -143,3 +143,8 @@ def off_by(a: float, b: float) -> float:
     if a == b:
         return 1.0
     return math.inf if min(a, b) <= 0 else max(a / b, b / a)
+
+
+def is_near(ours: Spread, theirs: float, factor: float) -> bool:
+    """Whether a number lies in our range, or within a factor of our mean."""
+    return ours.low <= theirs <= ours.high or off_by(ours.mean, theirs) <= factor
