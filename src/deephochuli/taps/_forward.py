@@ -57,6 +57,10 @@ class ForwardWatch:
         self._has_been_training = self._model.training
         self.n_announced = 0
 
+    def listen_to_compiler(self) -> Callable[[], None]:
+        """Have what torch.compile traces from now on seen as well; return the undo."""
+        return self._compiled.listen()
+
     # ---- the hooks: on a step that is not looked at they must cost next to nothing
 
     def before(self, module: nn.Module, args: tuple[object, ...]) -> None:
