@@ -72,7 +72,7 @@ NARROW: Final = (
     "activations too, record without torch.compile."
 )
 UNKNOWN: Final = (
-    "A call of {place!r} lies in compiled code after a graph break, where nothing tells which "
+    "A call of {place} lies in compiled code after a graph break, where nothing tells which "
     "module makes it: it is not recorded, nor are others like it. Use an activation module "
     "(nn.ReLU for F.relu), avoid the graph break, or record without torch.compile."
 )
@@ -234,15 +234,17 @@ class CompiledWatch:
             calls = list(function_calls(traced, self._catalogue.by_id))
             for call in calls:
                 self._show_function(traced, call)
-            if calls:
-                traced.module.recompile()
+            for graph in {call.node.graph for call in calls}:
+                owner = graph.owning_module
+                if owner is not None:
+                    owner.recompile()
         except Exception as error:  # an instrument never stops the training
             self._reader.faults.report("functions in compiled code", error)
 
     def _show_function(self, traced: Traced, call: FunctionCall) -> None:
         """Put `show` before and after one call."""
         if not isinstance(call.caller, Tapped):
-            self.say_once(UNKNOWN, call.kind)
+            self.say_once(UNKNOWN, f"{call.kind} ({call.line})")
             return
         index = self._index(traced, call.caller, call)
         site = FunctionSite(call.caller, call.kind, index, call.hint)

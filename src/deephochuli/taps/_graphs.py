@@ -19,6 +19,7 @@ from enum import Enum
 from types import CodeType
 from typing import Any, Final, Protocol, cast
 
+import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
@@ -86,6 +87,13 @@ class FunctionCall:
         given = self.node.kwargs
         return self.node.args[0] if self.node.args else given.get("input", given.get("query"))
 
+    @property
+    def line(self) -> str:
+        """Where it stands in the user's code, if that is known."""
+        frames = [each.strip() for each in (self.node.stack_trace or "").splitlines()]
+        files = [each for each in frames if each.startswith("File ")]
+        return files[-1].partition(", in ")[0] if files else "somewhere"
+
 
 class GraphListener(Protocol):
     """Hears of graphs before they are compiled, and may add to them."""
@@ -102,12 +110,20 @@ _original: Callable[..., Any] | None = None
 
 def _compile(self: Any, gm: GraphModule, example_inputs: list[Tensor]) -> Any:
     """Hand a graph to the back end as torch would, with the listeners told before."""
-    owner = self.root_tx.f_locals.get("self")
-    owner = owner if isinstance(owner, nn.Module) else None
+    code, owner = self.root_tx.f_code, _owner(self.root_tx)
     for listener in tuple(_listeners):
-        listener.traced(Traced(gm, self.root_tx.f_code, owner))
-    hand_over: Any = _original or type(self).call_user_compiler
+        listener.traced(Traced(gm, code, owner))
+    hand_over = cast("Callable[..., Any]", _original or type(self).call_user_compiler)
     return hand_over(self, gm, example_inputs)
+
+
+def _owner(frame: Any) -> nn.Module | None:
+    """The module whose method a frame is, or the rest of one, where `self` still has its name."""
+    for name in (*frame.f_code.co_varnames[:1], "self"):
+        found = frame.f_locals.get(name)
+        if isinstance(found, nn.Module):
+            return found
+    return None
 
 
 def listen(listener: GraphListener) -> Callable[[], None]:
@@ -143,7 +159,7 @@ def function_calls(traced: Traced, by_id: Mapping[int, Tapped]) -> Iterator[Func
     """
     counts: Counter[tuple[Modules, str]] = Counter()
     hint, before = None, cast(Modules, ())
-    for node in traced.module.graph.nodes:
+    for node in _nodes(traced.module):
         modules = _modules_around(node)
         for left in reversed([each for each in before if each not in modules]):
             layer = by_id.get(_identity(left))
@@ -154,6 +170,26 @@ def function_calls(traced: Traced, by_id: Mapping[int, Tapped]) -> Iterator[Func
         if kind is not None and caller is not Caller.NOT_OURS:
             counts[modules, kind] += 1
             yield FunctionCall(node, caller, kind, min(counts[modules, kind], MAX_CALLS), hint)
+
+
+def _nodes(module: GraphModule) -> Iterator[Node]:
+    """Yield the calls in a graph and in the checkpointed parts of it, as they are executed."""
+    for node in module.graph.nodes:
+        part = _checkpointed(module, node)
+        if part is not None:
+            yield from _nodes(part)
+        else:
+            yield node
+
+
+def _checkpointed(module: GraphModule, node: Node) -> GraphModule | None:
+    """The graph that a node runs under activation checkpointing, if it does."""
+    body = node.args[0] if node.args else None
+    is_checkpoint = node.target is torch.ops.higher_order.tag_activation_checkpoint
+    if not (is_checkpoint and isinstance(body, Node) and body.op == "get_attr"):
+        return None
+    found = getattr(module, str(body.target), None)
+    return found if isinstance(found, GraphModule) else None
 
 
 def _modules_around(node: Node) -> Modules:

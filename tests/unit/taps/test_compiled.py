@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from deephochuli.errors import DeepHochuliWarning
 from deephochuli.taps import QUANTITIES, Selection, attach
@@ -140,8 +141,18 @@ def test_compiled_code_shows_what_eager_code_shows(way, before):
     assert all(torch.equal(ours[name], weights[name]) for name in weights)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("before", [False, True], ids=["attached first", "compiled first"])
+FUNCTIONS = [
+    pytest.param("a function", True),
+    pytest.param("model.compile()", False),
+    *(
+        pytest.param(way, before, marks=pytest.mark.slow)
+        for way in WAYS
+        for before in (False, True)
+    ),
+]
+
+
+@pytest.mark.parametrize(("way", "before"), FUNCTIONS)
 def test_functions_are_seen_in_compiled_code_as_in_eager_code(way, before):
     expected, weights = seen_in(None, None, make=Functional)
     assert {
@@ -264,6 +275,100 @@ def test_a_graph_break_changes_nothing_of_what_is_seen():
         ("relu:z", "relu:dz", "relu#2:z", "relu#2:dz", "gelu:z", "gelu:dz"), 1
     )
     assert collector.events.count("train") == 1
+
+
+class Wrapped(nn.Module):
+    """One layer with a GELU, as a function."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return F.gelu(self.linear(x))
+
+
+class Checkpointed(nn.Module):
+    """A layer whose activations are computed again in the backward."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.tanh = nn.Linear(4, 4), nn.Tanh()
+
+    def forward(self, x):
+        y = checkpoint(lambda x: F.silu(self.tanh(self.linear(x))), x, use_reentrant=False)
+        return F.gelu(y)
+
+
+class Breaks(nn.Module):
+    """Functions before and after graph breaks; the last part has no use for `self`."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = F.relu(self.first(x))
+        torch._dynamo.graph_break()
+        y = F.relu(self.second(y))
+        torch._dynamo.graph_break()
+        return F.relu(y) + 1
+
+
+def seen_of_functions(model, *, call=None, backend="aot_eager", dtype=torch.float32):
+    """What is seen of one step of a model, or of a call in which it takes part; what is said."""
+    call = call or model.to(dtype)
+    run = torch.compile(call, backend=backend) if backend else call
+    collector = Collector()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", DeepHochuliWarning)
+        with attach(model, [], collector, EVERYTHING) as attachment:
+            run(torch.linspace(-2, 2, 8, dtype=dtype).reshape(2, 4)).sum().backward()
+            assert len(attachment.faults) == 0
+    return collector, [str(w.message) for w in said if w.category is DeepHochuliWarning]
+
+
+def test_functions_in_a_checkpoint_are_seen_once():
+    model = Checkpointed()
+    expected, _ = seen_of_functions(model, backend=None)
+    assert {"silu:z", "silu:dz", "tanh:z", "gelu:a"} <= set(expected.seen)
+    assert_same(seen_of_functions(model)[0], expected)
+
+
+# The compiler itself asks tensors between two graphs for their gradient.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_after_a_graph_break_functions_are_counted_on_or_it_is_said():
+    model = Breaks()
+    expected, _ = seen_of_functions(model, backend=None)
+    collector, said = seen_of_functions(model)
+    assert set(expected.seen) - set(collector.seen) == {"relu#3:z", "relu#3:dz", "relu#3:da"}
+    for place, tensors in collector.seen.items():
+        assert all(map(torch.equal, tensors, expected.seen[place])), place
+    (message,) = said
+    assert "relu (File" in message
+    assert "in forward)" in message
+
+
+def test_a_narrow_tensor_at_a_function_is_left_alone_and_that_is_said():
+    collector, said = seen_of_functions(Wrapped(), dtype=torch.bfloat16)
+    assert not collector.seen
+    assert len(said) == 1
+    assert said[0].startswith("The tensors at 'gelu' have less than 32 bits")
+
+
+def test_functions_of_other_models_in_the_same_graph_are_none_of_ours():
+    ours, theirs = Wrapped(), Checkpointed()
+    collector, _ = seen_of_functions(ours, call=lambda x: F.relu(theirs(ours(x))))
+    assert set(collector.seen) == {"gelu:z", "gelu:a", "gelu:dz", "gelu:da"}
+
+
+def test_torch_compiles_with_its_own_method_afterwards():
+    from torch._dynamo.output_graph import OutputGraph
+
+    before = OutputGraph.call_user_compiler
+    with attach(Wrapped(), [], Collector()), attach(Wrapped(), [], Collector()):
+        assert OutputGraph.call_user_compiler is not before
+    assert OutputGraph.call_user_compiler is before
 
 
 def test_the_warning_filters_are_as_they_were():
