@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from deephochuli.taps import _scaler
 from deephochuli.taps._catalogue import Catalogue
-from deephochuli.taps._compiled import allow_global_hooks, compile_anew
+from deephochuli.taps._compiler import allow_global_hooks, compile_anew
 from deephochuli.taps._faults import Faults, say
 from deephochuli.taps._forward import ForwardWatch
 from deephochuli.taps._parameters import ParameterCatalogue, ParameterTap

@@ -4,7 +4,7 @@ While a forward is being compiled, the global hooks are compiled with it. Beside
 they leave a call of `show` in the graph, and activation functions get theirs once the graph is
 traced (`_graphs`). When the back end traces that graph in turn, `show` puts the operator
 `deephochuli::look` beside the value, and a tensor hook that puts it into the backward graph. When
-the graph runs, the operator calls back here. Five facts shape this:
+the graph runs, the operator calls back here. Six facts shape this:
 
 - A compiler drops an operator that has neither output nor effect. One that changes an argument is
   kept, but where two graphs of a forward share that argument, the second finds it changed between
@@ -17,6 +17,9 @@ the graph runs, the operator calls back here. Five facts shape this:
   is narrower, unless something asks for such a value: then it is rounded, and what follows is
   computed from the rounded one. So tensors narrower than binary32 are not looked at in compiled
   code: looking would change the training. The watch says so once.
+- What it fuses, it may compute in another order once a value is asked for. Where a back end fuses,
+  activation functions are not looked at, nor is what a softmax returns: that was measured to change
+  the last bits of the training. The watch says so once.
 - Where torch is about to compile, but calls a hook outside of a graph, the hook must run as it is:
   compiled by itself it would show nothing and change how the code around it is compiled. Nor may a
   function mode lie on the stack then, which is compiled into whatever is traced under it.
@@ -30,32 +33,33 @@ from __future__ import annotations
 
 import functools
 import itertools
-import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Final
+from typing import Final, cast
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
-from torch._C._dynamo.eval_frame import (
-    _FrameAction,
-    _FrameExecStrategy,
-    get_eval_frame_callback,
-    set_code_exec_strategy,
-)
 from torch._library.effects import EffectType
 from torch._subclasses.functional_tensor import FunctionalTensor
-from torch.fx import Node
+from torch.fx import Graph, Node
 
+from deephochuli.taps._activations import SUMMING
 from deephochuli.taps._catalogue import Catalogue, Slot, Tapped, channel_dim
 from deephochuli.taps._checkpoint import in_backward
+from deephochuli.taps._compiler import is_exporting
 from deephochuli.taps._faults import say
 from deephochuli.taps._frames import MAX_CALLS
-from deephochuli.taps._graphs import FunctionCall, Traced, first_result, function_calls, listen
+from deephochuli.taps._graphs import (
+    FunctionCall,
+    Traced,
+    first_result,
+    function_calls,
+    listen,
+    nodes_in,
+)
 from deephochuli.taps._outputs import is_real
 from deephochuli.taps._place import Place
 from deephochuli.taps._reader import Reader
@@ -70,6 +74,18 @@ NARROW: Final = (
     "looked at there, nor are others like them, because that would round values that the "
     "compiler keeps in more. Parameters, gradients and updates are recorded. To see the "
     "activations too, record without torch.compile."
+)
+SUMS: Final = (
+    "What comes out of the softmax at {place!r} lies inside code that {back_end} fuses: it is not "
+    "looked at there, nor is its gradient, nor are others like it, because that would change the "
+    "last bits of the training. What goes in is recorded, and so is the gradient of that. To see "
+    "the rest, too, record without torch.compile or with backend='aot_eager'."
+)
+FUSED: Final = (
+    "The activation function {place} lies inside code that {back_end} fuses: it is not looked at "
+    "there, nor are others like it, because that can change the last bits of the training. "
+    "Parameters, gradients and updates are recorded, and so are activation modules. To see "
+    "functions, too, record without torch.compile or with backend='aot_eager'."
 )
 UNKNOWN: Final = (
     "A call of {place} lies in compiled code after a graph break, where nothing tells which "
@@ -227,19 +243,45 @@ class CompiledWatch:
     # ---- called with what was traced, before it is compiled
 
     def traced(self, traced: Traced) -> None:
-        """Put calls of `show` beside the activation functions of a graph."""
+        """Put calls of `show` beside the activation functions of a graph, if nothing fuses them."""
         if is_exporting():
             return
         try:
             calls = list(function_calls(traced, self._catalogue.by_id))
-            for call in calls:
-                self._show_function(traced, call)
-            for graph in {call.node.graph for call in calls}:
-                owner = graph.owning_module
-                if owner is not None:
-                    owner.recompile()
+            changed = {call.node.graph for call in calls}
+            if traced.is_fused:
+                self._say_fused(traced, calls)
+                changed = self._show_no_sums(traced)
+            else:
+                for call in calls:
+                    self._show_function(traced, call)
+            for graph in changed:
+                if graph.owning_module is not None:
+                    graph.owning_module.recompile()
         except Exception as error:  # an instrument never stops the training
             self._reader.faults.report("functions in compiled code", error)
+
+    def _say_fused(self, traced: Traced, calls: list[FunctionCall]) -> None:
+        """Say which function is not looked at, and in which module."""
+        for call in calls[:1]:
+            caller = call.caller
+            place = call.kind
+            if isinstance(caller, Tapped):
+                place = f"{_name(caller, call.kind)!r} of a {caller.type_name}"
+            self.say_once(FUSED, f"{place} ({call.line})", traced.back_end)
+
+    def _show_no_sums(self, traced: Traced) -> set[Graph]:
+        """Take away what a hook has put beside the results of modules that add up."""
+        changed: set[Graph] = set()
+        for node in list(nodes_in(traced.module)):
+            if node.target is not show or node.args[1] != self.number or node.args[3] != OUTPUT:
+                continue
+            tapped = self._tapped[cast("int", node.args[2])]
+            if tapped.kind in SUMMING:
+                self.say_once(SUMS, tapped.path, traced.back_end)
+                changed.add(node.graph)
+                node.graph.erase_node(node)
+        return changed
 
     def _show_function(self, traced: Traced, call: FunctionCall) -> None:
         """Put `show` before and after one call."""
@@ -354,13 +396,18 @@ class CompiledWatch:
         if site < len(self._tapped):
             return self._tapped[site].path
         function = self._functions[site - len(self._tapped)]
-        return f"{function.caller.path}.{function.kind}".removeprefix(".")
+        return _name(function.caller, function.kind)
 
-    def say_once(self, message: str, place: str) -> None:
+    def say_once(self, message: str, place: str, back_end: str = "") -> None:
         """Say at the first place of a kind what cannot be seen there."""
         if message not in self._said:
             self._said.add(message)
-            say(message.format(place=place))
+            say(message.format(place=place, back_end=back_end))
+
+
+def _name(caller: Tapped, function: str) -> str:
+    """What people know the calls of a function by."""
+    return f"{caller.path}.{function}".removeprefix(".")
 
 
 def _plan(site: int, wanted: Slot) -> Plan:
@@ -390,60 +437,3 @@ def _hints(tapped: list[Tapped]) -> dict[int, int | None]:
         hint = hint if one.channel_hint is None else one.channel_hint
         hints[id(one.module)] = hint
     return hints
-
-
-def is_compiler_on() -> bool:
-    """Say whether torch compiles the functions that are called from here.
-
-    It does so beside the graph as well: in what a graph break leaves to Python, and in the calls of
-    a module that it does not trace itself, such as `nn.Sequential` compiled in place.
-    """
-    return get_eval_frame_callback() not in (None, False)
-
-
-def is_exporting() -> bool:
-    """Say whether torch exports the model, whose graph must not hold our operator.
-
-    In whatever torch 2.11 compiles, `torch.compiler.is_exporting()` is True; the flag it should
-    tell of is right there as well.
-    """
-    return torch.compiler._is_exporting_flag
-
-
-def call_uncompiled(function: Any, *args: object) -> None:
-    """Call a function of ours that torch must not compile."""
-    torch.compiler.disable(function)(*args)  # pyright: ignore[reportArgumentType]
-
-
-def never_compile_alone(code: CodeType) -> None:
-    """Have torch trace a function where it is called in a graph, and otherwise leave it alone."""
-    strategy = _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT)
-    set_code_exec_strategy(code, strategy)
-
-
-for _function in (is_compiler_on, call_uncompiled):
-    never_compile_alone(_function.__code__)
-
-
-def compile_anew() -> None:
-    """Have torch compile again what it has compiled, with the hooks that there are now."""
-    if "torch._dynamo" in sys.modules:
-        torch.compiler.reset()
-
-
-def allow_global_hooks() -> Callable[[], None]:
-    """Silence torch's warning that a compiled module calls global hooks once more; return the undo.
-
-    Ours take no notice of that call.
-    """
-    warnings.filterwarnings(
-        "ignore", message=r"Using `torch.compile\(module\)` when there are glob"
-    )
-    added = warnings.filters[0]
-
-    def undo() -> None:
-        # Leaving a `with warnings.catch_warnings()` may have taken the filter away before us.
-        if added in warnings.filters:
-            warnings.filters.remove(added)  # pyright: ignore[reportAttributeAccessIssue]
-
-    return undo

@@ -18,8 +18,8 @@ from torch.jit._trace import is_tracing
 from deephochuli.taps._activations import activation_kind
 from deephochuli.taps._catalogue import Catalogue
 from deephochuli.taps._checkpoint import in_backward, region_being_recomputed, region_being_run
-from deephochuli.taps._compiled import (
-    CompiledWatch,
+from deephochuli.taps._compiled import CompiledWatch
+from deephochuli.taps._compiler import (
     call_uncompiled,
     is_compiler_on,
     is_exporting,

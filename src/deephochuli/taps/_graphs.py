@@ -41,11 +41,18 @@ class Traced:
         module: The graph, which may still be changed.
         code: The function that was traced, or the rest of one after a graph break.
         owner: The module whose method that is, if it is one.
+        back_end: Name of what will compile it.
     """
 
     module: GraphModule
     code: CodeType
     owner: nn.Module | None
+    back_end: str
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether operations may be fused: by any back end but those that run them one by one."""
+        return self.back_end not in {"eager", "aot_eager"}
 
     @property
     def is_rest(self) -> bool:
@@ -110,9 +117,10 @@ _original: Callable[..., Any] | None = None
 
 def _compile(self: Any, gm: GraphModule, example_inputs: list[Tensor]) -> Any:
     """Hand a graph to the back end as torch would, with the listeners told before."""
-    code, owner = self.root_tx.f_code, _owner(self.root_tx)
+    back_end = getattr(self.compiler_fn, "__name__", "a back end")
+    traced = Traced(gm, self.root_tx.f_code, _owner(self.root_tx), back_end)
     for listener in tuple(_listeners):
-        listener.traced(Traced(gm, code, owner))
+        listener.traced(traced)
     hand_over = cast("Callable[..., Any]", _original or type(self).call_user_compiler)
     return hand_over(self, gm, example_inputs)
 
@@ -159,7 +167,7 @@ def function_calls(traced: Traced, by_id: Mapping[int, Tapped]) -> Iterator[Func
     """
     counts: Counter[tuple[Modules, str]] = Counter()
     hint, before = None, cast(Modules, ())
-    for node in _nodes(traced.module):
+    for node in nodes_in(traced.module):
         modules = _modules_around(node)
         for left in reversed([each for each in before if each not in modules]):
             layer = by_id.get(_identity(left))
@@ -172,12 +180,12 @@ def function_calls(traced: Traced, by_id: Mapping[int, Tapped]) -> Iterator[Func
             yield FunctionCall(node, caller, kind, min(counts[modules, kind], MAX_CALLS), hint)
 
 
-def _nodes(module: GraphModule) -> Iterator[Node]:
+def nodes_in(module: GraphModule) -> Iterator[Node]:
     """Yield the calls in a graph and in the checkpointed parts of it, as they are executed."""
     for node in module.graph.nodes:
         part = _checkpointed(module, node)
         if part is not None:
-            yield from _nodes(part)
+            yield from nodes_in(part)
         else:
             yield node
 
