@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from torch.optim import Optimizer
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 OPEN: Final[weakref.WeakSet[Recording]] = weakref.WeakSet()
 """Recordings of this process that have begun and are not closed."""
+
+
+ON_BEGIN: Final[list[Callable[[Recording], None]]] = []
+"""Who is told of each recording that begins; they must not raise."""
+
+
+def announce(recording: Recording) -> None:
+    """Tell that a recording has begun."""
+    for told in ON_BEGIN.copy():
+        told(recording)
 
 
 def is_recorded(optimizers: Iterable[Optimizer]) -> bool:
