@@ -143,12 +143,17 @@ def _cell(entry: Fit) -> str:
     elif entry.verdict == "fits scaled":
         text = f"fits × 2^{round(math.log2(entry.scaled.best))}"
     else:
-        text = f"loses {100 * loss_of(entry):.2g} %"
+        text = f"loses {_hundredths(loss_of(entry))} %"
     if entry.swamped is not None and entry.swamped.high:
         text += f", swamps {_percent(entry.swamped)} of dw"
     return text
 
 
 def _percent(share: Share) -> str:
-    low, high = f"{100 * share.low_share:.2g}", f"{100 * share.high_share:.2g}"
+    low, high = _hundredths(share.low_share), _hundredths(share.high_share)
     return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def _hundredths(share: float) -> str:
+    """A share of one in percent; two digits, but three near all of it."""
+    return f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.3g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -155,7 +156,8 @@ class LineCount:
             float64 forward passes of the module at x0 + t (x1 - x0).
         """
         t = self.places() if t is None else np.asarray(t, dtype=np.float64)
-        return np.concatenate([self._program.evaluate(x) for x in self._chunks(t)])
+        nothing = np.zeros((0, math.prod(self._program.output_shape)))
+        return np.concatenate([nothing, *(self._program.evaluate(x) for x in self._chunks(t))])
 
     def places(self) -> NDArray[np.float64]:
         """The ends and all breakpoints: on the intervals between them the function is affine."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deephochuli.errors import SketchError
 from deephochuli.formats import Format, Overflow, get_format
+from deephochuli.kernels import INFINITY, SIGN
 from deephochuli.sketch._counts import Counts
 from deephochuli.sketch._intervals import middles_of
 
@@ -60,7 +61,7 @@ class Answer:
         to_zero: How many become zero.
         subnormal: How many become nonzero and subnormal.
         out_of_range: How many round to beyond the largest finite value (infinity, NaN, or
-            saturation, as ``overflow`` says).
+            saturation, as ``overflow`` says), or are negative where the format has no sign (NaN).
         headroom_binades: log2(max_finite / largest magnitude); negative beyond the range, NaN
             without a nonzero number.
         footroom_binades: log2(smallest magnitude / smallest positive value); negative when some
@@ -134,11 +135,13 @@ def ask(
     policy = fmt.overflow if overflow is None else Overflow(overflow)
     factor = Fraction(scale)
     n = sketch.n_finite - sketch.n_zero
+    sketch, n_negative = _representable(sketch, fmt)
     to_zero = _below(sketch, _zero_limit(fmt) / factor, inclusive=True)
     limit = fmt.overflow_limit
     within = _below(sketch, limit.value / factor, inclusive=limit.inclusive)
     exact_source = source is not None and get_format(source).precision <= fmt.precision
     out_of_range = Share(n - within[1], n - within[0], n)
+    error = _error(sketch, fmt, scale, policy, exact_source, out_of_range)
     return Answer(
         format=fmt,
         scale=scale,
@@ -149,8 +152,15 @@ def ask(
         out_of_range=out_of_range,
         headroom_binades=_binades(fmt.max_finite, sketch.max_abs) - math.log2(scale),
         footroom_binades=_binades(sketch.min_abs, fmt.smallest_subnormal) + math.log2(scale),
-        rel_error_rms=_error(sketch, fmt, scale, policy, exact_source, out_of_range),
+        rel_error_rms=math.inf if n_negative else error,
     )
+
+
+def _representable(sketch: Counts, fmt: Format) -> tuple[Counts, int]:
+    """The numbers whose sign a format has, and how many others there are."""
+    finite = (sketch.keys > SIGN) & (sketch.keys < SIGN + INFINITY)
+    n_negative = 0 if fmt.is_signed else int(sketch.counts[finite].sum())
+    return (sketch.relu() if n_negative else sketch), n_negative
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +171,8 @@ class ScaleChoice:
         best: The largest power of two at which nothing leaves the range at the top, less the
             margin; NaN when there is no nonzero number.
         lossless_from: The smallest power of two at which nothing becomes zero.
-        lossless_to: The largest power of two at which nothing leaves the range.
+        lossless_to: The largest power of two at which nothing leaves the range; NaN where negative
+            numbers have no place in the format.
         answer: What the format does at ``best``; None when there is no nonzero number.
     """
 
@@ -188,14 +199,15 @@ def best_scale(sketch: Counts, fmt: Format | str, *, margin_binades: int = 0) ->
         FormatError: No such format.
     """
     fmt = get_format(fmt)
-    if sketch.n_finite == sketch.n_zero:
+    held, n_negative = _representable(sketch, fmt)
+    if held.n_finite == held.n_zero:
         return ScaleChoice(math.nan, math.nan, math.nan, None)
-    bottom = _power_above(_zero_limit(fmt) / Fraction(sketch.min_abs))
-    best = highest_scale(sketch.max_abs, fmt, margin_binades=margin_binades)
+    bottom = _power_above(_zero_limit(fmt) / Fraction(held.min_abs))
+    best = highest_scale(held.max_abs, fmt, margin_binades=margin_binades)
     return ScaleChoice(
         best,
         math.ldexp(1.0, _clamp(bottom)),
-        highest_scale(sketch.max_abs, fmt),
+        math.nan if n_negative else highest_scale(held.max_abs, fmt),
         ask(sketch, fmt, scale=best),
     )
 

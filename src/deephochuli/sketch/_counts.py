@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.kernels import INFINITY, MAGNITUDE, NAN, SIGN, binades_of, merge_counts
-from deephochuli.sketch._intervals import key_around
+from deephochuli.kernels import INFINITY, MAGNITUDE, NAN, SIGN, binades_of, edge_of, merge_counts
+from deephochuli.sketch._intervals import key_around, middles_of, upper_end
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +128,42 @@ class Counts:
         total = int(counts[certain].sum())
         return total, total + int(counts[keys == key].sum())
 
+    def relu(self) -> Self:
+        """The sketch of max(x, 0) for all numbers x of this one.
+
+        Negative numbers and both zeros become +0, NaN stays NaN. The counts are exact. Moments and
+        extremes cannot be split by sign afterwards: where any number was negative, the sums take
+        every number in the middle of its key's interval (at most 1/16 off, each), ``min_abs`` is
+        a lower bound and ``max_abs`` an upper bound (at most 1/8 off), so that all answers about
+        thresholds hold.
+        """
+        positive = self.keys < SIGN
+        keys, counts = self.keys[positive], self.counts[positive]
+        n_below = int(self.counts[~positive].sum())
+        n_zero = n_below + self.count_key(0)
+        nonzero = keys > 0
+        keys, counts = keys[nonzero], counts[nonzero]
+        if n_zero:
+            keys = np.concatenate([np.zeros(1, np.uint16), keys])
+            counts = np.concatenate([np.array([n_zero], np.int64), counts])
+        if n_below == self.count_key(SIGN):
+            return replace(self, keys=keys, counts=counts)
+        return self._without_signs(keys, counts)
+
+    def _without_signs(self, keys: NDArray[np.uint16], counts: NDArray[np.int64]) -> Self:
+        """What is said of some of these numbers that are not negative."""
+        is_finite = (keys & MAGNITUDE) < INFINITY
+        finite, weights = keys[is_finite], counts[is_finite].astype(np.float64)
+        low = high = math.nan
+        if len(finite):
+            high = min(upper_end(int(finite[-1])), self.max_abs)
+        if finite.any():
+            low = max(edge_of(int(finite[finite > 0][0])), self.min_abs)
+        middle = middles_of(finite)
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            total, total_sq = float(middle @ weights), float((middle * middle) @ weights)
+        return type(self)(keys, counts, _exact(total), _exact(total_sq), low, high)
+
     def __eq__(self, other: object) -> bool:
         """Whether two sketches hold the same counts, sums and extremes."""
         if not isinstance(other, Counts):
@@ -154,3 +191,7 @@ def _to_float(value: Fraction | None) -> float:
 
 def _same(a: float, b: float) -> bool:
     return a == b or (math.isnan(a) and math.isnan(b))
+
+
+def _exact(value: float) -> Fraction | None:
+    return Fraction(value) if math.isfinite(value) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -14,18 +14,13 @@ from numpy.typing import NDArray
 from deephochuli.errors import SketchError
 from deephochuli.formats import Format, Overflow
 from deephochuli.kernels import (
-    INFINITY,
-    MAGNITUDE,
-    SIGN,
     Summary,
-    edge_of,
     largest,
     merge_counts,
     smallest,
 )
 from deephochuli.sketch._ask import Answer, ScaleChoice, ask, best_scale
 from deephochuli.sketch._counts import Counts
-from deephochuli.sketch._intervals import middles_of, upper_end
 
 if TYPE_CHECKING:
     import torch
@@ -135,28 +130,6 @@ class Sketch(Counts):
         """Merge two sketches."""
         return merge_sketches((self, other))
 
-    def relu(self) -> Sketch:
-        """The sketch of max(x, 0) for all numbers x of this one.
-
-        Negative numbers and both zeros become +0, NaN stays NaN. The counts are exact. Moments and
-        extremes cannot be split by sign afterwards: where any number was negative, the sums take
-        every number in the middle of its key's interval (at most 1/16 off, each), ``min_abs`` is
-        a lower bound and ``max_abs`` an upper bound (at most 1/8 off), so that all answers about
-        thresholds hold.
-        """
-        positive = self.keys < SIGN
-        keys, counts = self.keys[positive], self.counts[positive]
-        n_below = int(self.counts[~positive].sum())
-        n_zero = n_below + self.count_key(0)
-        nonzero = keys > 0
-        keys, counts = keys[nonzero], counts[nonzero]
-        if n_zero:
-            keys = np.concatenate([np.zeros(1, np.uint16), keys])
-            counts = np.concatenate([np.array([n_zero], np.int64), counts])
-        if n_below == self.count_key(SIGN):
-            return replace(self, keys=keys, counts=counts)
-        return _from_keys(keys, counts, self.min_abs, self.max_abs)
-
     # --- asking ----------------------------------------------------------------------------------
 
     def ask(
@@ -189,27 +162,6 @@ def merge_sketches(sketches: Iterable[Sketch]) -> Sketch:
         smallest(part.min_abs for part in parts),
         largest(part.max_abs for part in parts),
     )
-
-
-def _from_keys(
-    keys: NDArray[np.uint16], counts: NDArray[np.int64], min_abs: float, max_abs: float
-) -> Sketch:
-    """A sketch of nonnegative numbers whose magnitudes lie within the two given."""
-    is_finite = (keys & MAGNITUDE) < INFINITY
-    finite, weights = keys[is_finite], counts[is_finite].astype(np.float64)
-    low = high = math.nan
-    if len(finite):
-        high = min(upper_end(int(finite[-1])), max_abs)
-    if finite.any():
-        low = max(edge_of(int(finite[finite > 0][0])), min_abs)
-    middle = middles_of(finite)
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        total, total_sq = float(middle @ weights), float((middle * middle) @ weights)
-    return Sketch(keys, counts, _exact(total), _exact(total_sq), low, high)
-
-
-def _exact(value: float) -> Fraction | None:
-    return Fraction(value) if math.isfinite(value) else None
 
 
 def _exact_total(parts: list[Fraction | None]) -> Fraction | None:

@@ -60,3 +60,17 @@ def test_a_folder_that_is_no_run(tmp_path, capsys):
     assert f"no run folder {missing}" in capsys.readouterr().err
     assert main(["fit", str(tmp_path)], exits=False) == 2
     assert f"{tmp_path} is not a run folder" in capsys.readouterr().err
+
+
+def test_a_format_without_a_sign_does_not_fit_what_is_negative(write, capsys):
+    run = write("signs", tap("fc", "g", [-2.0, 3.0]), tap("fc", "w", [2.0, 3.0]))
+    verdicts = {each["quantity"]: each["verdict"] for each in fits_of(capsys, run, "-f", "e8m0")}
+    assert verdicts == {"g": "loses", "w": "fits"}
+    assert main(["fit", str(run), "-f", "e8m0", "-q", "g"], exits=False) == 0
+    assert "loses 50 %" in capsys.readouterr().out
+
+
+def test_all_is_said_as_a_hundred(write, capsys):
+    run = write("lost", tap("fc", "g", [-2.0, -3.0]))
+    assert main(["fit", str(run), "-f", "e8m0"], exits=False) == 0
+    assert "loses 100 %" in capsys.readouterr().out

@@ -156,3 +156,12 @@ def test_a_value_that_overlapping_windows_share_counts_twice():
     found = maximal(state_of(value), overlapping, 0, 0, 1000)
     assert found is not None
     assert (np.linalg.norm(change, axis=1) <= found[1].error * (1 + 1e-9)).all()
+
+
+def test_a_takeover_where_a_bend_may_be_is_as_unsure_as_the_slopes():
+    rows = np.array([[0.0, -1.0], [0.0, 0.0], [0.0, 1.0]])
+    value = Value(rows, np.full(3, ERROR), None, False, np.zeros((3, 2)), np.array([0, 1e-9, 0]))
+    op = Maximum(np.array([[0, 1]]))
+    found = maximal(state_of(value, (True,) * 3), op, 0, 0, 1000)
+    assert found is not None
+    assert found[1].jump_error[1] >= lipschitz(op) * 1e-9 + 2 * ERROR / 0.5

@@ -226,3 +226,22 @@ def test_numbers_put_on_a_knot_err_by_as_much_as_they_moved():
     assert found.rows[1].tolist() == [0.0, 0.0]
     assert found.error[1] == 2.0**-40 + 5 * tiny
     assert value.rows[1].any()  # the old ones are as they were
+
+
+def test_an_event_at_a_row_reaches_as_far_as_the_larger_bound_of_both_ends():
+    near, far = 2.0**-20, 2.0**-10
+    value = Value(np.array([[-1.0], [0.0], [1.0]]), np.array([far, near, far]))
+    found = crossings.events(start(value), value, crossings.look(value, RELU, 0))
+    event = found.chosen(found.unit == 0)
+    # Between two rows the model may err by as much as at the worse one.
+    assert event.low[0] <= 0.5 * (1 - far)
+    assert event.high[0] >= 0.5 * (1 + far)
+
+
+def test_rows_of_a_neighbouring_part_make_no_events():
+    value = Value(np.array([[-1.0], [0.0], [1.0]]), np.full(3, 2.0**-20))
+    state = start(value)
+    for is_own in (True, False):
+        state.is_own[1] = is_own
+        found = crossings.events(state, value, crossings.look(value, RELU, 0))
+        assert len(found) == is_own

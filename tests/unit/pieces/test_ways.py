@@ -148,6 +148,49 @@ def test_numbers_that_lie_columnwise_are_counted():
     np.testing.assert_allclose(found.t, also.t, atol=1e-14)
 
 
+class Halves(nn.Module):
+    """Two linear layers, whose numbers are used as they are told."""
+
+    def __init__(self, function):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(7)
+            self.first, self.second = nn.Linear(3, 8).double(), nn.Linear(8, 8).double()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def with_a_head_that_nobody_reads(halves, x):
+    y = halves.first(x).relu()
+    halves.second(y + 1)
+    return y
+
+
+@pytest.mark.parametrize(
+    ("function", "plain"),
+    [
+        (with_a_head_that_nobody_reads, lambda halves, x: halves.first(x).relu()),
+        (
+            lambda halves, x: halves.second((z := halves.first(x)).relu() - 0.5 * z).relu(),
+            lambda halves, x: halves.second(0.5 * halves.first(x).abs()).relu(),
+        ),
+    ],
+)
+def test_what_is_read_twice_or_never_is_kept_or_passed_over(function, plain):
+    x0, x1 = torch.tensor([[-2.0, 1.0, 0.5], [2.0, -1.0, 1.5]])
+    found, expected = count(Halves(function), x0, x1), count(Halves(plain), x0, x1)
+    assert found.n_regions == expected.n_regions > 3
+    assert found.n_pieces == expected.n_pieces
+    np.testing.assert_allclose(found.t, expected.t, atol=1e-14)
+
+
+def test_a_function_without_breakpoints_has_no_outputs_at_them():
+    found = count(nn.Linear(3, 2), torch.zeros(3), torch.ones(3))
+    assert found.evaluate(found.t).shape == (0, 2)
+
+
 def folded(x):
     return (0.2 - (x[0] - 0.3).abs()).relu()  # zero at 0, at 0.625 and at 1, and not between
 
@@ -202,3 +245,24 @@ def test_ends_that_are_no_places_are_refused(x1, message):
         count(nn.ReLU(), torch.zeros(2), x1)
     with pytest.raises(PiecesError, match=message):
         plane(nn.ReLU(), torch.zeros(2), torch.ones(2), x1)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.LeakyReLU(0.125)])
+def test_units_that_bend_at_one_place_make_one_breakpoint_though_each_is_rounded(activation):
+    """Multiples of one unit cross zero together, and float64 puts them some last bits apart."""
+    apart = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        weight, factors = rng.integers(-999, 999, 5) / 64, np.arange(1.0, 25.0)
+        layer = nn.Linear(5, 24, dtype=torch.float64)
+        layer.weight.data = torch.from_numpy(factors[:, None] * weight)
+        x0, x1 = rng.standard_normal((2, 5))
+        middle = float((weight @ (x0 + x1) / 2).round(3))
+        layer.bias.data = torch.from_numpy(-factors * round(middle * 64) / 64)
+        ends = torch.from_numpy(x0), torch.from_numpy(x1)
+        model = nn.Sequential(layer, activation, nn.Linear(24, 1, dtype=torch.float64))
+        found = count(model, *ends)
+        z = (layer(torch.stack(ends))).detach().numpy()
+        apart += len(set((z[0] / (z[0] - z[1])).tolist())) > 1
+        assert (found.n_regions, count(model, *ends, exact=True).n_regions) == (2, 2)
+    assert apart > 4

@@ -188,3 +188,21 @@ def test_a_scale_that_leaves_a_tie_with_zero_is_not_lossless():
     choice = best_scale(Sketch.of(torch.tensor([2.0**-25, 1.0])), "fp16")
     assert choice.lossless_from == 2.0
     assert choice.lossless_to == 2.0**15
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**100])
+def test_negative_numbers_have_no_place_in_a_format_without_a_sign(scale):
+    fmt = get_format("e8m0")
+    x = torch.tensor([-2.0, -0.0, 0.0, 3.0, 2.0**60, -(2.0**-70)], dtype=torch.float64)
+    answer = ask(Sketch.of(x), fmt, scale=scale)
+    rounded = [round_scalar(v * scale, fmt) for v in x.tolist() if v]
+    assert answer.n == len(rounded) == 4
+    assert (answer.out_of_range.low, answer.out_of_range.high) == (
+        sum(map(math.isnan, rounded)),
+    ) * 2
+    assert (answer.to_zero.high, answer.subnormal.high) == (0, 0)
+    assert not answer.lossless_range
+    assert answer.rel_error_rms == math.inf
+    assert not best_scale(Sketch.of(x), fmt).fits_without_loss
+    assert best_scale(Sketch.of(x.abs()), fmt).fits_without_loss
+    assert best_scale(Sketch.of(-x.abs()), fmt).answer is None
