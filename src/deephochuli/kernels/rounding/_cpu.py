@@ -103,11 +103,9 @@ def _words_of_blocks(
         wide_table, _, wide_loop, _ = _functions(replace(plan, carrier=carrier_of("float64")))
     of_blocks = block, 0, block_loop_address(way), words, wide_loop, wide_table
     if scale is None:
-        return functions, (*of_blocks, *(0,) * 5)
-    table, loop, _, _ = _functions(scale.plan)
-    numbers = scale.plan.fmt.max_finite, scale.unit, scale.unit * plan.fmt.max_finite
-    numbers = np.array(numbers).view(np.uint64).tolist()
-    return functions, (*of_blocks, loop, table, *numbers)
+        return functions, (*of_blocks, *(0,) * 3)
+    numbers = np.array([scale.unit, scale.unit * plan.fmt.max_finite]).view(np.uint64)
+    return functions, (*of_blocks, _address(scale.plan, table_of), *numbers.tolist())
 
 
 class CpuRounder:
