@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,6 +50,7 @@ _KINDS: dict[torch.dtype, int] = {
     torch.float16: parts.BINARY16,
 }
 _LINE = 64
+_WORDS = struct.Struct(f"{parts.C_WORDS}Q")
 _NO_KEY = (0, 0, 0, 0)
 _NO_BLOCKS = (0,) * (parts.C_WORDS - parts.C_BLOCK)
 
@@ -153,7 +155,8 @@ class CpuRounder:
         space = _workspace
         space.prepare(n_threads)
         fill = 0 if key is None else fill_address()
-        space.control[:] = (
+        _WORDS.pack_into(
+            *(space.control, 0),
             *(0, 0, n, PART, source.data_ptr(), target.data_ptr(), _KINDS[source.dtype]),
             *(*functions, fill, *(_NO_KEY if key is None else key.words), space.scratch_at),
             *of_blocks,
