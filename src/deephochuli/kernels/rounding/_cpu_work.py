@@ -61,6 +61,8 @@ C_WORDS = 26
 # From here on a subnormal number is below 2^-32 of the smallest value of every element format; from
 # there on a number that is added so that it is cut could be too large.
 LEAST, TOO_LARGE = u32((127 - 60) << 23), u32((127 + 104) << 23)
+# Steps from 2^-60 to 2^60 are taken.
+SMALL, LARGE = u32((127 - 60) << 23), u32((127 + 60) << 23)
 EXPONENTS = u32(EXPONENT32)
 # What makes reciprocals in binary32, and products with them, too small for certain.
 INVERTED = 1.0 + 2.0**-22
@@ -178,18 +180,20 @@ def write_steps(control, scratch, source, n):
     table, tops_at, rows = p64(control), scratch + u64(S_TOPS), scratch + u64(S_ROWS)
     block, plan = i64(table[C_BLOCK]), p64(table[C_SCALE_TABLE])
     largest_of(source, n, block, tops_at)
-    tops, steps, easy = pf32(tops_at), pf64(scratch + u64(S_STEPS)), True
+    tops, patterns, steps = pf32(tops_at), p32(tops_at), pf64(scratch + u64(S_STEPS))
     inverses, singles = pf32(rows + u64(INVERSE * ROW)), pf32(rows + u64(STEP * ROW))
     rests = pf32(rows + u64(STEP_REST * ROW))
     span, unit = u64(table[C_SPAN]).view(f64), u64(table[C_UNIT]).view(f64)
+    top, least, most = u32(0), LARGE, SMALL
     for i in range(n // block):
         scale = rounded_scale(f64(tops[i]) / span, plan)
         step = 1.0 if scale == 0.0 else scale * unit
-        easy &= (tops[i] < f32(np.inf)) & (step >= 2.0**-60) & (step <= 2.0**60)
         single = f32(step)
+        pattern = bits_of_number(single)
+        top, least, most = max(top, patterns[i]), min(least, pattern), max(most, pattern)
         steps[i], singles[i], rests[i] = step, single, f32(step - f64(single))
         inverses[i] = f32(1.0) / f32(step * INVERTED)
-    return easy
+    return (top < EXPONENTS) & (least >= SMALL) & (most <= LARGE)
 
 
 @nb.njit(**OPTIONS)
