@@ -64,8 +64,8 @@ LEAST, TOO_LARGE = u32((127 - 60) << 23), u32((127 + 104) << 23)
 # Steps from 2^-60 to 2^60 are taken.
 SMALL, LARGE = u32((127 - 60) << 23), u32((127 + 60) << 23)
 EXPONENTS = u32(EXPONENT32)
-# What makes reciprocals in binary32, and products with them, too small for certain.
-INVERTED = 1.0 + 2.0**-22
+# Over a step instead of 1: makes reciprocals, and products with them, too small for certain.
+NOT_QUITE_ONE = f32(1.0 - 2.0**-22)
 CUT, LOW_LIMIT, MAX = int(Word.CUT), int(Word.LOW_LIMIT), int(Word.MAX)
 BINARY32, BINARY64, BFLOAT16, BINARY16 = 0, 1, 2, 3
 OPTIONS = {
@@ -192,7 +192,7 @@ def write_steps(control, scratch, source, n):
         pattern = bits_of_number(single)
         top, least, most = max(top, patterns[i]), min(least, pattern), max(most, pattern)
         steps[i], singles[i], rests[i] = step, single, f32(step - f64(single))
-        inverses[i] = f32(1.0) / f32(step * INVERTED)
+        inverses[i] = NOT_QUITE_ONE / single
     return (top < EXPONENTS) & (least >= SMALL) & (most <= LARGE)
 
 
