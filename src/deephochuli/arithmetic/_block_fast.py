@@ -119,7 +119,7 @@ def _is_easy_kind(x: Tensor, plan: RoundingPlan, block: int, dim: int) -> bool:
     is_last = dim in (-1, x.dim() - 1) and x.is_contiguous() and x.numel() > 0
     if not is_last or x.shape[-1] % block or plan.rounding not in _MODES:
         return False
-    return x.dtype != torch.float64 and x.device.type == "cpu"
+    return x.dtype != torch.float64 and x.is_cpu
 
 
 def _power_of_two(k: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ def get_block_format(name: str | BlockFormat) -> BlockFormat:
     """
     if isinstance(name, BlockFormat):
         return name
-    found = _BY_NAME.get(_key(name))
+    found = _BY_NAME.get(name) or _BY_NAME.get(_key(name))
     if found is None:
         raise ArithmeticSpecError(
             f"Unknown block format {name!r}. {near_matches(_key(name), _BY_NAME)}"

@@ -79,7 +79,7 @@ def round_blocks(
     arguments = element, scale, chosen.block, dim, [] if words is None else list(words.words), unit
     if straight_through and x.requires_grad:
         return _through(x, *arguments)
-    return _blocks(x.detach(), *arguments)
+    return _blocks(x.detach() if x.requires_grad else x, *arguments)
 
 
 @torch.compiler.assume_constant_result

@@ -71,7 +71,7 @@ def round_to(
     if out is None:
         if straight_through and x.requires_grad:
             return rounded_through(x, spec, words)
-        return rounded(x.detach(), spec, words)
+        return rounded(x.detach() if x.requires_grad else x, spec, words)
     _check_out(x, out, straight_through=straight_through)
     if out is x:
         rounded_in_place(x.detach(), spec, words)

@@ -104,6 +104,21 @@ def test_blocks_with_other_scales_beside_where_they_turn(unit, monkeypatch):
     assert_both_ways_agree(x, "nvfp4", unit, monkeypatch)
 
 
+@pytest.mark.parametrize("unit", [1.0, 0.75, 2.0**-20, float(np.float32(0.37))])
+def test_scales_beside_where_rounding_turns(unit, monkeypatch):
+    """Blocks whose largest number is the product of the span and a number between two scales."""
+    values = np.array(list(E4M3FN.values()))
+    scales = np.unique(np.abs(values[np.isfinite(values)]))
+    middles = np.concatenate([(scales[1:] + scales[:-1]) / 2, [464, 480, 10000]])
+    tops = np.float32(middles * 6 * unit)
+    beside = [np.nextafter(tops, np.float32(end)) for end in (0, np.inf)]
+    tops = np.concatenate([tops, *beside, np.float32([0, 1e-30])])
+    x = torch.from_numpy(tops[:, None] * np.linspace(-1, 1, 16, dtype=np.float32))
+    monkeypatch.setattr(_block_fast, "round_into", None)
+    for mode in ("nearest-even", "nearest-away", "toward-zero", "stochastic"):
+        assert_both_ways_agree(x, "nvfp4", unit, monkeypatch, mode)
+
+
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", MX)
 def test_compiled_code_rounds_all_blocks_of_usual_size(name, kind, monkeypatch):

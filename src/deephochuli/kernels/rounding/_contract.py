@@ -165,17 +165,21 @@ class StochasticKey:
     step: int = 0
 
     def __post_init__(self) -> None:
-        for name, bits in (("seed", 64), ("stream", 32), ("step", 32)):
-            value: object = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << bits:
-                raise FormatError(
-                    f"StochasticKey: {name}={value!r} must be an integer from 0 to 2^{bits} - 1."
-                )
+        _check_word("seed", self.seed, 64)
+        _check_word("stream", self.stream, 32)
+        _check_word("step", self.step, 32)
 
     @property
     def words(self) -> tuple[int, int, int, int]:
         """Lower and upper half of the seed, stream, step: 32 bits each."""
         return self.seed & 0xFFFFFFFF, self.seed >> 32, self.stream, self.step
+
+
+def _check_word(name: str, value: object, bits: int) -> None:
+    if not isinstance(value, int) or not 0 <= value < 1 << bits or isinstance(value, bool):
+        raise FormatError(
+            f"StochasticKey: {name}={value!r} must be an integer from 0 to 2^{bits} - 1."
+        )
 
 
 class Rounder(Protocol):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,6 +50,7 @@ _KINDS: dict[torch.dtype, int] = {
     torch.float16: parts.BINARY16,
 }
 _LINE = 64
+_WORDS = struct.Struct(f"{parts.C_WORDS}Q")
 _NO_KEY = (0, 0, 0, 0)
 _NO_BLOCKS = (0,) * (parts.C_WORDS - parts.C_BLOCK)
 
@@ -103,11 +105,9 @@ def _words_of_blocks(
         wide_table, _, wide_loop, _ = _functions(replace(plan, carrier=carrier_of("float64")))
     of_blocks = block, 0, block_loop_address(way), words, wide_loop, wide_table
     if scale is None:
-        return functions, (*of_blocks, *(0,) * 5)
-    table, loop, _, _ = _functions(scale.plan)
-    numbers = scale.plan.fmt.max_finite, scale.unit, scale.unit * plan.fmt.max_finite
-    numbers = np.array(numbers).view(np.uint64).tolist()
-    return functions, (*of_blocks, loop, table, *numbers)
+        return functions, (*of_blocks, *(0,) * 3)
+    numbers = np.array([scale.unit, scale.unit * plan.fmt.max_finite]).view(np.uint64)
+    return functions, (*of_blocks, _address(scale.plan, table_of), *numbers.tolist())
 
 
 class CpuRounder:
@@ -155,7 +155,8 @@ class CpuRounder:
         space = _workspace
         space.prepare(n_threads)
         fill = 0 if key is None else fill_address()
-        space.control[:] = (
+        _WORDS.pack_into(
+            *(space.control, 0),
             *(0, 0, n, PART, source.data_ptr(), target.data_ptr(), _KINDS[source.dtype]),
             *(*functions, fill, *(_NO_KEY if key is None else key.words), space.scratch_at),
             *of_blocks,

@@ -60,7 +60,7 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
             w, source, target = words_of(p64(table_at)), p64(source_at), p64(target_at)
         else:
             w, source, target = words_of(p32(table_at)), p32(source_at), p32(target_at)
-        random, largest, closest = p32(random_at), k[steps.ZERO], k[steps.POSITIVE]
+        random, largest, most = p32(random_at), k[steps.ZERO], k[steps.ZERO]
         use_widest_vectors()
         for i in range(n):
             pattern = source[i]
@@ -73,14 +73,15 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
             if stochastic:
                 noise = shl(u(random[i]), k[steps.SPARE])
             if quick:
-                r, apart = steps.with_noise(magnitude, noise, w, k)
-                closest = steps.smaller(closest, apart)
+                r, rest = steps.with_noise(pattern, noise, w, k)
+                most = steps.larger(most, rest)
             else:
                 r = steps.rounded(magnitude, grows, noise, w, k, mode, parts)
             if calm:
                 target[i] = steps.ended_calmly(r, pattern, w, k, parts)
             else:
                 target[i] = steps.ended(r, pattern, w, k)
-        return np.int64(largest if closest > k[steps.ONE] else k[steps.POSITIVE])
+        is_sure = not quick or most + k[steps.ONE] < w[steps.BELOW]
+        return np.int64(largest if is_sure else k[steps.POSITIVE])
 
     return round_block

@@ -8,10 +8,10 @@ them. A value of the format has one or two bits. The step is taken apart into a 
 a rest of few bits, so the product of the value and the rest is exact, and a fused sum rounds once.
 
 Stochastic rounding compares with the quotient in binary64, rounded. Here it has the product of x
-and a reciprocal in binary32, that of a step made larger by 2^-22. Three times it is rounded, each
-time by up to 2^-24, so it is too small by 2^-24 to 7 2^-24: less than 7 units in the last place.
-Where what is cut off comes out within 8 of where it turns, the decision is in doubt, and the block
-must be rounded in binary64.
+and a reciprocal in binary32, made smaller by 2^-22. Three times it is rounded, each time by up to
+2^-24, so it is too small by 2^-24 to 7 2^-24: less than 7 units in the last place. Where what is
+cut off comes out within 8 of where it turns, the decision is in doubt, and the block must be
+rounded in binary64.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types.

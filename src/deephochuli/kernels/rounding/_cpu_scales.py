@@ -18,6 +18,7 @@ from deephochuli.kernels._cpu_emit import (
     VD,
     VF,
     Loop,
+    either,
     filled,
     index,
     load,
@@ -29,13 +30,19 @@ from deephochuli.kernels.rounding._cpu_blocks import POSITIVE, extreme, reduced,
 
 def _largest(builder: ir.IRBuilder, places: list[Any], n_vectors: Any) -> list[Any]:
     """The largest magnitudes of blocks at some places, lane by lane."""
-    loop = Loop(builder, n_vectors, [filled(V32, 0) for _ in places])
-    skip = builder.mul(loop.index, index(4 * LANES))
-    new = []
-    for place, most in zip(places, loop.state, strict=True):
-        size = builder.and_(load(builder, place, V32, skip), filled(V32, POSITIVE))
-        new.append(extreme(builder, ">", size, most))
-    return loop.close(new)
+
+    def sizes(skip: Any) -> list[Any]:
+        vectors = (load(builder, place, V32, skip) for place in places)
+        return [builder.and_(vector, filled(V32, POSITIVE)) for vector in vectors]
+
+    first, entry = sizes(index(0)), builder.block
+    with builder.if_then(builder.icmp_unsigned(">", n_vectors, index(1))):
+        loop = Loop(builder, builder.sub(n_vectors, index(1)), first)
+        skip = builder.mul(builder.add(loop.index, index(1)), index(4 * LANES))
+        pairs = zip(sizes(skip), loop.state, strict=True)
+        last = loop.close([extreme(builder, ">", size, most) for size, most in pairs])
+        more = builder.block
+    return either(builder, (first, entry), (last, more))
 
 
 def _merged(builder: ir.IRBuilder, x: Any, y: Any, chunk: int) -> Any:

@@ -15,6 +15,7 @@ import numba as nb
 
 from deephochuli.kernels.rounding import _constants as c
 from deephochuli.kernels.rounding._cpu_words import (
+    absolute,
     add,
     bits_of_number,
     both,
@@ -155,22 +156,23 @@ def in_low_range_by_a_sum(b, w):
 
 
 @nb.njit(**OPTIONS)
-def with_noise(b, noise, w, k):
-    """Round stochastically, far inside the carrier; and by how much that was decided.
+def with_noise(pattern, noise, w, k):
+    """Round stochastically, far inside the carrier; and what was cut off in the low range.
 
-    In the low range the smallest normal number is added, so that it is cut at the same bit as the
-    normal range. There the sum is up to half a unit of its last place wrong, and up to one unit of
-    noise is left out: that decides nothing, unless what is cut off comes out as its largest value
-    or zero. Then the result beside is 0 or 1, and the number must be rounded in another way.
+    There the smallest normal number is added, so that numbers are cut at the same bit as in the
+    normal range. In truth it is the number just below it: so the sum is not too large, and less
+    than two units of its last place too small, three where it came out below the smallest normal
+    number, with the noise that is left out. That decides nothing, unless what is cut off comes out
+    as one of its two largest values: then the number must be rounded in another way.
     """
-    is_low, least = b < w[LOW_LIMIT], number_with_bits(w[LOW_LIMIT])
+    x, least = absolute(number_with_bits(pattern)), number_with_bits(w[LOW_LIMIT])
+    is_low, below = x < least, number_with_bits(sub(w[LOW_LIMIT], k[ONE]))
     # Floats are chosen, and not patterns: so that becomes one instruction with the sum.
-    number = number_with_bits(b)
-    lifted = bits_of_number(choose(is_low, number + least, number))
+    lifted = bits_of_number(choose(is_low, x + below, x))
     sums = add(lifted, shr(noise, both(sub(k[WIDTH], w[CUT]), k[LAST])))
     number = number_with_bits(both(sums, complement(w[BELOW], k)))
     r = bits_of_number(choose(is_low, number - least, number))
-    return r, choose(is_low, both(add(sums, k[ONE]), w[BELOW]), k[POSITIVE])
+    return r, choose(is_low, both(sums, w[BELOW]), k[ZERO])
 
 
 @nb.njit(**OPTIONS)

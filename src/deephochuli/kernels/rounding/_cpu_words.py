@@ -69,6 +69,17 @@ truncated_wide = _conversion(_word, "fptoui")
 
 
 @intrinsic
+def absolute(typing_context: Any, number: Any) -> Any:
+    """A number without its sign."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function = builder.module.declare_intrinsic("llvm.fabs", [arguments[0].type])
+        return builder.call(function, arguments)
+
+    return number(number), generate
+
+
+@intrinsic
 def choose(typing_context: Any, condition: Any, a: Any, b: Any) -> Any:
     """One of two words: both are there, and nothing branches."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from deephochuli.kernels._cpu_emit import EXPONENT32
+from deephochuli.kernels._cpu_emit import EXPONENT32, EXPONENT64
 from deephochuli.kernels._cpu_loops import widened_binary16
 from deephochuli.kernels._cpu_memory import call5, fetch_add, p16, p32, p64, pf32, pf64
 from deephochuli.kernels.rounding._constants import Word
@@ -26,7 +26,6 @@ from deephochuli.kernels.rounding._cpu_blocks import (
     S_QUOTIENTS,
     S_RANDOM,
     S_ROWS,
-    S_SCALES,
     S_STEPS,
     S_TOPS,
     S_WIDE,
@@ -36,7 +35,12 @@ from deephochuli.kernels.rounding._cpu_philox import expand
 from deephochuli.kernels.rounding._cpu_powers import BELOW, LIMIT, MOST
 from deephochuli.kernels.rounding._cpu_quotients import INVERSE, STEP, STEP_REST
 from deephochuli.kernels.rounding._cpu_scales import divide_widely, largest_of, multiply_widely
-from deephochuli.kernels.rounding._cpu_words import call_blocks, call_fill
+from deephochuli.kernels.rounding._cpu_words import (
+    bits_of_number,
+    call_blocks,
+    call_fill,
+    number_with_bits,
+)
 
 u16, u32, u64, i64 = np.uint16, np.uint32, np.uint64, np.int64
 f32, f64 = np.float32, np.float64
@@ -50,17 +54,19 @@ C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 16
 C_BLOCK, C_HARD, C_BLOCK_LOOP, C_BLOCK_WORDS = 17, 18, 19, 20
 # For random bits, the loop for quotients in binary64 and its table.
 C_WIDE_LOOP, C_WIDE_TABLE = 21, 22
-# For scales that are no powers of two: the loop that rounds them, up to which one, its table, what
-# they are multiples of, and that times the largest value of an element.
-C_SCALE_LOOP, C_SCALE_TABLE, C_SCALE_MOST, C_UNIT, C_SPAN = 23, 24, 25, 26, 27
-C_WORDS = 28
+# For scales that are no powers of two: the table of their plan, or 0; what they are multiples of,
+# and that times the largest value of an element.
+C_SCALE_TABLE, C_UNIT, C_SPAN = 23, 24, 25
+C_WORDS = 26
 # From here on a subnormal number is below 2^-32 of the smallest value of every element format; from
 # there on a number that is added so that it is cut could be too large.
 LEAST, TOO_LARGE = u32((127 - 60) << 23), u32((127 + 104) << 23)
+# Steps from 2^-60 to 2^60 are taken.
+SMALL, LARGE = u32((127 - 60) << 23), u32((127 + 60) << 23)
 EXPONENTS = u32(EXPONENT32)
-# What makes reciprocals in binary32, and products with them, too small for certain.
-INVERTED = 1.0 + 2.0**-22
-LOW_LIMIT, MAX = int(Word.LOW_LIMIT), int(Word.MAX)
+# Over a step instead of 1: makes reciprocals, and products with them, too small for certain.
+NOT_QUITE_ONE = f32(1.0 - 2.0**-22)
+CUT, LOW_LIMIT, MAX = int(Word.CUT), int(Word.LOW_LIMIT), int(Word.MAX)
 BINARY32, BINARY64, BFLOAT16, BINARY16 = 0, 1, 2, 3
 OPTIONS = {
     "nogil": True,
@@ -156,39 +162,38 @@ def write_powers(control, scratch, n):
 
 
 @nb.njit(**OPTIONS)
+def rounded_scale(scale, plan):
+    """Round a scale to nearest, ties to even: as `_cpu_powers` does numbers, here in binary64."""
+    most = number_with_bits(plan[MAX])
+    kept = scale if scale < most else most
+    power = max(bits_of_number(kept) & u64(EXPONENT64), plan[LOW_LIMIT])
+    large = number_with_bits(u64(power + (plan[CUT] << u64(52))))
+    return (kept + large) - large
+
+
+@nb.njit(**OPTIONS)
 def write_steps(control, scratch, source, n):
     """Write the steps and rows of blocks whose scale has a significand.
 
     A step is a scale times the unit. Returns whether none is too large or too small.
     """
-    table, steps_at, scales_at = p64(control), scratch + u64(S_STEPS), scratch + u64(S_SCALES)
-    tops_at, block = scratch + u64(S_TOPS), i64(table[C_BLOCK])
+    table, tops_at, rows = p64(control), scratch + u64(S_TOPS), scratch + u64(S_ROWS)
+    block, plan = i64(table[C_BLOCK]), p64(table[C_SCALE_TABLE])
     largest_of(source, n, block, tops_at)
-    tops, steps, scales, m = pf32(tops_at), pf64(steps_at), pf64(scales_at), n // block
-    span, unit = u64(table[C_SPAN]).view(f64), u64(table[C_UNIT]).view(f64)
-    most, easy = u64(table[C_SCALE_MOST]).view(f64), True
-    for i in range(m):
-        scale = f64(tops[i]) / span
-        easy &= tops[i] < f32(np.inf)
-        scales[i] = scale if scale < most else most
-    call5(table[C_SCALE_LOOP], scales_at, steps_at, u64(m), table[C_SCALE_TABLE], u64(0))
-    for i in range(m):
-        step = 1.0 if scales[i] == 0.0 else steps[i] * unit
-        easy &= (step >= 2.0**-60) & (step <= 2.0**60)
-        steps[i] = step
-    write_factors(steps, scratch + u64(S_ROWS), m)
-    return easy
-
-
-@nb.njit(**OPTIONS)
-def write_factors(steps, rows, m):
-    """Write what numbers are multiplied by: reciprocals of steps, steps, and what these leave."""
+    tops, patterns, steps = pf32(tops_at), p32(tops_at), pf64(scratch + u64(S_STEPS))
     inverses, singles = pf32(rows + u64(INVERSE * ROW)), pf32(rows + u64(STEP * ROW))
     rests = pf32(rows + u64(STEP_REST * ROW))
-    for i in range(m):
-        single = f32(steps[i])
-        singles[i], rests[i] = single, f32(steps[i] - f64(single))
-        inverses[i] = f32(1.0) / f32(steps[i] * INVERTED)
+    span, unit = u64(table[C_SPAN]).view(f64), u64(table[C_UNIT]).view(f64)
+    top, least, most = u32(0), LARGE, SMALL
+    for i in range(n // block):
+        scale = rounded_scale(f64(tops[i]) / span, plan)
+        step = 1.0 if scale == 0.0 else scale * unit
+        single = f32(step)
+        pattern = bits_of_number(single)
+        top, least, most = max(top, patterns[i]), min(least, pattern), max(most, pattern)
+        steps[i], singles[i], rests[i] = step, single, f32(step - f64(single))
+        inverses[i] = NOT_QUITE_ONE / single
+    return (top < EXPONENTS) & (least >= SMALL) & (most <= LARGE)
 
 
 @nb.njit(**OPTIONS)
@@ -205,7 +210,7 @@ def round_widely(control, scratch, source, target, n, random):
 def round_with_scales(control, scratch, source, target, n, random):
     """Round blocks that share scales; whether that was right for all of them."""
     table = p64(control)
-    are_powers = table[C_SCALE_LOOP] == u64(0)
+    are_powers = table[C_SCALE_TABLE] == u64(0)
     if are_powers:
         easy = write_limits(control, scratch, source, n)
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
-from deephochuli.kernels.rounding._constants import can_be_moved, has_lattice
+from deephochuli.kernels.rounding._constants import Variant, can_be_moved, has_lattice, variant_of
 from deephochuli.kernels.rounding._contract import (
     GROUP,
     BlockRounder,
@@ -32,7 +32,7 @@ def round_into(
     if source.numel() == 0:
         return
     in_order = key is not None  # random bits go by the logical order, which must be that of memory
-    if _is_run(target, in_order) and _is_plain(source) and source.stride() == target.stride():
+    if _is_run(target, in_order) and _is_plain(source) and _lie_alike(source, target):
         # Two runs of one length: they are the same, overlap in part, or are apart.
         if 0 < abs(source.data_ptr() - target.data_ptr()) < target.nbytes:
             source = source.clone()
@@ -76,7 +76,8 @@ def _knows(plan: RoundingPlan, block: int, scale: BlockScale | None) -> bool:
     if scale is None:
         return can_be_moved(plan.fmt)
     is_single = float(np.float32(scale.unit)) == scale.unit
-    return has_lattice(plan.fmt) and scale.plan.fmt.precision <= 4 and is_single
+    is_summed = bool(variant_of(scale.plan) & Variant.SUM) and scale.plan.fmt.precision <= 4
+    return has_lattice(plan.fmt) and is_summed and is_single
 
 
 def is_dense(tensor: torch.Tensor) -> bool:
@@ -91,6 +92,13 @@ def is_dense(tensor: torch.Tensor) -> bool:
             return False
         expected *= size
     return True
+
+
+def _lie_alike(source: torch.Tensor, target: torch.Tensor) -> bool:
+    """Whether elements follow one another in the same order."""
+    if source.is_contiguous() and target.is_contiguous():  # asked first: it takes less time
+        return True
+    return source.stride() == target.stride()
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
