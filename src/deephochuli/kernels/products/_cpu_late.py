@@ -48,7 +48,7 @@ HIGHEST = 40
 # whose last places all rests are less than 2^8 units.
 MOST = 2**30 - 2**26
 # P has these bits that are added last, and at most 24 others.
-_LOW = 0x7F
+_LOW = 0x3F
 # Units that are added to running sums and taken away again, to take them apart: binary32 has no
 # place for less than 64 beside them, and a rest is at most 2^30.
 _APART = 1.5 * 2.0**30
