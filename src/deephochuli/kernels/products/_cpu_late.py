@@ -22,6 +22,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from deephochuli.kernels._cpu_directed import added_down, fma_down
 from deephochuli.kernels._cpu_emit import (
     EXPONENT32,
     LANES,
@@ -36,7 +37,6 @@ from deephochuli.kernels._cpu_emit import (
     load,
     store,
 )
-from deephochuli.kernels._cpu_rounding import added_down, fma_down
 from deephochuli.kernels.products._cpu_blocks import BIAS
 from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
 from deephochuli.kernels.products._cpu_steady import PLACE, V16, Tile
@@ -136,9 +136,10 @@ def _aligned(builder: ir.IRBuilder, value: Any, own: Any, common: Any) -> Any:
     return builder.ashr(value, choose(builder, "<", shift, filled(V32, 31)))
 
 
-def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool) -> Any:
+def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool, known: int) -> Any:
     """All blocks."""
     *places, n_blocks, size, params = arguments
+    size = index(known) if known else size
     c_at, n = places[4], ROWS * PANELS
     loop = Loop(builder, n_blocks, [load(builder, c_at, VF, 4 * LANES * i) for i in range(n)])
     skip = builder.mul(loop.index, size)
@@ -153,7 +154,9 @@ def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool) -> Any:
     return n_blocks
 
 
-def _intrinsic(*, split: bool) -> Any:
+def _intrinsic(*, split: bool = False, known: int = 0) -> Any:
+    """Blocks whose size the compiler knows, or is told when they are formed (0)."""
+
     @intrinsic
     def blocks(
         typing_context: Any,
@@ -169,7 +172,7 @@ def _intrinsic(*, split: bool) -> Any:
         """Join n_blocks >= 1 blocks to a tile, as in `_cpu_steady`."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return emit(builder, arguments, split=split)
+            return emit(builder, arguments, split=split, known=known)
 
         kinds = [*[types.uint64] * 5, types.int64, types.int64, types.uint64]
         return types.int64(*kinds), generate
@@ -177,4 +180,4 @@ def _intrinsic(*, split: bool) -> Any:
     return blocks
 
 
-late, late_split = _intrinsic(split=False), _intrinsic(split=True)
+late, late4, late_split = _intrinsic(), _intrinsic(known=4), _intrinsic(split=True)

@@ -8,7 +8,7 @@ import pytest
 from numba import types
 from numba.extending import intrinsic
 
-from deephochuli.kernels import _cpu_rounding as rounding
+from deephochuli.kernels import _cpu_directed as directed
 from deephochuli.kernels._cpu_emit import LANES, VF, load, store
 
 
@@ -21,7 +21,7 @@ def compiled(name):
             values = [load(builder, each, VF, 0) for each in arguments[:3]]
             if name == "added_down":
                 values = values[:2]
-            store(builder, getattr(rounding, name)(builder, *values), arguments[3], 0)
+            store(builder, getattr(directed, name)(builder, *values), arguments[3], 0)
             return context.get_dummy_value()
 
         return types.void(*[types.uint64] * 4), generate
@@ -52,9 +52,9 @@ def largest_below(exact):
 @pytest.mark.parametrize("by_processor", [True, False])
 @pytest.mark.parametrize("name", ["added_down", "fma_down"])
 def test_against_fractions(name, by_processor, monkeypatch):
-    if by_processor and not rounding.can_round_down():
+    if by_processor and not directed.can_round_down():
         pytest.skip("instructions of this processor take no direction")
-    monkeypatch.setattr(rounding, "can_round_down", lambda: by_processor)
+    monkeypatch.setattr(directed, "can_round_down", lambda: by_processor)
     call, rng = compiled(name), np.random.default_rng(0)
     for gap in (0, 1, 12, 24, 25, 40):
         x, z = (rng.standard_normal(LANES).astype(np.float32) for _ in range(2))
