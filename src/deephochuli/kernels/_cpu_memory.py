@@ -56,7 +56,7 @@ def population(typing_context: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-def _call(n_arguments: int, *, returns: bool) -> Any:
+def call_by_address(n_arguments: int, *, returns: bool) -> Any:
     """Code generation for a C call of an address with 64-bit integers."""
     result = _I64 if returns else ir.VoidType()
     kind = ir.FunctionType(result, [_I64] * n_arguments)
@@ -72,13 +72,13 @@ def _call(n_arguments: int, *, returns: bool) -> Any:
 @intrinsic
 def call5(typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
     """Call ``int64 f(a, b, c, d, e)``."""
-    return _call(5, returns=True)
+    return call_by_address(5, returns=True)
 
 
 @intrinsic
 def call6(typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any) -> Any:
     """Call ``void f(a, b, c, d, e, g)``."""
-    return _call(6, returns=False)
+    return call_by_address(6, returns=False)
 
 
 @intrinsic
@@ -86,7 +86,7 @@ def call7(
     typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any, h: Any
 ) -> Any:
     """Call ``void f(a, b, c, d, e, g, h)``."""
-    return _call(7, returns=False)
+    return call_by_address(7, returns=False)
 
 
 @intrinsic
@@ -94,4 +94,4 @@ def call8(
     typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any, h: Any, i: Any
 ) -> Any:
     """Call ``void f(a, b, c, d, e, g, h, i)``."""
-    return _call(8, returns=False)
+    return call_by_address(8, returns=False)

@@ -48,9 +48,9 @@ def test_blocked_is_the_loop_over_blocks():
     assert torch.equal(matmul(a, b, get_arithmetic("fp32-blocked")), total)
 
 
-@pytest.mark.parametrize("k", [1, 2, 7, 64, 100])
+@pytest.mark.parametrize("k", [1, 2, 7, 8, 9, 15, 16, 64, 100, 255, 257])
 def test_pairwise_is_the_recursive_halving_of_a_power_of_two(k):
-    a, b = operands(3, k, 4, seed=k)
+    a, b = operands(5, k, 35, seed=k)
     level = [a.numpy()[:, i, None] * b.numpy()[i] for i in range(k)]
     while len(level) > 1:
         odd = level[len(level) - len(level) % 2 :]

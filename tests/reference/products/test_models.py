@@ -86,6 +86,37 @@ def test_late_joining_to_much_larger_sums(name, gap):
     assert np.array_equal(got[0].double().numpy(), arrays.matrix(it, a, b, c))
 
 
+@pytest.mark.parametrize("name", ["mi300-bf16", "mi300-xf32", "mi300-fp16", "mi300-fp8"])
+@pytest.mark.parametrize("gap", range(-36, 72, 12))
+def test_late_joining_to_sums_of_any_size(name, gap):
+    """Powers of two, their neighbours and others, up to 2^84 times as large as the products."""
+    it, rng, n = get_arithmetic(name), np.random.default_rng(gap + 99), 64
+    a, b = (rng.standard_normal((n, it.sums.block)) for _ in range(2))
+    a[rng.random(a.shape) < 0.3] = 0.0
+    a, b = (round_array(x, it.inputs) for x in (a, b.T))
+    most = (1 << 24) - 1
+    sizes = np.stack(
+        [np.full((n, n), 1 << 23), np.full((n, n), most), rng.integers(1 << 23, most, (n, n))]
+    )
+    sizes = np.where(rng.random(sizes.shape) < 0.5, sizes, sizes ^ 1)
+    chosen = np.take_along_axis(sizes, rng.integers(0, 3, (1, n, n)), 0)[0]
+    c = np.ldexp(rng.choice([-1.0, 1.0], (n, n)) * chosen, rng.integers(gap, gap + 13, (n, n)) - 23)
+    # In the range of the tiles: products and running sums together.
+    down = 2.0 ** -max(0, (gap + 12 - 40 + 1) // 2 * 2)
+    a, c = (a * down, c * down) if it.inputs.emin < -100 else (a, c)
+    got = multiply(plan_of(it), *(torch.tensor(x).float()[None] for x in (a, b, c)))
+    assert np.array_equal(got[0].double().numpy(), arrays.matrix(it, a, b, c))
+
+
+@pytest.mark.parametrize(("units", "places"), [(127, 0), (128, 1)])
+def test_late_joining_leaves_away_what_binary32_would_round_up(units, places):
+    """Products of just less than 1 + 2^-7, half a place of their sum, have one bit too many."""
+    a = torch.tensor([[[1.0, 1023 * 2.0**-17, units * 2.0**-24, 0.0]]])
+    start = torch.tensor([[[2.0**24 + 4]]])
+    got = multiply(plan_of(get_arithmetic("mi300-xf32")), a, torch.ones(1, 4, 1), start)
+    assert got.item() == start.item() + 2 * places
+
+
 @pytest.mark.parametrize("name", ["v100-fp16", "a100-fp16", "h100-fp16"])
 def test_sums_that_stay_inside_fp16(name):
     """Where it is known that nothing overflows, as where it is not: ties but for the last bits."""

@@ -20,7 +20,7 @@ entries.loop_address(64, Mode.NEAREST, Variant.PLAIN)
 entries.block_loop_address(Way.MOVED_EVEN)
 entries.work_address()
 entries.fill_address()
-print(*(function.cache_hits for function in entries._compiled))
+print(*(function.cache_hits for function in entries._code._compiled))
 """
 
 

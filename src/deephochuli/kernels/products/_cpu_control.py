@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-from numba import types
 from numba.extending import intrinsic
 
+from deephochuli.kernels._cpu_memory import call_by_address
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 
 # Row tiles in a task, and k that are done at a time: few of exact sums, whose exponents then differ
@@ -67,35 +66,22 @@ TILE = ROWS * COLUMNS
 ONE_BY_ONE, CHAINS, BLOCKS, WHOLE = range(4)  # whole: chains that cannot be interrupted
 
 
-def _function(n_arguments: int, *, returns: bool) -> Any:
-    integer = ir.IntType(64)
-    kind = ir.FunctionType(integer if returns else ir.VoidType(), [integer] * n_arguments)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, *rest = arguments
-        value = builder.call(builder.inttoptr(address, kind.as_pointer()), rest)
-        return value if returns else context.get_dummy_value()
-
-    result = types.int64 if returns else types.void
-    return result(*[types.uint64] * (n_arguments + 1)), generate
-
-
 @intrinsic
 def call1(typing_context: Any, f: Any, a: Any) -> Any:
     """Call ``int64 f(a)``."""
-    return _function(1, returns=True)
+    return call_by_address(1, returns=True)
 
 
 @intrinsic
 def call_joint(typing_context: Any, f: Any, totals: Any, parts: Any, n: Any, p: Any) -> Any:
     """Call ``void f(totals, parts, n, p)``."""
-    return _function(4, returns=False)
+    return call_by_address(4, returns=False)
 
 
 @intrinsic
 def call_chain(typing_context: Any, f: Any, a: Any, b: Any, c: Any, n: Any, p: Any) -> Any:
     """Call ``void f(a, b, c, n, p)``."""
-    return _function(5, returns=False)
+    return call_by_address(5, returns=False)
 
 
 @intrinsic
@@ -103,7 +89,7 @@ def call_exact(
     typing_context: Any, f: Any, a: Any, b: Any, c: Any, marks: Any, n: Any, size: Any, p: Any
 ) -> Any:
     """Call ``void f(a, b, c, marks, n, size, p)``."""
-    return _function(7, returns=False)
+    return call_by_address(7, returns=False)
 
 
 @intrinsic
@@ -111,7 +97,7 @@ def call_sums(
     typing_context: Any, f: Any, a: Any, b: Any, c: Any, n: Any, size: Any, last: Any, p: Any
 ) -> Any:
     """Call ``void f(a, b, c, n, size, last, p)``."""
-    return _function(7, returns=False)
+    return call_by_address(7, returns=False)
 
 
 @intrinsic
@@ -128,4 +114,4 @@ def call_blocks(
     p: Any,
 ) -> Any:
     """Call ``int64 f(a, ea, b, eb, c, n, size, p)``."""
-    return _function(8, returns=True)
+    return call_by_address(8, returns=True)

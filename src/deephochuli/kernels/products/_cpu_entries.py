@@ -1,8 +1,4 @@
-"""Machine code of the products, compiled on first use and cached on disk.
-
-As in the other kernels, a checksum of all sources is bound to every function as a free variable and
-so becomes a part of the cache's key: a new version of the package never meets old machine code.
-"""
+"""The compiled functions of the products."""
 
 # Compiled functions carry no types.
 # pyright: basic
@@ -10,17 +6,16 @@ so becomes a part of the cache's key: a new version of the package never meets o
 from __future__ import annotations
 
 import functools
-import types as python_types
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba as nb
 from numba import types
 
+from deephochuli.kernels import _cpu_directed as directed
 from deephochuli.kernels import _cpu_emit as emit
 from deephochuli.kernels import _cpu_memory as memory
+from deephochuli.kernels._cpu_machine_code import MachineCode
 from deephochuli.kernels.products import _cpu_exponents as exponents
 from deephochuli.kernels.products import _cpu_leaves as leaves
 from deephochuli.kernels.products import _cpu_tiles as tiles
@@ -28,7 +23,7 @@ from deephochuli.kernels.products import _cpu_trees as trees
 from deephochuli.kernels.products import _cpu_work as parts
 
 _u64, _i64 = types.uint64, types.int64
-_compiled: list[Any] = []
+_code = MachineCode(Path(__file__).parent, directed, emit, memory, error_model="numpy")
 _CHAIN = types.void(_u64, _u64, _u64, _i64, _u64)
 _BLOCKS = _i64(*[_u64] * 5, _i64, _i64, _u64)
 _SUMS = types.void(*[_u64] * 3, *[_i64] * 3, _u64)
@@ -43,7 +38,7 @@ _NEAREST = ("nearest0", "nearest1", "nearest2", "shortened")
 _FINISHES = ("truncated", "nearest", "bounded", "shortened")
 _STEADY = tuple(f"steady_{name}{n}" for name in _FINISHES for n in range(3))
 
-_LATE = ("steady_late", "steady_late_split")
+_LATE = ("steady_late", "steady_late4", "steady_late_split")
 
 # Function, and its C signature: unsigned arguments where addresses are meant, signed for counts.
 _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
@@ -66,32 +61,6 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
 
 
 @functools.cache
-def _fingerprint() -> int:
-    """Checksum of the sources that make up the machine code."""
-    others = [Path(str(module.__file__)) for module in (memory, emit)]
-    paths = [*Path(__file__).parent.glob("_cpu_*.py"), *others]
-    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(paths)))
-
-
-def _stamped(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function with the checksum as a free variable, which it does not use."""
-    return python_types.FunctionType(
-        function.__code__.replace(co_freevars=("fingerprint",)),
-        function.__globals__,
-        function.__name__,
-        None,
-        (python_types.CellType(_fingerprint()),),
-    )
-
-
-@functools.cache
 def address_of(name: str) -> int:
     """Address of a C function, compiled or loaded from the cache when first asked for."""
-    function, signature = _FUNCTIONS[name]
-    stamped = _stamped(function)
-    try:
-        compiled = nb.cfunc(signature, cache=True, error_model="numpy")(stamped)
-    except RuntimeError:  # there is no folder that the cache could be written to
-        compiled = nb.cfunc(signature, error_model="numpy")(stamped)
-    _compiled.append(compiled)  # keeps the machine code in memory
-    return compiled.address
+    return _code.address(*_FUNCTIONS[name])

@@ -1,14 +1,14 @@
 """Tiles of aligned sums whose products are added before the running sum joins (CDNA3).
 
 The products are formed as in `_cpu_steady`, under the same conditions; their sum is a whole number
-P of units 2^(E - F), below 2^30. A running sum of less than 2^30 units is rounded down to a whole
-number, too, added, and the sum rounded: 32 bits hold it, and all the bits that such sums keep.
+P of units 2^(E - F), below 2^30. The running sum, rounded down to units, is taken apart: into c, a
+number of binary32 and a multiple of 64 units, and a whole number that is added to P in 32 bits. So
+no case has to be told from another, however large the running sum.
 
-A larger one is a multiple of 128 units, and stays a binary32 number c. The sum c + P is cut into s,
-a number of binary32 that is not above it, and what is left over, less than one last place of s: so
-its leading bits say whether s is the nearest. The unit keeps 31 bits below the leading one of a sum
-and rounds it down to them before it rounds to 24: of a rest of half a last place or more these are
-the first 8 bits, and of a smaller one no bit matters.
+The sum c + P is cut into s, a number of binary32 that is not above it, and what is left over: so
+the first bits of the rest say whether s is the nearest. The unit keeps 31 bits below the leading
+one of a sum and rounds it down to them before it rounds to 24: of a rest between half a last place
+and a whole one these are the first 8 bits; of a smaller rest no bit matters.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types.
@@ -22,6 +22,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from deephochuli.kernels._cpu_directed import added_down, fma_down
 from deephochuli.kernels._cpu_emit import (
     EXPONENT32,
     LANES,
@@ -31,114 +32,114 @@ from deephochuli.kernels._cpu_emit import (
     bits_of,
     choose,
     filled,
+    fma,
     index,
     load,
     store,
 )
-from deephochuli.kernels._cpu_rounding import added_down, floor, fma_down
 from deephochuli.kernels.products._cpu_blocks import BIAS
 from deephochuli.kernels.products._cpu_chains import COLUMNS, PANELS, ROWS
-from deephochuli.kernels.products._cpu_steady import Tile
+from deephochuli.kernels.products._cpu_steady import PLACE, V16, Tile
 
 FRACTION_BITS, LATE_BITS = 24, 31
 # Up to this exponent of products the smallest running sum is no zero of binary32 in their units.
 HIGHEST = 40
-# What sums of products, in units, stay below: beside a running sum of 2^30 units at least 2^26 are
-# left, of which binary32 holds all bits but three.
+# What sums of products, in units, stay below: beside a c of 2^30 units at least 2^26 are left, of
+# whose last places all rests are less than 2^8 units.
 MOST = 2**30 - 2**26
-# Bits of P that are added after the others: those others are 24.
-_LOW = 6
+# P has these bits that are added last, and at most 24 others.
+_LOW = 0x3F
+# Units that are added to running sums and taken away again, to take them apart: binary32 has no
+# place for less than 64 beside them, and a rest is at most 2^30.
+_APART = 1.5 * 2.0**30
+# The first 8 bits of a number of binary32.
+_FIRST = 0xFFFF0000
 
 
-def _power(exponent: int) -> int:
-    """The pattern of a power of two."""
-    return (exponent + BIAS) << 23
-
-
-def _shift(builder: ir.IRBuilder, pattern: Any) -> Any:
-    """How far to shift a word by a difference of exponents: at most until its sign is left."""
-    shift = builder.lshr(pattern, filled(V32, 23))
-    return choose(builder, "<", shift, filled(V32, 31))
+def _scales(builder: ir.IRBuilder, rows: list[Any]) -> list[Any]:
+    """One over the units of products, from the pairs of their largest exponents."""
+    most, scales = (FRACTION_BITS + 2 * BIAS) << PLACE, []
+    # The upper exponent of a pair may have a carry, one, below it.
+    whole = builder.bitcast(filled(V32, ((most + 1) << 16) | most), V16)
+    for row in rows:
+        pairs = builder.bitcast(builder.sub(whole, row), V32)
+        lower = builder.shl(pairs, filled(V32, 16))
+        upper = builder.and_(pairs, filled(V32, EXPONENT32))
+        scales += [builder.bitcast(each, VF) for each in (lower, upper)]
+    return scales
 
 
 class _Total:
     """Emits the code that joins one vector of running sums to the products of a block."""
 
-    def __init__(self, builder: ir.IRBuilder, value: Any, scale: Any, *, split: bool) -> None:
-        """Look at running sums beside the units of their products; `scale` is one over those."""
-        self._builder, self._value, self._scale = builder, value, scale
-        in_units = builder.fmul(value, scale)
-        size = builder.and_(bits_of(builder, in_units), filled(V32, EXPONENT32))
-        self._fits = builder.icmp_unsigned("<", size, filled(V32, _power(30)))
-        counts = self._fits
-        if split:  # Where even halves of a unit are above it, a running sum is left away.
-            least = filled(V32, _power(-1))
-            counts = builder.and_(counts, builder.icmp_unsigned(">=", size, least))
-        self.whole = floor(builder, in_units, counts)
+    def __init__(self, builder: ir.IRBuilder, value: Any, scale: Any) -> None:
+        """Take running sums apart; scale: one over the units of the products."""
+        self._builder = builder
+        unit = builder.sub(filled(V32, 2 * BIAS << 23), bits_of(builder, scale))
+        self._unit, apart = builder.bitcast(unit, VF), filled(VF, _APART)
+        above = fma_down(builder, self._unit, apart, value)
+        self._minus_c = fma_down(builder, self._unit, apart, builder.fneg(above))
+        rest = added_down(builder, value, self._minus_c)
+        self.whole = builder.fptosi(builder.fmul(rest, scale), V32)
 
     def joined(self, value: Any) -> Any:
-        """The new running sums; value: P, and the whole of such running sums as fit."""
-        builder = self._builder
-        low = builder.and_(value, filled(V32, (1 << _LOW) - 1))
-        high = builder.select(self._fits, value, builder.sub(value, low))
-        unit = builder.bitcast(
-            builder.sub(filled(V32, 254 << 23), bits_of(builder, self._scale)), VF
-        )
-        near = builder.fmul(builder.sitofp(high, VF), unit)
-        return builder.select(self._fits, near, self._beside(near, builder.sitofp(low, VF), unit))
-
-    def _beside(self, high: Any, low: Any, unit: Any) -> Any:
-        """Running sums that do not fit and products, rounded."""
-        builder, total = self._builder, self._value
-        below = added_down(builder, total, high)
-        rest = builder.fsub(high, builder.fsub(below, total))
+        """The new running sums; value: P and the whole numbers of units beside c."""
+        builder, unit, minus_c = self._builder, self._unit, self._minus_c
+        low = builder.and_(value, filled(V32, _LOW))
+        high = builder.and_(value, filled(V32, ~_LOW & 0xFFFFFFFF))
+        low, high = builder.sitofp(low, VF), builder.sitofp(high, VF)
+        below = fma_down(builder, high, unit, builder.fneg(minus_c))
+        rest = fma(builder, high, unit, builder.fneg(builder.fadd(below, minus_c)))
         rest = fma_down(builder, low, unit, rest)
-        kept = builder.and_(bits_of(builder, rest), filled(V32, 0xFFFF0000))
-        return builder.fadd(below, builder.bitcast(kept, VF))
-
-
-def _scales(builder: ir.IRBuilder, tops: list[Any]) -> list[Any]:
-    """One over the units of products, from the patterns of their largest exponents."""
-    whole = filled(V32, _power(FRACTION_BITS + BIAS))
-    return [builder.bitcast(builder.sub(whole, each), VF) for each in tops]
+        first = builder.and_(bits_of(builder, rest), filled(V32, _FIRST))
+        return builder.fadd(below, builder.bitcast(first, VF))
 
 
 def _joined(tile: Tile, size: Any, totals: list[Any]) -> list[Any]:
     """The running sums of a tile joined to the products of a block."""
-    builder = tile.builder
-    scales = _scales(builder, tile.largest(size))
-    joins = [
-        _Total(builder, total, scale, split=False)
-        for total, scale in zip(totals, scales, strict=True)
-    ]
+    scales = _scales(tile.builder, tile.pairs(size))
+    joins = [_Total(tile.builder, *each) for each in zip(totals, scales, strict=True)]
     values = tile.added(size, index(0), scales, [each.whole for each in joins])
     return [each.joined(value) for each, value in zip(joins, values, strict=True)]
 
 
 def _joined_apart(tile: Tile, size: Any, totals: list[Any]) -> list[Any]:
     """The same where even and odd products have their own units, and are then aligned."""
-    builder, half, parts = tile.builder, tile.builder.lshr(size, index(1)), []
+    builder, half, rows, parts = tile.builder, tile.builder.lshr(size, index(1)), [], []
     for first in range(2):
         part = Tile(builder, tile.at, tile.params, first=first, stride=2)
-        tops = part.largest(half)
-        zeros = [filled(V32, 0)] * len(tops)
-        parts.append((tops, part.added(half, index(0), _scales(builder, tops), zeros)))
-    (tops, values), (others, more) = parts
+        rows.append(part.pairs(half))
+        scales = _scales(builder, rows[-1])
+        parts.append((scales, part.added(half, index(0), scales, [filled(V32, 0)] * len(scales))))
+    common = _scales(builder, [choose(builder, ">", *each) for each in zip(*rows, strict=True)])
     new = []
-    for e, f, x, y, total in zip(tops, others, values, more, totals, strict=True):
-        top = choose(builder, ">", e, f)
-        x, y = (
-            builder.ashr(each, _shift(builder, builder.sub(top, own)))
-            for each, own in ((x, e), (y, f))
-        )
-        join = _Total(builder, total, *_scales(builder, [top]), split=True)
-        new.append(join.joined(builder.add(join.whole, builder.add(x, y))))
+    for i, (total, scale) in enumerate(zip(totals, common, strict=True)):
+        join = _Total(builder, _counted(builder, total, scale), scale)
+        value = join.whole
+        for scales, values in parts:
+            value = builder.add(value, _aligned(builder, values[i], scales[i], scale))
+        new.append(join.joined(value))
     return new
 
 
-def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool) -> Any:
+def _counted(builder: ir.IRBuilder, total: Any, scale: Any) -> Any:
+    """Running sums; zeros for those that are less than half of a unit."""
+    size = builder.and_(bits_of(builder, builder.fmul(total, scale)), filled(V32, EXPONENT32))
+    counts = builder.icmp_unsigned(">=", size, filled(V32, (BIAS - 1) << 23))
+    return builder.select(counts, total, filled(VF, 0.0))
+
+
+def _aligned(builder: ir.IRBuilder, value: Any, own: Any, common: Any) -> Any:
+    """Whole numbers of units in larger ones, rounded down."""
+    shift = builder.sub(bits_of(builder, own), bits_of(builder, common))
+    shift = builder.lshr(shift, filled(V32, 23))
+    return builder.ashr(value, choose(builder, "<", shift, filled(V32, 31)))
+
+
+def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool, known: int) -> Any:
     """All blocks."""
     *places, n_blocks, size, params = arguments
+    size = index(known) if known else size
     c_at, n = places[4], ROWS * PANELS
     loop = Loop(builder, n_blocks, [load(builder, c_at, VF, 4 * LANES * i) for i in range(n)])
     skip = builder.mul(loop.index, size)
@@ -153,7 +154,9 @@ def emit(builder: ir.IRBuilder, arguments: Any, *, split: bool) -> Any:
     return n_blocks
 
 
-def _intrinsic(*, split: bool) -> Any:
+def _intrinsic(*, split: bool = False, known: int = 0) -> Any:
+    """Blocks whose size the compiler knows, or is told when they are formed (0)."""
+
     @intrinsic
     def blocks(
         typing_context: Any,
@@ -169,7 +172,7 @@ def _intrinsic(*, split: bool) -> Any:
         """Join n_blocks >= 1 blocks to a tile, as in `_cpu_steady`."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return emit(builder, arguments, split=split)
+            return emit(builder, arguments, split=split, known=known)
 
         kinds = [*[types.uint64] * 5, types.int64, types.int64, types.uint64]
         return types.int64(*kinds), generate
@@ -177,4 +180,4 @@ def _intrinsic(*, split: bool) -> Any:
     return blocks
 
 
-late, late_split = _intrinsic(split=False), _intrinsic(split=True)
+late, late4, late_split = _intrinsic(), _intrinsic(known=4), _intrinsic(split=True)

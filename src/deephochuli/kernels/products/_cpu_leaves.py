@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from deephochuli.kernels._cpu_emit import F32, VF, Loop, flushed, index
-from deephochuli.kernels.products._cpu_chains import PANELS, Chain
+from deephochuli.kernels.products._cpu_chains import PANELS, ROWS, Chain
 
 # Leaves of the trees that have a function.
 SIZES = (2, 4, 8)
@@ -31,32 +31,49 @@ def _tree(builder: ir.IRBuilder, values: list[Any], settle: Any) -> Any:
     return values[0]
 
 
-def emit(builder: ir.IRBuilder, arguments: Any, *, leaves: int, flush: bool) -> None:
-    """One tree after the other joined to each sum; all numbers without subnormal ones, or not."""
-    chain = Chain(builder, arguments, fused=False)
+def _settle(builder: ir.IRBuilder, *, flush: bool) -> Any:
+    """What happens to every product and sum."""
 
     def settle(value: Any) -> Any:
         return flushed(builder, value) if flush else value
 
-    n_trees = builder.udiv(chain.n, index(leaves))
-    loop = Loop(builder, n_trees, chain.tile(VF, 4))
-    first = builder.mul(loop.index, index(leaves))
+    return settle
+
+
+def _trees(chain: Chain, first: Any, leaves: int, settle: Any) -> list[Any]:
+    """The trees of a tile over some products."""
+    builder, trees = chain.builder, []
     operands = [chain.operands(builder.add(first, index(i)), F32, 4) for i in range(leaves)]
-    new = []
-    for i, total in enumerate(loop.state):
+    for i in range(ROWS * PANELS):
         row, panel = divmod(i, PANELS)
         products = [settle(builder.fmul(xs[row], ys[panel])) for xs, ys in operands]
-        new.append(settle(builder.fadd(total, _tree(builder, products, settle))))
+        trees.append(_tree(builder, products, settle))
+    return trees
+
+
+def emit(builder: ir.IRBuilder, arguments: Any, *, leaves: int, flush: bool) -> None:
+    """One tree after the other joined to each sum; all numbers without subnormal ones, or not."""
+    chain, settle = Chain(builder, arguments, fused=False), _settle(builder, flush=flush)
+    n_trees = builder.udiv(chain.n, index(leaves))
+    loop = Loop(builder, n_trees, chain.tile(VF, 4))
+    trees = _trees(chain, builder.mul(loop.index, index(leaves)), leaves, settle)
+    new = [settle(builder.fadd(*each)) for each in zip(loop.state, trees, strict=True)]
     chain.keep(loop.close(new), 4)
 
 
-def _intrinsic(leaves: int, *, flush: bool) -> Any:
+def emit_alone(builder: ir.IRBuilder, arguments: Any, *, leaves: int, flush: bool) -> None:
+    """One tree of each sum of a tile in its place."""
+    chain = Chain(builder, arguments, fused=False)
+    chain.keep(_trees(chain, index(0), leaves, _settle(builder, flush=flush)), 4)
+
+
+def _intrinsic(leaves: int, *, flush: bool, generator: Any = emit) -> Any:
     @intrinsic
     def tile(typing_context: Any, a: Any, b: Any, c: Any, n: Any, params: Any) -> Any:
         """Join n >= 1 products to each sum of a tile; all but n are addresses."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            emit(builder, arguments, leaves=leaves, flush=flush)
+            generator(builder, arguments, leaves=leaves, flush=flush)
             return context.get_dummy_value()
 
         return types.void(*[types.uint64] * 3, types.int64, types.uint64), generate
@@ -66,3 +83,6 @@ def _intrinsic(leaves: int, *, flush: bool) -> Any:
 
 leaves2, leaves4, leaves8 = (_intrinsic(n, flush=False) for n in SIZES)
 flushing_leaves2, flushing_leaves4, flushing_leaves8 = (_intrinsic(n, flush=True) for n in SIZES)
+alone8, flushing_alone8 = (
+    _intrinsic(8, flush=flush, generator=emit_alone) for flush in (False, True)
+)

@@ -420,7 +420,7 @@ def _late(plan: ProductPlan) -> Way:
         return _ONE_BY_ONE
     if block % 2 and plan.split:
         return _ONE_BY_ONE
-    name = "steady_late_split" if plan.split else "steady_late"
+    name = "steady_late_split" if plan.split else "steady_late4" if block == 4 else "steady_late"
     return Way(parts.BLOCKS, table=_late_table(plan), steady=name)
 
 

@@ -77,14 +77,14 @@ OF_ZERO_A, OF_ZERO_B = LOWEST - 1 - HIGHEST + BIAS, LOWEST - 1 - HIGHEST
     T_LIFT,  # what brings the pattern of the smallest normal number to that of 2
     T_SLOTS,
 ) = range(G_SLOTS, G_SLOTS + 10)
-_V16 = ir.VectorType(I16, COLUMNS)
+V16 = ir.VectorType(I16, COLUMNS)
 
 
 class Tile(Adder):
     """Emits the code of one block of a tile."""
 
-    def largest(self, n: Any) -> list[Any]:
-        """Patterns of the largest exponents of the products; other bits are zero."""
+    def pairs(self, n: Any) -> list[Any]:
+        """The largest exponents of the products of each row, those of both vectors in pairs."""
         builder = self.builder
         loop = Loop(builder, n, [self.parameter(T_WORD, I16, COLUMNS)] * ROWS)
         k = self.place(loop.index)
@@ -93,10 +93,14 @@ class Tile(Adder):
         new = []
         for r, most in enumerate(loop.state):
             x = splat(builder, load(builder, self.at["ea"], I32, builder.add(at_a, index(4 * r))))
-            both = builder.bitcast(builder.add(ys, x), _V16)
+            both = builder.bitcast(builder.add(ys, x), V16)
             new.append(choose(builder, ">", both, most))
-        patterns = []
-        for row in loop.close(new):
+        return loop.close(new)
+
+    def largest(self, n: Any) -> list[Any]:
+        """Patterns of the largest exponents of the products; other bits are zero."""
+        builder, patterns = self.builder, []
+        for row in self.pairs(n):
             pairs = builder.bitcast(row, V32)
             patterns.append(builder.shl(pairs, filled(V32, 16)))
             patterns.append(builder.and_(pairs, filled(V32, EXPONENT32)))

@@ -191,8 +191,13 @@ def steady_late(a, ea, b, eb, c, n, size, params):
     return late.late(a, ea, b, eb, c, n, size, params)
 
 
+def steady_late4(a, ea, b, eb, c, n, size, params):
+    """The same in blocks of four products."""
+    return late.late4(a, ea, b, eb, c, n, size, params)
+
+
 def steady_late_split(a, ea, b, eb, c, n, size, params):
-    """The same, even and odd products apart."""
+    """Steady blocks that the running sum joins in the end, even and odd products apart."""
     return late.late_split(a, ea, b, eb, c, n, size, params)
 
 

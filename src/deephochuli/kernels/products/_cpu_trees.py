@@ -1,4 +1,4 @@
-"""Tiles of pairwise sums in binary32, lane by lane, with a binary counter of waiting sums."""
+"""Tiles of pairwise sums in binary32, with a binary counter of tiles that wait for others."""
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
 # pyright: basic
@@ -12,6 +12,7 @@ import numpy as np
 
 from deephochuli.kernels._cpu_memory import p32, pi64
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
+from deephochuli.kernels.products._cpu_leaves import alone8, flushing_alone8
 
 i64, u64, u32, f32 = np.int64, np.uint64, np.uint32, np.float32
 OPTIONS: dict[str, Any] = {
@@ -20,8 +21,9 @@ OPTIONS: dict[str, Any] = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
-# Waiting sums: as many as K has bits.
+# Waiting tiles: as many as K has bits.
 HEIGHT = 40
+LEAVES, TILE = 8, ROWS * COLUMNS
 
 
 @nb.njit(**OPTIONS)
@@ -33,40 +35,67 @@ def settled(value, flush):
 
 
 @nb.njit(**OPTIONS)
-def row_of(waiting, a_at, b_at, row, n, flush):
-    """The pairwise sums of one row of a tile; they end in the first of the waiting ones."""
-    a, b, height = p32(a_at), p32(b_at), 0
-    for k in range(n):
+def place(waiting, height):
+    """Where a waiting tile lies."""
+    return u64(waiting.ctypes.data) + u64(4 * TILE) * u64(height)
+
+
+@nb.njit(**OPTIONS)
+def merge(waiting, height, flush):
+    """Add the last of the waiting tiles to the one before it."""
+    for i in range(TILE):
+        total = f32(waiting[height - 2, i] + waiting[height - 1, i])
+        waiting[height - 2, i] = settled(total, flush)
+    return height - 1
+
+
+@nb.njit(**OPTIONS)
+def merge_pairs(waiting, height, number, flush):
+    """Add up whatever the next tile, of that number, completes."""
+    while number & 1:
+        height = merge(waiting, height, flush)
+        number >>= 1
+    return height
+
+
+@nb.njit(**OPTIONS)
+def products_of(waiting, height, a_at, b_at, k, flush):
+    """The products of one k as the next waiting tile."""
+    a, b = p32(a_at), p32(b_at)
+    for row in range(ROWS):
         x = u32(a[k * ROWS + row]).view(f32)
         for j in range(COLUMNS):
-            waiting[height, j] = settled(f32(x * u32(b[k * COLUMNS + j]).view(f32)), flush)
-        height += 1
-        filled = k
-        while filled & 1:
-            height -= 1
-            for j in range(COLUMNS):
-                total = f32(waiting[height - 1, j] + waiting[height, j])
-                waiting[height - 1, j] = settled(total, flush)
-            filled >>= 1
-    while height > 1:
-        height -= 1
-        for j in range(COLUMNS):
-            total = f32(waiting[height - 1, j] + waiting[height, j])
-            waiting[height - 1, j] = settled(total, flush)
+            product = f32(x * u32(b[k * COLUMNS + j]).view(f32))
+            waiting[height, row * COLUMNS + j] = settled(product, flush)
 
 
 @nb.njit(**OPTIONS)
 def pairwise(a_at, b_at, c_at, n, params, flush):
-    """Pairwise sums, added to the tile where it holds initial values."""
+    """Pairwise sums, added to the tile where it holds initial values.
+
+    The first three levels are trees of eight products, in registers; what is left of K behind those
+    has levels of its own.
+    """
+    waiting, height, c = np.empty((HEIGHT, TILE), np.float32), 0, p32(c_at)
+    for number in range(n // LEAVES):
+        k = u64(number * LEAVES)
+        a, b = a_at + u64(4 * ROWS) * k, b_at + u64(4 * COLUMNS) * k
+        if flush:
+            flushing_alone8(a, b, place(waiting, height), LEAVES, params)
+        else:
+            alone8(a, b, place(waiting, height), LEAVES, params)
+        height = merge_pairs(waiting, height + 1, number, flush)
+    for rest in range(n % LEAVES):
+        products_of(waiting, height, a_at, b_at, n - n % LEAVES + rest, flush)
+        height = merge_pairs(waiting, height + 1, rest, flush)
+    while height > 1:
+        height = merge(waiting, height, flush)
     has_start = pi64(params)[0] != 0
-    waiting, c = np.empty((HEIGHT, COLUMNS), np.float32), p32(c_at)
-    for row in range(ROWS):
-        row_of(waiting, a_at, b_at, row, n, flush)
-        for j in range(COLUMNS):
-            value = waiting[0, j]
-            if has_start:
-                value = settled(f32(u32(c[row * COLUMNS + j]).view(f32) + value), flush)
-            c[row * COLUMNS + j] = f32(value).view(u32)
+    for i in range(TILE):
+        value = waiting[0, i]
+        if has_start:
+            value = settled(f32(u32(c[i]).view(f32) + value), flush)
+        c[i] = f32(value).view(u32)
 
 
 def pairwise32(a_at, b_at, c_at, n, params):

@@ -108,7 +108,7 @@ def use_widest_vectors(typing_context: Any) -> Any:
 @intrinsic
 def call_fill(typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any) -> Any:
     """Call ``void f(a, b, c, d, e, g)``."""
-    return memory._call(6, returns=False)
+    return memory.call_by_address(6, returns=False)
 
 
 @intrinsic
@@ -116,4 +116,4 @@ def call_blocks(
     typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any, h: Any
 ) -> Any:
     """Call ``int64 f(a, b, c, d, e, g, h)``."""
-    return memory._call(7, returns=True)
+    return memory.call_by_address(7, returns=True)

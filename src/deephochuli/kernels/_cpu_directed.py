@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 
-from deephochuli.kernels._cpu_emit import I16, I32, LANES, V32, VF, bits_of, filled
+from deephochuli.kernels._cpu_emit import I32, V32, VF, bits_of, filled
 
 # Toward minus infinity, and no exceptions.
 _DOWN = ir.Constant(I32, 9)
@@ -31,19 +31,6 @@ def can_round_down() -> bool:
 def _call(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[Any]) -> Any:
     kind = ir.FunctionType(result, [each.type for each in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
-
-
-def floor(builder: ir.IRBuilder, x: Any, mask: Any) -> Any:
-    """The largest integers that are not above x; 0 where a mask does not hold.
-
-    Where it does, they are integers of 32 bits.
-    """
-    zero = filled(V32, 0)
-    if can_round_down():
-        arguments = [x, zero, builder.bitcast(mask, I16), _DOWN]
-        return _call(builder, "llvm.x86.avx512.mask.cvtps2dq.512", V32, arguments)
-    within = builder.select(mask, x, filled(VF, 0.0))
-    return builder.fptosi(_call(builder, f"llvm.floor.v{LANES}f32", VF, [within]), V32)
 
 
 def added_down(builder: ir.IRBuilder, x: Any, y: Any) -> Any:
