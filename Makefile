@@ -14,6 +14,9 @@ PY := $(BIN)/python
 PYTHON ?=
 # Further arguments for pip, for instance a wheel folder or the index of another torch build.
 PIP_ARGS ?=
+# Versions that pip keeps to, and the torch of `make test-torch TORCH=2.12.0`.
+CONSTRAINTS ?= constraints.txt
+TORCH ?=
 # How many processes run the tests, and further arguments for pytest.
 JOBS ?= 2
 ARGS ?=
@@ -22,7 +25,7 @@ FAST := not slow and not exhaustive and not browser and not distributed and not 
 REQUIREMENTS := pyproject.toml constraints.txt
 PYTEST := $(PY) -m pytest
 
-.PHONY: help setup demo studies test test-ranks test-integrations test-all check fmt bench exhaustive docs \
+.PHONY: help setup demo studies test test-ranks test-integrations test-torch test-all check fmt bench exhaustive docs \
   notebooks dist try-wheel release-check constraints clean
 
 help: ## List these targets
@@ -52,6 +55,13 @@ test-ranks: $(VENV)/.installed-dev ## Run the tests that start several processes
 test-integrations: $(VENV)/.installed-dev ## Run the tests with real trainers and trackers
 	@echo "==> Trainers and trackers"
 	@$(PYTEST) -m "integration and not slow" tests/e2e/integrations $(ARGS)
+
+# Its torch comes from PyPI, on Linux with the libraries for GPUs: some gigabytes.
+test-torch: ## Run the fast tests with another torch, in build/: make test-torch TORCH=2.12.0
+	@test -n "$(TORCH)" || { echo "Which torch? make test-torch TORCH=2.12.0" >&2; exit 1; }
+	@mkdir -p build
+	@sed -E 's/^torch==.*/torch==$(TORCH)/' constraints.txt > build/torch-$(TORCH).txt
+	@$(MAKE) --no-print-directory test VENV=build/torch-$(TORCH) CONSTRAINTS=build/torch-$(TORCH).txt
 
 test-all: $(VENV)/.installed-dev ## Run every test but the exhaustive ones
 	@echo "==> All tests, $(JOBS) processes"
@@ -141,7 +151,7 @@ $(VENV)/.made:
 
 # torch is named with its pin in the same pip call, so that pip never weighs another version.
 $(VENV)/.installed-%: $(REQUIREMENTS) | $(VENV)/.made
-	@echo "==> Installing deephochuli[$*] into $(VENV) (pins: constraints.txt)"
+	@echo "==> Installing deephochuli[$*] into $(VENV) (pins: $(CONSTRAINTS))"
 	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
-	  --constraint constraints.txt "$$(grep '^torch==' constraints.txt)" --editable ".[$*]"
+	  --constraint $(CONSTRAINTS) "$$(grep '^torch==' $(CONSTRAINTS))" --editable ".[$*]"
 	@touch $@

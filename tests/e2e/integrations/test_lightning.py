@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from tests.e2e.integrations.scripts import assert_neutral, assert_same_weights
 from tests.unit.integrations.trackers import Kept
 
 pl = pytest.importorskip("lightning.pytorch")
+from lightning.pytorch.plugins.precision import MixedPrecision  # noqa: E402 (needs the above)
+
 from deephochuli.integrations.lightning import DeepHochuliCallback  # noqa: E402 (needs the above)
 
 pytestmark = [
@@ -113,6 +116,31 @@ def test_ways_of_lightning_are_neutral_and_losses_are_those_of_the_module(tmp_pa
     n = options.get("accumulate_grad_batches", 1)
     assert run.steps["loss"].tolist() == pytest.approx(net.losses[n - 1 :: n], rel=1e-6)
     assert set(run.steps["n_micro_batches"].tolist()) == {n}
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_steps_that_a_scaler_skips_are_those_of_lightning(tmp_path, fused):
+    """FP16 with a scale that overflows at first."""
+
+    class Scaled(Net):
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), lr=0.01, fused=fused)
+
+    def train(callback):
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20, growth_interval=4)
+        precision = MixedPrecision("16-mixed", "cpu", scaler=scaler)
+        return fit(tmp_path, callback, make=Scaled, plugins=[precision])[0]
+
+    plain, net = train(None), train(DeepHochuliCallback(tmp_path / "run", every=1))
+    assert_same_weights(plain, net)
+    run = dh.open_run(tmp_path / "run")
+    assert run.steps["step"].tolist() == list(range(12))
+    scales, skipped = run.steps["loss_scale"].tolist(), run.steps["skipped"].tolist()
+    assert skipped[:2] == [True, True]
+    assert not all(skipped)
+    # A skipped step halves the scale; nothing else does.
+    assert [after < before for before, after in pairwise(scales)] == skipped[:-1]
+    assert run.steps["loss"].tolist() == pytest.approx(net.losses, rel=1e-6)
 
 
 def test_several_optimizers_end_a_step_together(tmp_path):

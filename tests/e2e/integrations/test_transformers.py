@@ -193,6 +193,33 @@ def test_a_loop_of_accelerate_needs_the_prepared_parts_only(tmp_path, precision,
     assert {"z", "dz", "g", "dw", "w"} <= {tap.quantity for tap in run.taps()}
 
 
+def test_steps_that_a_scaler_of_accelerate_skips_are_known(tmp_path):
+    def train(folder):
+        accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+        accelerator = accelerate.Accelerator(cpu=True)  # it refuses FP16 there, but takes a scaler
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20, growth_interval=4)
+        model, optimizer = accelerator.prepare(*model_and_optimizer())
+        recording = None if folder is None else dh.record(model, optimizer, to=folder, every=1)
+        draw, skipped = torch.Generator().manual_seed(1), []
+        for _ in range(9):
+            x, y = torch.randn(4, 6, generator=draw), torch.randint(2, (4,), generator=draw)
+            with torch.autocast("cpu", torch.float16):
+                outputs = model(x)
+            accelerator.backward(torch.nn.functional.cross_entropy(outputs.float(), y))
+            optimizer.step()
+            skipped.append(bool(optimizer.step_was_skipped))
+            optimizer.zero_grad()
+        if recording is not None:
+            recording.close()
+        return copy.deepcopy(model), skipped
+
+    (plain, expected), (recorded, skipped) = train(None), train(tmp_path / "run")
+    assert_same_weights(plain, recorded)
+    assert expected == skipped
+    assert set(skipped) == {False, True}
+    assert dh.open_run(tmp_path / "run").steps["skipped"].tolist() == skipped
+
+
 @pytest.fixture
 def session(tmp_path, monkeypatch):
     """A session as `import deephochuli.auto` switches it on."""
