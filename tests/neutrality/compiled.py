@@ -87,8 +87,28 @@ def breaking(backend: str) -> Training:
     return Training(model, [optimizer], step)
 
 
+def functions(backend: str) -> Training:
+    """Activations that are functions, one in place, one on the way into a sum over channels."""
+    torch.compiler.reset()
+
+    class Functions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+            self.norm, self.head = nn.BatchNorm2d(8), nn.Linear(8, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = F.relu(self.norm(self.one(x)), inplace=True)
+            x = F.silu(self.two(x)) * 1.1 + x[..., 1:-1, 1:-1].sigmoid()
+            return self.head(F.softmax(F.gelu(x), 1).clamp(min=0).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model = torch.compile(Functions(), backend=backend)
+    return classify(model, torch.optim.SGD(model.parameters(), 0.05, momentum=0.9), images)
+
+
 COMPILED: dict[str, Callable[[], Training]] = {
     f"{build.__name__}-{backend}": functools.partial(build, backend)
-    for build in (whole, in_place, parts, afterwards, breaking)
+    for build in (whole, in_place, parts, afterwards, breaking, functions)
     for backend in BACKENDS
 }

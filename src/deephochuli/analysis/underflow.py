@@ -118,19 +118,24 @@ def limiting_scale(run: RunReader, fmt: Format) -> tuple[float, str] | None:
     return highest_scale(max_abs, fmt, margin_binades=MARGIN_BINADES), place
 
 
-def loss_scales(run: RunReader, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-    """By what the loss was multiplied in recorded steps; 1 where there was no gradient scaler."""
-    rows = np.searchsorted(run.steps["step"], steps)
-    found = run.steps["loss_scale"].astype(np.float64)[rows]
+def loss_scales(run: RunReader) -> NDArray[np.float64]:
+    """By what the loss was multiplied in each recorded step; 1 where nothing scaled it."""
+    found = run.steps["loss_scale"].astype(np.float64)
     return np.where(np.isnan(found), 1.0, found)
 
 
 def _largest_unscaled(run: RunReader, series: TapSeries) -> float:
-    """Largest magnitude of a gradient with the loss scale of each step divided out."""
-    values = series.floats("max_abs")
-    if series.info.quantity != "g":
-        values = values / loss_scales(run, series.steps)
-    return float(np.nanmax(values, initial=0.0))
+    """Largest magnitude of a gradient with the loss scale divided out.
+
+    A long run keeps the largest magnitude of stretches of steps. Each is divided by the smallest
+    scale in its stretch, so what is returned is never too small.
+    """
+    if series.info.quantity == "g":
+        return float(series.tally.largest[series.index])
+    starts = np.searchsorted(run.steps["step"], series.courses.first)
+    scales = np.minimum.reduceat(loss_scales(run), starts) if len(starts) else np.ones(0)
+    values = series.courses.largest_of(series.index) / scales
+    return float(np.fmax.reduce(values, initial=0.0))
 
 
 def _may_lose(series: TapSeries) -> bool:
@@ -207,7 +212,7 @@ def _remedy(run: RunReader, worst: Underflow) -> tuple[str, str]:
         f" The gradients of this run allow a scale of {_power(highest)} with {MARGIN_BINADES} "
         f"binades to spare; {place} is the tensor that limits it."
     )
-    had = float(loss_scales(run, worst.series.steps).max(initial=1.0))
+    had = float(loss_scales(run).max(initial=1.0))
     if had > 1.0 and had >= highest:
         return (
             f"The loss was scaled by up to {had:.6g} already. Use BF16, which has the range of "

@@ -87,8 +87,7 @@ class Look:
             return []
         self._n_asked = self._n_steps
         self._can_ask = False  # until it has gone well
-        # A part of its own: what analyses remember of a reader does not follow its refreshes.
-        found = findings(self._reader.part(lambda _: True))
+        found = findings(self._reader)
         self._can_ask = True
         for finding in found:
             if _identity(finding) not in self._known:

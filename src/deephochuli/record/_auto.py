@@ -43,6 +43,13 @@ class Counted:
             self._last, self._is_chosen = step, self._schedule(step)
         return self._is_chosen
 
+    def begin(self) -> None:
+        """Count from the step that was asked for last.
+
+        A recording that goes on asks for step 0 before it knows at which it begins.
+        """
+        self._n_chosen = 0
+
     def __str__(self) -> str:
         """The schedule as the user wrote it."""
         return self._name

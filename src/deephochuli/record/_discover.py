@@ -28,6 +28,7 @@ from torch.optim.optimizer import (
 )
 from torch.utils.hooks import RemovableHandle
 
+from deephochuli.record._open import ON_BEGIN
 from deephochuli.record._patch import Patch
 from deephochuli.record._recording import Recording
 from deephochuli.record._roots import (
@@ -114,6 +115,7 @@ class Discovery:
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
         ]
+        ON_BEGIN.append(self._begun_elsewhere)
         self._look_out()
         if hasattr(os, "register_at_fork"):
             child = weakref.WeakMethod(self._forsake)
@@ -138,6 +140,8 @@ class Discovery:
 
     def _undo(self) -> None:
         self._is_over = True
+        if self._begun_elsewhere in ON_BEGIN:
+            ON_BEGIN.remove(self._begun_elsewhere)
         for patch in reversed(self._patches):
             patch.undo()
         for handle in self._step_hooks:
@@ -288,6 +292,11 @@ class Discovery:
     def _supersede(self, optimizer: Optimizer) -> None:
         self._superseded[id(optimizer)] = 0
         weakref.finalize(optimizer, self._superseded.pop, id(optimizer), None).atexit = False
+
+    def _begun_elsewhere(self, recording: Recording) -> None:
+        """Leave a model to whoever records it by name, as if that had begun before the training."""
+        with self._lock, self._guarded("What the script records itself"):
+            self._runs.give_way(recording)
 
     def _after_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         if not torch.compiler.is_compiling():

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from torch.optim import Optimizer
 
-from deephochuli.record._recording import OPEN
+from deephochuli.record._recording import OPEN, Recording
 from deephochuli.record._roots import stepped_by
+
+ON_BEGIN: Final[list[Callable[[Recording], None]]] = []
+"""Who is told of each recording that begins; they must not raise."""
+
+
+def announce(recording: Recording) -> None:
+    """Tell that a recording has begun."""
+    for told in ON_BEGIN.copy():
+        told(recording)
 
 
 def is_recorded(optimizers: Iterable[Optimizer]) -> bool:

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from deephochuli.config import Config
 from deephochuli.errors import StoreError, TapError
 from deephochuli.kernels import TensorJob, UpdateJob, cpu_backend, is_supported
+from deephochuli.record._open import announce
 from deephochuli.record._provenance import describe_run
 from deephochuli.record._ranks import describe_rank, rank_here
 from deephochuli.record._recorder import Recorder
@@ -140,6 +141,7 @@ def record(
     recording = Recording(recorder, attachment, writer, Path(_named(to)), ring, followed)
     if followed is not None:
         followed.begin(recording)
+    announce(recording)
     return recording
 
 

@@ -190,6 +190,7 @@ class Runs:
             resume=going_on.step or False,
             follow=options.follow(path.name),
         )
+        counted.begin()
         in_container = len(roots) > 1
         own = [references(r) - n + in_container for r, n in zip(roots, before, strict=True)]
         optimizers = frozenset(map(id, trained.optimizers))
@@ -220,6 +221,19 @@ class Runs:
         for run in self.open:
             if run.recording is not None and not run.recording.is_open:
                 self.close(run)
+
+    def give_way(self, recording: Recording) -> None:
+        """End the runs of what the script has begun to record by itself."""
+        theirs = set(map(id, recording.parameters()))
+        for run in self.open:
+            own = run.recording
+            if own is None or own is recording or theirs.isdisjoint(map(id, own.parameters())):
+                continue
+            self._note(
+                f"{run.name} ends at step {own.n_steps}: from there on the script records the "
+                f"model itself, in {recording.home}."
+            )
+            self.close(run)
 
     def close(self, run: Run, error: BaseException | None = None) -> None:
         """End a recording and let go of its model; `error` ended its training, if any did."""

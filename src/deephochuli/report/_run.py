@@ -157,8 +157,8 @@ def _add_cells(blob: Blob, prefix: str, histograms: Sequence[Histogram]) -> None
     """Pack the part over time of histograms."""
     blob.add(f"{prefix}low", "i2", np.array([h.low for h in histograms], np.int64))
     blob.add(f"{prefix}width", "u2", np.array([h.slots.shape[0] for h in histograms], np.int64))
-    counts = stacked(h.slots for h in histograms)
-    blob.add(f"{prefix}counts", "u2", encode_counts(counts), delta=True)
+    codes = [encode_counts(h.slots) for h in histograms]  # one by one, for they are large
+    blob.add(f"{prefix}counts", "u2", stacked(codes), delta=True)
 
 
 def _add_bins(blob: Blob, prefix: str, run: RunTables, histograms: Sequence[Histogram]) -> None:

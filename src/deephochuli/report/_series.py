@@ -33,7 +33,6 @@ def add_series(blob: Blob, prefix: str, courses: Courses, timeline: Timeline) ->
 
 def _rms(columns: dict[str, npt.NDArray[Any]]) -> Floats:
     """Root mean square of the finite elements, by tap and column."""
-    n, n_inf, n_nan = (np.maximum(columns[name], 0) for name in ("n", "n_inf", "n_nan"))
-    finite = n - n_inf - n_nan
+    n = columns["n_finite"]
     with np.errstate(invalid="ignore"):
-        return np.sqrt(columns["sum_sq"] / np.where(finite > 0, finite, np.nan)).T
+        return np.sqrt(columns["sum_sq"] / np.where(n > 0, n, np.nan)).T

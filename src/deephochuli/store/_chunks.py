@@ -6,6 +6,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +34,9 @@ _TOGETHER = (
 )
 _NAMES = ("layer", "quantity")
 _MANY_CHUNKS = 8
+_ROWS_PER_PIECE = 1 << 15
 T = TypeVar("T")
+P = TypeVar("P")
 
 
 class ChunkReader:
@@ -67,7 +71,6 @@ class ChunkReader:
                     opened[found.file].check()
         self._files = {name: opened[found.file] for name, found in layout.files.items()}
         self._names: dict[str, Names] = {}
-        self._kept: dict[str, dict[str, Any]] = {}
         self.n_bytes = sum(file.n_bytes for file in opened.values())
 
     def steps(self, told: Iterable[str] = ("loss",)) -> dict[str, Array]:
@@ -93,12 +96,33 @@ class ChunkReader:
         """Index of the tap of each row of a table."""
         if table not in self._names:
             self._names[table] = join_names(**self._read(table, _NAMES))
-        names = self._names[table]
+        return self._place(table, self._names[table], index)
+
+    def _place(self, table: str, names: Names, index: TapIndex) -> NDArray[np.int64]:
+        """Index of the tap of each row that has these names."""
         lost = [name for name in names.pairs if name not in index]
         if lost:
             shown = str(lost[0])[:200]
             raise StoreError(f"{self._files[table].path} is damaged: {shown} is in no rollup.")
         return np.array([index[name] for name in names.pairs], np.int64)[names.place]
+
+    def pieces(self, table: str) -> list[Piece]:
+        """Stretches of row groups of a table that together are all of it, each soon read."""
+        try:
+            starts = self._files[table].starts
+        except StoreError:  # whoever reads it is told
+            return [Piece(self, table, None)]
+        number = starts[:-1] // _ROWS_PER_PIECE
+        groups = np.split(np.arange(len(number)), np.flatnonzero(np.diff(number)) + 1)
+        return [Piece(self, table, each.tolist()) for each in groups]
+
+    def read_piece(
+        self, piece: Piece, names: Iterable[str], index: TapIndex
+    ) -> tuple[NDArray[np.int64], dict[str, Any]]:
+        """Index of the tap of each row of a piece, and columns of these rows."""
+        columns = self.columns(piece.table, {*names, *_NAMES}, piece.groups)
+        places = join_names(**{name: columns[name] for name in _NAMES})
+        return self._place(piece.table, places, index), columns
 
     def columns(
         self, table: str, names: Iterable[str], groups: list[int] | None = None
@@ -141,16 +165,11 @@ class ChunkReader:
         local = _local(rows, groups, starts)
         return {name: pick(columns[name], local) for name in names}
 
-    def keep(self, wanted: Mapping[str, Iterable[str]]) -> None:
-        """Read columns that will be asked for in several questions, until `forget`."""
-        for table, names in wanted.items():
-            together = (group for group in _TOGETHER if set(names) & group & LISTS)
-            self._kept[table] = self._read(table, set(names).union(*together))
-
     def forget(self) -> None:
-        """Drop what was kept, and the names of all rows but those of the rollup, which are few."""
-        self._kept.clear()
-        self._names = {table: names for table, names in self._names.items() if table == "rollup"}
+        """Drop what is known of the files and their rows: much, where there are many chunks."""
+        for file in self._files.values():
+            file.forget()
+        self._names.clear()
 
     def _read(
         self,
@@ -159,41 +178,64 @@ class ChunkReader:
         groups: list[int] | None = None,
         told: Iterable[str] = (),
     ) -> dict[str, Any]:
-        kept = self._kept.get(table, {})
-        if groups is None and kept.keys() >= set(names) and not told:
-            return {name: kept[name] for name in names}
         file = self._files[table]
         columns = file.read(names, groups, told=list(told))
         self.memory += file.memory
         return columns
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """Some of the rows of a table of a chunk.
+
+    Attributes:
+        chunk: The chunk.
+        table: Name of the table.
+        groups: Which row groups; None for all.
+    """
+
+    chunk: ChunkReader
+    table: str
+    groups: list[int] | None
+
+
 def read_each(
     chunks: Sequence[ChunkReader], read: Callable[[ChunkReader], T]
 ) -> Iterator[tuple[ChunkReader, T | StoreError]]:
-    """Ask chunks a question, several at a time, and yield the answers in their order.
+    """Ask chunks a question, several at a time, and yield the answers in their order."""
+
+    def ask(chunk: ChunkReader) -> T:
+        chunk.memory = 0
+        return read(chunk)
+
+    yield from read_ahead(chunks, ask, is_worth_threads=len(chunks) >= _MANY_CHUNKS)
+
+
+def read_ahead(
+    places: Iterable[P], read: Callable[[P], T], *, is_worth_threads: bool
+) -> Iterator[tuple[P, T | StoreError]]:
+    """Read at several places at a time, and yield what was read, or what is wrong, in their order.
 
     What unpacks pages lets go of the interpreter, so that threads make use of further processors.
+    They are not further ahead than by one answer each: answers that wait are in memory.
     """
 
-    def ask(chunk: ChunkReader) -> T | StoreError:
-        chunk.memory = 0
+    def ask(place: P) -> tuple[P, T | StoreError]:
         try:
-            return read(chunk)
+            return place, read(place)
         except StoreError as error:
-            return error
+            return place, error
 
-    if len(chunks) < _MANY_CHUNKS:
-        yield from ((chunk, ask(chunk)) for chunk in chunks)
+    if not is_worth_threads:
+        yield from map(ask, places)
         return
-    n_threads = min(4, os.cpu_count() or 1)
+    n_threads, left = min(4, os.cpu_count() or 1), iter(places)
     with ThreadPoolExecutor(n_threads, "deephochuli-read") as pool:
-        # No further ahead than threads are busy: answers that wait are in memory.
-        asked = deque(pool.submit(ask, chunk) for chunk in chunks[:n_threads])
-        for place, chunk in enumerate(chunks, n_threads):
+        asked = deque(pool.submit(ask, place) for place in islice(left, n_threads))
+        while asked:
             answer = asked.popleft().result()
-            asked.extend(pool.submit(ask, later) for later in chunks[place : place + 1])
-            yield chunk, answer
+            asked.extend(pool.submit(ask, place) for place in islice(left, 1))
+            yield answer
 
 
 def _is_same_rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -10,19 +10,16 @@ from numpy.typing import NDArray
 from deephochuli.store._folds import ChunkRows
 from deephochuli.store._ragged import Array
 
-MOST_CELLS: Final = 1 << 20
+MOST_CELLS: Final = 1 << 19
 MOST_STRETCHES: Final = 2048
 FEWEST_STRETCHES: Final = 128
 """Bounds on the stretches of a run: on all taps together, and on each."""
 
-_SUMMED: Final = (
-    *("n", "n_inf", "n_nan", "n_channels", "n_silent_channels"),
-    *("n_updatable", "n_unmoved"),
-)
+_SUMMED: Final = ("n_finite", "n_channels", "n_silent_channels", "n_updatable", "n_unmoved")
 _ADDED: Final = "sum_sq"
 _LARGEST: Final = "max_abs"
 _NAMES: Final = (*_SUMMED, _ADDED, _LARGEST)
-_SPARE: Final = 64
+_OF_FINITE: Final = ("n", "n_inf", "n_nan")
 
 Ints = NDArray[np.int64]
 Columns = dict[str, Array]
@@ -38,41 +35,54 @@ class Courses:
     Attributes:
         first: First step of each stretch.
         last: Last step of each.
-        n: Recorded steps in each.
 
     Numerics:
-        Counts are summed in int64 and exact; -1 where none was measured. Sums of squares are
-        floating-point sums in the order of the steps. The largest magnitude leaves out nan.
+        Counts are summed in int64 and exact; -1 where none was measured. ``n_finite`` counts what
+        is neither infinite nor nan. Sums of squares are floating-point sums in the order of the
+        steps. The largest magnitude leaves out nan.
     """
 
     table: ClassVar[str] = "taps"
-    columns: ClassVar[tuple[str, ...]] = ("step", *_NAMES)
+    columns: ClassVar[tuple[str, ...]] = ("step", *_OF_FINITE, *_NAMES[1:])
 
     def __init__(self, n_taps: int) -> None:
         """Nothing yet."""
-        self._n_taps = n_taps
         self._most = _most_stretches(n_taps)
         self._shift = 0  # a stretch has 2**shift steps
-        self.first = self.last = self.n = np.empty(0, np.int64)
-        self._room = {name: _blank(name, 0, n_taps) for name in _NAMES}
+        self._n_steps = 0
+        self._measures = {name: _Measure(name, self._most, n_taps) for name in _NAMES}
+        self.first = self.last = np.empty(0, np.int64)
 
     def add(self, rows: ChunkRows) -> None:
-        """Add a chunk, whose steps come after those that were added."""
-        steps, at = np.unique(rows.columns["step"], return_inverse=True)
-        n_before = int(self.n.sum())
-        while n_before + len(steps) > self._most << self._shift:
+        """Add rows, of steps after those that were added, or of the same."""
+        stretch = self._place(rows.columns["step"])
+        n, n_inf, n_nan = (rows.columns[name] for name in _OF_FINITE)
+        columns = {**rows.columns, "n_finite": n - n_inf - n_nan}
+        for name, measure in self._measures.items():
+            measure.add(stretch, rows.tap, columns[name])
+
+    def _place(self, steps: Ints) -> Ints:
+        """The stretch of each step, after making room for those that are new."""
+        found = np.unique(steps)
+        new = found[np.searchsorted(found, self.last[-1], "right") :] if len(self.last) else found
+        while self._n_steps + len(new) > self._most << self._shift:
             self._halve()
-        stretch = (n_before + np.arange(len(steps))) >> self._shift
-        self._extend(steps, stretch)
-        place = stretch[at] * self._n_taps + rows.tap
-        for name in _SUMMED:
-            column = rows.columns[name]
-            known = column >= 0
-            flat, where = self._room[name].reshape(-1), place[known]
-            flat[where] = np.maximum(flat[where], 0)
-            np.add.at(flat, where, column[known].astype(np.int64))
-        np.add.at(self._room[_ADDED].reshape(-1), place, rows.columns[_ADDED])
-        np.fmax.at(self._room[_LARGEST].reshape(-1), place, rows.columns[_LARGEST])
+        number = (self._n_steps + np.arange(len(new))) >> self._shift
+        self._n_steps += len(new)
+        is_begin = np.diff(number, prepend=len(self.first) - 1) > 0
+        self.first = np.append(self.first, new[is_begin])
+        self.last = np.append(self.last, new[is_begin])
+        np.maximum.at(self.last, number, new)
+        return np.searchsorted(self.first, steps, "right") - 1
+
+    def _halve(self) -> None:
+        """Make one stretch of two."""
+        starts = np.arange(0, len(self.first), 2)
+        for measure in self._measures.values():
+            measure.merge(starts, len(self.first))
+        self.last = self.last[np.minimum(starts + 1, len(self.last) - 1)]
+        self.first = self.first[starts]
+        self._shift += 1
 
     def over(self, starts: Ints) -> Columns:
         """Numbers by name, merged over groups of stretches.
@@ -83,39 +93,55 @@ class Courses:
         Returns:
             Arrays [groups, taps]; -1 or nan where nothing was measured.
         """
-        return {name: _merge(name, self._room[name][: len(self.n)], starts) for name in _NAMES}
+        n = len(self.first)
+        return {name: measure.over(starts, n) for name, measure in self._measures.items()}
 
     def largest_of(self, tap: int) -> NDArray[np.float64]:
         """Largest magnitude of a tap in each stretch; nan where there is none."""
-        return self._room[_LARGEST][: len(self.n), tap]
+        return self._measures[_LARGEST].of(tap, len(self.first))
 
-    def _extend(self, steps: Ints, stretch: Ints) -> None:
-        """Make room for steps at the end; the first of them may belong to the last stretch."""
-        n_old = len(self.n)
-        n_new = int(stretch[-1]) + 1 - n_old if len(stretch) else 0
-        if n_old + n_new > len(self._room[_ADDED]):
-            self._make_room(n_new + _SPARE)
-        begins = np.searchsorted(stretch, np.arange(n_old, n_old + n_new))
-        self.first = np.append(self.first, steps[begins])
-        self.last = np.append(self.last, steps[begins])
-        self.n = np.append(self.n, np.zeros(n_new, np.int64))
-        self.last[stretch] = steps
-        np.add.at(self.n, stretch, 1)
 
-    def _make_room(self, n: int) -> None:
-        """Add stretches in which nothing was measured, column by column to save memory."""
-        for name, column in self._room.items():
-            self._room[name] = np.concatenate([column, _blank(name, n, self._n_taps)])
+class _Measure:
+    """One number of each tap in each stretch.
 
-    def _halve(self) -> None:
-        """Make one stretch of two."""
-        starts = np.arange(0, len(self.n), 2)
-        for name, column in self._room.items():
-            self._room[name] = _merge(name, column[: len(self.n)], starts)
-        self.first = self.first[starts]
-        self.last = self.last[np.minimum(starts + 1, len(self.last) - 1)]
-        self.n = np.add.reduceat(self.n, starts)
-        self._shift += 1
+    Room for all stretches is asked for at once; the system gives memory where it is written to.
+    Zeros stand where nothing was measured, and flags say so.
+    """
+
+    def __init__(self, name: str, most: int, n_taps: int) -> None:
+        self._join: np.ufunc = np.fmax if name == _LARGEST else np.add
+        self._blank = -1 if name in _SUMMED else np.nan
+        self._values = np.zeros((most, n_taps), np.int64 if name in _SUMMED else np.float64)
+        self._is_known = np.zeros((most, n_taps), np.bool_)
+
+    def add(self, stretch: Ints, tap: Ints, column: Array) -> None:
+        """Add a value of each row; below zero and nan are none."""
+        known = column >= 0
+        place = (stretch * self._values.shape[1] + tap)[known]
+        values = column[known].astype(self._values.dtype)
+        self._join.at(self._values.reshape(-1), place, values)
+        self._is_known.reshape(-1)[place] = True
+
+    def over(self, starts: Ints, n: int) -> Array:
+        """Values merged from each start to the next, of the first `n` stretches."""
+        values, is_known = self._merged(starts, n)
+        return np.where(is_known, values, self._blank)
+
+    def merge(self, starts: Ints, n: int) -> None:
+        """The same, in place of what there is."""
+        values, is_known = self._merged(starts, n)
+        self._values, self._is_known = np.zeros_like(self._values), np.zeros_like(self._is_known)
+        self._values[: len(starts)], self._is_known[: len(starts)] = values, is_known
+
+    def of(self, tap: int, n: int) -> Array:
+        """Values of a tap in the first `n` stretches."""
+        return np.where(self._is_known[:n, tap], self._values[:n, tap], self._blank)
+
+    def _merged(self, starts: Ints, n: int) -> tuple[Array, NDArray[np.bool_]]:
+        if not len(starts):
+            return self._values[:0], self._is_known[:0]
+        is_known = np.logical_or.reduceat(self._is_known[:n], starts)
+        return self._join.reduceat(self._values[:n], starts), is_known
 
 
 def _most_stretches(n_taps: int) -> int:
@@ -124,25 +150,3 @@ def _most_stretches(n_taps: int) -> int:
     while most < MOST_STRETCHES and 2 * most * n_taps <= MOST_CELLS:
         most *= 2
     return most
-
-
-def _blank(name: str, n: int, n_taps: int) -> Array:
-    """A column of stretches in which nothing was measured."""
-    if name in _SUMMED:
-        return np.full((n, n_taps), -1, np.int64)
-    return np.zeros((n, n_taps)) if name == _ADDED else np.full((n, n_taps), np.nan)
-
-
-def _merge(name: str, column: Array, starts: Ints) -> Array:
-    """Numbers of neighbouring stretches become one."""
-    if not len(starts):
-        return column[:0]
-    if name in _SUMMED:
-        return _add_known(column, starts)
-    return (np.add if name == _ADDED else np.fmax).reduceat(column, starts)
-
-
-def _add_known(counts: Ints, starts: Ints) -> Ints:
-    """Sums that leave out -1; -1 where nothing is left."""
-    sums = np.add.reduceat(np.maximum(counts, 0), starts)
-    return np.where(np.maximum.reduceat(counts, starts) >= 0, sums, -1)

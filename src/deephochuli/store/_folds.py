@@ -15,12 +15,13 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.store._chunks import ChunkReader, TapIndex
+from deephochuli.store._chunks import ChunkReader, Piece, TapIndex
+from deephochuli.store._parquet import give_back
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkRows:
-    """Rows of a table of one chunk; those of one tap come in the order of their steps.
+    """Rows of a table of a chunk, or some of them: those of one tap in the order of their steps.
 
     Attributes:
         chunk: Number of the chunk.
@@ -49,7 +50,7 @@ class Fold(Protocol):
         ...
 
     def add(self, rows: ChunkRows) -> None:
-        """Add one more chunk."""
+        """Add rows, of steps after those that were added."""
         ...
 
 
@@ -58,10 +59,10 @@ F = TypeVar("F", bound=Fold)
 
 
 class Streamer(Protocol):
-    """Asks chunks a question; a chunk that turns out to be damaged ends it with an error."""
+    """Reads pieces; a chunk that turns out to be damaged ends it with an error."""
 
-    def __call__(self, read: Callable[[ChunkReader], T], chunks: list[ChunkReader]) -> Iterator[T]:
-        """Answers of the chunks, in their order."""
+    def __call__(self, read: Callable[[Piece], T], pieces: Iterator[Piece]) -> Iterator[T]:
+        """What is read, in order."""
         ...
 
 
@@ -124,32 +125,27 @@ class Folds:
     def _add(
         self, grown: Sequence[Grown[Fold]], chunks: list[ChunkReader], stream: Streamer
     ) -> None:
-        lacking: dict[int, list[Grown[Fold]]] = {}
+        for table in sorted({each.value.table for each in grown}):
+            self._add_rows(table, [e for e in grown if e.value.table == table], chunks, stream)
+
+    def _add_rows(
+        self, table: str, grown: list[Grown[Fold]], chunks: list[ChunkReader], stream: Streamer
+    ) -> None:
+        begins = [len(each.chunks) for each in grown]
+        names = {name for each in grown for name in each.value.columns}
+        place = {chunk.number: i for i, chunk in enumerate(chunks)}
+
+        def read(piece: Piece) -> ChunkRows:
+            tap, columns = piece.chunk.read_piece(piece, names, self._index)
+            return ChunkRows(piece.chunk.number, tap, columns)
+
+        pieces = (piece for chunk in chunks[min(begins) :] for piece in chunk.pieces(table))
+        for rows in stream(read, pieces):
+            for each, begin in zip(grown, begins, strict=True):
+                if place[rows.chunk] >= begin:
+                    each.value.add(rows)
         for each in grown:
-            for chunk in chunks[len(each.chunks) :]:
-                lacking.setdefault(chunk.number, []).append(each)
-        new = [chunk for chunk in chunks if chunk.number in lacking]
-
-        def read(chunk: ChunkReader) -> list[ChunkRows]:
-            return _read(chunk, [each.value for each in lacking[chunk.number]], self._index)
-
-        for chunk, parts in zip(new, stream(read, new), strict=True):
-            for each, rows in zip(lacking[chunk.number], parts, strict=True):
-                each.value.add(rows)
-                each.chunks.append(chunk)
-
-
-def _read(chunk: ChunkReader, folds: Sequence[Fold], index: TapIndex) -> list[ChunkRows]:
-    """What some folds ask of a chunk; each of its files is opened once."""
-    wanted: dict[str, set[str]] = {}
-    for fold in folds:
-        wanted.setdefault(fold.table, {"layer", "quantity"}).update(fold.columns)
-    chunk.keep(wanted)
-    try:
-        taps = {table: chunk.tap_of_row(table, index) for table in wanted}
-        return [
-            ChunkRows(chunk.number, taps[fold.table], chunk.columns(fold.table, fold.columns))
-            for fold in folds
-        ]
-    finally:
-        chunk.forget()
+            each.chunks = chunks
+        for chunk in chunks[min(begins) :]:
+            chunk.forget()
+        give_back()

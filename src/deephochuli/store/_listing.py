@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,41 +60,48 @@ class TapList:
     def __init__(self) -> None:
         """No tap yet."""
         self._found: dict[tuple[str, str], TapInfo] = {}
+        self._dtypes: dict[tuple[str, str], str] = {}
+        self._n_records: Counter[tuple[str, str]] = Counter()
+        self._n_channels: Counter[tuple[str, str]] = Counter()
 
     def add(self, names: Names, part: Part) -> None:
         """Add the taps of a chunk: its names, and the columns `LISTED` of its rollup.
 
         The first row of a tap settles its texts and order.
         """
-        numbers = _count(part, names)
+        n_records, n_channels = _count(part, names)
         dtypes = _name_dtypes(part, names)
-        for i, pair in enumerate(names.pairs):
-            n_records, n_channels = int(numbers[0][i]), int(numbers[1][i])
-            known = self._found.get(pair)
-            if known is None:
-                described = _describe(part, names.first[i], dtypes[i], n_records, n_channels)
-                self._found[pair] = described
-            else:
-                self._found[pair] = replace(
-                    known,
-                    dtype=known.dtype if known.dtype == dtypes[i] else "mixed",
-                    n_records=known.n_records + n_records,
-                    n_channels=max(known.n_channels, n_channels),
-                )
+        rows = zip(names.pairs, names.first, dtypes, n_records, n_channels, strict=True)
+        for pair, row, dtype, records, channels in rows:
+            if pair not in self._found:
+                self._found[pair] = _describe(part, row)
+                self._dtypes[pair] = dtype
+            elif self._dtypes[pair] != dtype:
+                self._dtypes[pair] = "mixed"
+            self._n_records[pair] += records
+            self._n_channels[pair] = max(self._n_channels[pair], channels)
 
     def taps(self) -> list[TapInfo]:
         """Taps by order, layer and quantity."""
-        found = self._found.values()
-        return sorted(found, key=lambda info: (info.order, info.layer, info.quantity))
+        infos = [
+            replace(
+                info,
+                dtype=self._dtypes[pair],
+                n_records=self._n_records[pair],
+                n_channels=self._n_channels[pair],
+            )
+            for pair, info in self._found.items()
+        ]
+        return sorted(infos, key=lambda info: (info.order, info.layer, info.quantity))
 
 
-def _count(part: Part, names: Names) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _count(part: Part, names: Names) -> tuple[list[int], list[int]]:
     """Recorded steps and channels of each pair of names."""
     n_records = np.zeros(len(names.pairs), np.int64)
     n_channels = np.zeros(len(names.pairs), np.int64)
     np.add.at(n_records, names.place, part["n_steps"])
     np.maximum.at(n_channels, names.place, part["n_channels"])
-    return n_records, n_channels
+    return n_records.tolist(), n_channels.tolist()
 
 
 def _name_dtypes(part: Part, names: Names) -> list[str]:
@@ -106,7 +114,9 @@ def _name_dtypes(part: Part, names: Names) -> list[str]:
     return [dtype.names[i] if i == j else "mixed" for i, j in zip(low, high, strict=True)]
 
 
-def _describe(part: Part, row: int, dtype: str, n_records: int, n_channels: int) -> TapInfo:
+def _describe(part: Part, row: int) -> TapInfo:
+    """A tap as one row has it, without what is counted over all."""
+
     def text(name: str) -> str:
         column: Texts = part[name]
         return column.names[int(column.codes[row])]
@@ -117,8 +127,8 @@ def _describe(part: Part, row: int, dtype: str, n_records: int, n_channels: int)
         module=text("module"),
         module_type=text("module_type"),
         role=text("role"),
-        dtype=dtype,
+        dtype=text("dtype"),
         order=int(part["order"][row]),
-        n_records=n_records,
-        n_channels=n_channels,
+        n_records=0,
+        n_channels=0,
     )

@@ -83,6 +83,11 @@ class ColumnFile:
         except _READ_FAULTS as error:
             raise _damaged(self.path, error) from error
 
+    def forget(self) -> None:
+        """Drop what is known of its footer; it is verified again when it is read again."""
+        self._footer = self._metadata = None
+        self._memory = {}
+
     def read(
         self, names: Iterable[str], groups: Sequence[int] | None = None, *, told: Sequence[str] = ()
     ) -> dict[str, Values]:
@@ -143,9 +148,10 @@ class ColumnFile:
         n_groups = len(self._starts) - 1
         n_rows = np.diff(self._starts)
         chosen = [i for i in (range(n_groups) if groups is None else groups) if n_rows[i]]
-        self.memory = sum(self._memory_of(data, group, name) for group in chosen for name in names)
-        if self.memory > most_memory(self.n_bytes):
-            raise StoreError(f"{self.n_bytes:,} bytes would become {self.memory:,} in memory")
+        memory = sum(self._memory_of(data, group, name) for group in chosen for name in names)
+        if memory > most_memory(self.n_bytes):
+            raise StoreError(f"{self.n_bytes:,} bytes would become {memory:,} in memory")
+        self.memory = memory
         table = _open(data, self._metadata).read_row_groups(
             chosen, columns=names, use_threads=False
         )
@@ -160,6 +166,11 @@ class ColumnFile:
             place = self._footer.places[group][name]
             self._memory[group, name] = memory_of(data, place)
         return self._memory[group, name]
+
+
+def give_back() -> None:
+    """Let the system have the memory that pyarrow keeps for later."""
+    pa.default_memory_pool().release_unused()
 
 
 def _open(data: bytes, metadata: pq.FileMetaData | None) -> pq.ParquetFile:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deephochuli.errors import DeepHochuliWarning, StoreError
 from deephochuli.store._answers import Channels, Damage, MergedTap, Rollups, TapInfo
-from deephochuli.store._chunks import ChunkReader, pick, read_each
+from deephochuli.store._chunks import ChunkReader, Piece, pick, read_ahead, read_each
 from deephochuli.store._columns import Columns, Scope, join, read_columns, read_rows
 from deephochuli.store._cover import chunk_name, chunk_numbers, cover, gaps
 from deephochuli.store._folds import Fold, Folds, Grown
@@ -323,27 +323,34 @@ class RunReader:
     def _each(
         self, read: Callable[[ChunkReader], _T], chunks: list[ChunkReader] | None = None
     ) -> list[_T]:
-        """Answers of chunks, all if none are given."""
-        return list(self._stream(read, self._chunks if chunks is None else chunks))
-
-    def _stream(self, read: Callable[[ChunkReader], _T], chunks: list[ChunkReader]) -> Iterator[_T]:
-        """Answers of chunks, of which only a few are in memory if nobody keeps them.
+        """Answers of chunks, all if none are given.
 
         A damaged one is dropped, and the whole question asked again.
         """
+        answers: list[_T] = []
         memory, most = 0, most_memory(sum(chunk.n_bytes for chunk in self._chunks))
-        for chunk, answer in read_each(chunks, read):
-            if isinstance(answer, StoreError):
-                self._leave_out(chunk.number, answer)
-                self._choose()
-                raise _ChunkDroppedError from answer
+        for chunk, answer in read_each(self._chunks if chunks is None else chunks, read):
+            answers.append(self._whole_answer(chunk, answer))
             memory += chunk.memory
             if memory > most:
                 raise StoreError(
                     f"{self.path} cannot be read at once: it asks for more than {most:,} bytes of "
                     "memory, far more than its files have. Ask for one tap, or for fewer columns."
                 )
-            yield answer
+        return answers
+
+    def _stream(self, read: Callable[[Piece], _T], pieces: Iterator[Piece]) -> Iterator[_T]:
+        """What is read of pieces, one after the other: nobody keeps all of it."""
+        for piece, answer in read_ahead(pieces, read, is_worth_threads=True):
+            yield self._whole_answer(piece.chunk, answer)
+
+    def _whole_answer(self, chunk: ChunkReader, answer: _T | StoreError) -> _T:
+        """An answer, unless the chunk is damaged: then it is dropped."""
+        if not isinstance(answer, StoreError):
+            return answer
+        self._leave_out(chunk.number, answer)
+        self._choose()
+        raise _ChunkDroppedError from answer
 
     def _steps(self) -> dict[str, Array]:
         if "steps" not in self._cache:
@@ -360,10 +367,11 @@ class RunReader:
         if "taps" not in self._cache:
             known, rest = self._begun(self._known_taps)
             listed = known or Grown(TapList(), [])
-            for chunk, part in zip(rest, self._stream(lambda c: c.listed(), rest), strict=True):
-                listed.value.add(*part)
-                listed.chunks.append(chunk)
-            self._known_taps = listed
+            for names, part in self._each(lambda chunk: chunk.listed(), rest):
+                listed.value.add(names, part)
+            for chunk in rest:
+                chunk.forget()
+            self._known_taps = Grown(listed.value, self.chunks)
             self._cache["taps"] = listed.value.taps()
         return self._cache["taps"]
 

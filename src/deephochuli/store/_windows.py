@@ -25,7 +25,7 @@ _FLOATS: Final = ("sum", "sum_sq", "min_abs", "max_abs")
 _HISTOGRAMS: Final = ("key", "count", "ratio", "ratio_count")
 _KEPT_LISTS: Final = ("positive", "ratio", "ratio_count")
 _SLOT_LISTS: Final = ("slot", "slot_count")
-_TYPES: Final = {**LIST_TYPES, "slot": np.uint16, "slot_count": np.int64}
+_TYPES: Final = {**LIST_TYPES, "slot": np.uint16, "slot_count": np.uint32}
 _CHUNKS_AT_ONCE: Final = 8
 
 
@@ -73,7 +73,7 @@ class Windows:
                 "chunk": np.full(len(rows.tap), rows.chunk),
                 **{name: columns[name] for name in (*_SPAN, *_COUNTS, *_FLOATS, *_KEPT_LISTS)},
                 "slot": slot,
-                "slot_count": slot_count,
+                "slot_count": _narrow(slot_count),
             }
         )
         self._waiting.append(rows)
@@ -119,6 +119,13 @@ class Windows:
         """A column of lists: what is merged, and what waits, in some order."""
         parts = [getattr(self._whole, name), *(rows.columns[name] for rows in self._waiting)]
         return _joined(parts).take(order)
+
+
+def _narrow(counts: Ragged) -> Ragged:
+    """Counts in half the room, where they fit in."""
+    if counts.values.max(initial=0) > np.iinfo(np.uint32).max:
+        return counts
+    return Ragged(counts.values.astype(np.uint32), counts.offsets, counts.present)
 
 
 def _none(name: str, n_rows: int) -> Ragged:

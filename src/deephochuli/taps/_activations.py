@@ -21,6 +21,8 @@ _FUNCTION_NAMES: Final = (
 ATTENTION: Final = "attention"
 CLAMP: Final = "clamp"
 RELU: Final = "relu"
+SUMMING: Final = frozenset({"softmax", "softmin", "log_softmax", "gumbel_softmax"})
+"""Activations that add up along a dimension."""
 
 _KIND_OF_CLASS: Final[dict[str, str]] = {
     **{name.replace("_", ""): name for name in _FUNCTION_NAMES},
@@ -68,7 +70,7 @@ def activation_kind(module: nn.Module) -> str | None:
     Known are torch's own activation modules, those of `transformers.activations`, and classes
     without parameters, buffers and children whose name says what they are (``MySwish``).
     """
-    return _kind_of_class(type(module)) if not _has_parts(module) else None
+    return kind_of_class(type(module)) if not _has_parts(module) else None
 
 
 def _has_parts(module: nn.Module) -> bool:
@@ -77,7 +79,8 @@ def _has_parts(module: nn.Module) -> bool:
 
 
 @cache
-def _kind_of_class(cls: type[nn.Module]) -> str | None:
+def kind_of_class(cls: type[nn.Module]) -> str | None:
+    """Name the activation that modules of a class compute, or None if they are no activations."""
     name = _plain_name(cls)
     if cls is nn.ReLU or (issubclass(cls, nn.ReLU) and cls.forward is nn.ReLU.forward):
         return RELU

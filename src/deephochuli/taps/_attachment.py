@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from deephochuli.taps import _scaler
 from deephochuli.taps._catalogue import Catalogue
-from deephochuli.taps._compiled import allow_global_hooks, compile_anew
+from deephochuli.taps._compiler import allow_global_hooks, compile_anew
 from deephochuli.taps._faults import Faults, say
 from deephochuli.taps._forward import ForwardWatch
 from deephochuli.taps._parameters import ParameterCatalogue, ParameterTap
@@ -73,6 +73,7 @@ class Attachment:
         undo = self._undo.append
         undo(compile_anew)  # runs last: nothing compiled may keep what is taken away before
         undo(allow_global_hooks())
+        undo(self._forward.listen_to_compiler())
         undo(register_module_forward_pre_hook(self._forward.before).remove)
         undo(register_module_forward_hook(self._forward.after, always_call=True).remove)
         for optimizer in self.optimizers:
@@ -91,6 +92,7 @@ class Attachment:
             self._held_back.add(id(optimizer))
             self._reader.tell("update_skipped", self._scalers.get(id(optimizer)), optimizer)
         else:
+            self._held_back.discard(id(optimizer))  # its last step may have raised
             self._reader.tell("before_update", optimizer)
 
     def _warn_of_unseen_forward(self, optimizer: Optimizer) -> None:

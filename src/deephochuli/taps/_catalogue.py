@@ -170,10 +170,15 @@ class Catalogue:
             for tapped in self.by_id.values():
                 tapped.order = self.tick() if tapped.order < 0 else tapped.order
 
-    def wanted_at(self, tapped: Tapped) -> Slot:
-        """Return the places that are wanted around the calls of an activation module."""
-        kind = tapped.kind or tapped.type_name
-        layer = tapped.path or tapped.type_name
+    def wanted_at(self, tapped: Tapped, function: str | None = None) -> Slot:
+        """Return the places that are wanted around the calls of an activation module.
+
+        Args:
+            tapped: The module.
+            function: Kind of a function that the module calls; the calls of that are meant then.
+        """
+        kind = function or tapped.kind or tapped.type_name
+        layer = self._layer_of(tapped, function) if function else tapped.path or tapped.type_name
         return self._slot(tapped, _quantities(kind), layer, 1, kind, None, order=0)
 
     def module_slot(self, tapped: Tapped, index: int, dim: int | None) -> Slot:
@@ -189,11 +194,14 @@ class Catalogue:
         """Return the places around call number `index` of a function in a module."""
         key: Hashable = (kind, index)
         if key not in tapped.slots:
-            layer = f"{tapped.path}.{kind}" if tapped.path else kind
-            if layer in self._modules:  # told apart from a module of the same name
-                layer += "()"
+            layer = self._layer_of(tapped, kind)
             tapped.slots[key] = self._slot(tapped, _quantities(kind), layer, index, kind, dim)
         return tapped.slots[key]
+
+    def _layer_of(self, tapped: Tapped, function: str) -> str:
+        """Name a function that a module calls, told apart from a module of the same name."""
+        layer = f"{tapped.path}.{function}" if tapped.path else function
+        return layer + "()" if layer in self._modules else layer
 
     def output_slot(self, tapped: Tapped, suffix: str, index: int, dim: int | None) -> Slot:
         """Return the places at one tensor that a module returns."""

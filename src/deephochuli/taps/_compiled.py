@@ -1,20 +1,25 @@
 """Looking inside what torch.compile has made: by an operator that stands in the compiled graph.
 
-While a forward is being compiled, the global hooks are compiled with it. There they put the
-operator `deephochuli::look` beside each activation, and a tensor hook that puts it into the
-backward graph. When the graph runs, the operator calls back here. Five facts shape this:
+While a forward is being compiled, the global hooks are compiled with it. Beside each activation
+they leave a call of `show` in the graph, and activation functions get theirs once the graph is
+traced (`_graphs`). When the back end traces that graph in turn, `show` puts the operator
+`deephochuli::look` beside the value, and a tensor hook that puts it into the backward graph. When
+the graph runs, the operator calls back here. Six facts shape this:
 
 - A compiler drops an operator that has neither output nor effect. One that changes an argument is
   kept, but where two graphs of a forward share that argument, the second finds it changed between
   its forward and its backward, and autograd refuses. So the operator is registered as having an
   ordered effect, like printing: no tensor changes, and the order of the calls stays.
-- What is compiled cannot look things up while it runs. The hooks name a watch and a module by
+- What is compiled cannot look things up while it runs. The hooks name a watch and a site by
   numbers, which the graph holds as constants; everything else is decided when the numbers come
   back: whether the step is recorded, which call of the module this is, who takes the tensor.
 - A compiler that fuses operations keeps the values between them in binary32 even where their type
   is narrower, unless something asks for such a value: then it is rounded, and what follows is
   computed from the rounded one. So tensors narrower than binary32 are not looked at in compiled
   code: looking would change the training. The watch says so once.
+- What it fuses, it may compute in another order once a value is asked for. Where a back end fuses,
+  activation functions are not looked at, nor is what a softmax returns: that was measured to change
+  the last bits of the training. The watch says so once.
 - Where torch is about to compile, but calls a hook outside of a graph, the hook must run as it is:
   compiled by itself it would show nothing and change how the code around it is compiled. Nor may a
   function mode lie on the stack then, which is compiled into whatever is traced under it.
@@ -28,97 +33,152 @@ from __future__ import annotations
 
 import functools
 import itertools
-import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Final
+from typing import Final, cast
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
-from torch._C._dynamo.eval_frame import (
-    _FrameAction,
-    _FrameExecStrategy,
-    get_eval_frame_callback,
-    set_code_exec_strategy,
-)
 from torch._library.effects import EffectType
+from torch._subclasses.functional_tensor import FunctionalTensor
+from torch.fx import Graph, Node
 
+from deephochuli.taps._activations import SUMMING
 from deephochuli.taps._catalogue import Catalogue, Slot, Tapped, channel_dim
 from deephochuli.taps._checkpoint import in_backward
+from deephochuli.taps._compiler import is_exporting
 from deephochuli.taps._faults import say
+from deephochuli.taps._frames import MAX_CALLS
+from deephochuli.taps._graphs import (
+    FunctionCall,
+    Traced,
+    first_result,
+    function_calls,
+    listen,
+    nodes_in,
+)
+from deephochuli.taps._outputs import is_real
 from deephochuli.taps._place import Place
 from deephochuli.taps._reader import Reader
 
 # What the operator is told of the tensor it is given.
-BEGIN, INPUT, INPUT_GRADIENT, OUTPUT, OUTPUT_GRADIENT, NARROW, NO_HOOK = 0, 1, 2, 3, 4, 5, 6
-# What is said once where a tensor cannot be looked at in compiled code.
-_UNSEEN: Final = {
-    NARROW: (
-        "The tensors at {path!r} have less than 32 bits and lie inside compiled code: they are not "
-        "looked at there, nor are others like them, because that would round values that the "
-        "compiler keeps in more. Parameters, gradients and updates are recorded. To see the "
-        "activations too, record without torch.compile."
-    ),
-    NO_HOOK: (
-        "The gradients at {path!r} lie inside compiled code: torch {torch} cannot show them there "
-        "without changing how the code is compiled, so neither they nor others like them are "
-        "recorded; activations, parameters, their gradients and updates are. torch 2.13 shows "
-        "them, and so does a run without torch.compile."
-    ),
-}
+BEGIN, INPUT, INPUT_GRADIENT, OUTPUT, OUTPUT_GRADIENT = 0, 1, 2, 3, 4
 # At the beginning: the module's training mode, and whether gradients are wanted.
 TRAINS, GRADIENTS = 1, 2
 
-HOOKS_KEEP_TENSORS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
-"""Whether a tensor with a hook is the same tensor in compiled code. Up to torch 2.12 it becomes a
-view, which an activation that works in place refuses."""
+NARROW: Final = (
+    "The tensors at {place!r} have less than 32 bits and lie inside compiled code: they are not "
+    "looked at there, nor are others like them, because that would round values that the "
+    "compiler keeps in more. Parameters, gradients and updates are recorded. To see the "
+    "activations too, record without torch.compile."
+)
+SUMS: Final = (
+    "What comes out of the softmax at {place!r} lies inside code that {back_end} fuses: it is not "
+    "looked at there, nor is its gradient, nor are others like it, because that would change the "
+    "last bits of the training. What goes in is recorded, and so is the gradient of that. To see "
+    "the rest, too, record without torch.compile or with backend='aot_eager'."
+)
+FUSED: Final = (
+    "The activation function {place} lies inside code that {back_end} fuses: it is not looked at "
+    "there, nor are others like it, because that can change the last bits of the training. "
+    "Parameters, gradients and updates are recorded, and so are activation modules. To see "
+    "functions, too, record without torch.compile or with backend='aot_eager'."
+)
+UNKNOWN: Final = (
+    "A call of {place} lies in compiled code after a graph break, where nothing tells which "
+    "module makes it: it is not recorded, nor are others like it. Use an activation module "
+    "(nn.ReLU for F.relu), avoid the graph break, or record without torch.compile."
+)
 
 _numbers = itertools.count()
 _watches: WeakValueDictionary[int, CompiledWatch] = WeakValueDictionary()
 
 
 @torch.library.custom_op("deephochuli::look", mutates_args=())
-def look(x: Tensor, watch: int, module: int, what: int) -> None:
+def look(x: Tensor, watch: int, site: int, what: int) -> None:
     """Show one tensor of a compiled graph to the watch that put the operator there.
 
     Args:
         x: The tensor; it is not changed.
         watch: Number of the watch; nothing happens once it is gone.
-        module: Number of the module within the watch; at the `BEGIN` of a forward, its mode.
-        what: `BEGIN`, `INPUT`, `INPUT_GRADIENT`, `OUTPUT`, `OUTPUT_GRADIENT`; or `NARROW`, when
-            the tensor at the module is not given, because looking would change it; or `NO_HOOK`,
-            when its gradient is not.
+        site: Number of the site within the watch; at the `BEGIN` of a forward, its mode.
+        what: `BEGIN`, `INPUT`, `INPUT_GRADIENT`, `OUTPUT`, `OUTPUT_GRADIENT`.
     """
     found = _watches.get(watch)
     if found is not None:
-        found.looked(x, module, what)
+        found.looked(x, site, what)
 
 
 @look.register_fake
-def _(x: Tensor, watch: int, module: int, what: int) -> None:  # pyright: ignore[reportUnusedFunction]
+def _(x: Tensor, watch: int, site: int, what: int) -> None:  # pyright: ignore[reportUnusedFunction]
     """Nothing comes out, whatever goes in."""
 
 
 look.register_effect(EffectType.ORDERED)
 
 
+def show(x: Tensor, watch: int, site: int, what: int, value: bool, gradient: bool) -> None:
+    """Put the operator beside a tensor, and a hook that puts it beside its gradient.
+
+    A graph that Python was traced into calls this, and runs while the back end traces it: `x` is
+    the tensor in the autograd graph of the user's code there.
+
+    Args:
+        x: The tensor.
+        watch: Number of the watch.
+        site: Number of the site within it.
+        what: `INPUT` or `OUTPUT`.
+        value: Whether the tensor is looked at.
+        gradient: Whether its gradient is.
+    """
+    found = _watches.get(watch)
+    if found is None or not is_real(x):
+        return
+    if x.dtype.itemsize < 4:
+        found.say_once(NARROW, found.name_of(site))
+        return
+    if value:
+        look(x.detach(), watch, site, what)
+    # Back ends that trace nothing run the graph in each step: a hook on a leaf would stay there.
+    is_traced = isinstance(x, FunctionalTensor)
+    if gradient and x.requires_grad and torch.is_grad_enabled() and (is_traced or not x.is_leaf):
+        x.register_hook(functools.partial(_look_at_gradient, watch, site, what + 1))
+
+
+def _look_at_gradient(watch: int, site: int, what: int, gradient: Tensor) -> None:
+    """Tensor hook that is traced into the backward graph."""
+    look(gradient, watch, site, what)
+
+
+torch.fx.has_side_effect(show)  # or a graph would be rid of it: nothing uses what it returns
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the hooks of one module put into the graph; plain values, which a compiler can read."""
 
-    module: int
+    site: int
     sees_input: bool
     sees_input_gradient: bool
     sees_output: bool
     sees_output_gradient: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FunctionSite:
+    """The calls of one kind of activation function by one module."""
+
+    caller: Tapped
+    kind: str
+    index: int
+    hint: int | None
+
+
 class CompiledWatch:
-    """The hooks that are compiled, and what happens when the operator calls back."""
+    """What is put into graphs, and what happens when the operator calls back."""
 
     def __init__(
         self, catalogue: Catalogue, reader: Reader, announce: Callable[[bool, bool], None]
@@ -129,6 +189,8 @@ class CompiledWatch:
         self._reader = reader
         self._announce = announce
         self._tapped = list(catalogue.by_id.values())
+        self._functions: list[FunctionSite] = []
+        self._first_index: dict[tuple[str, str, CodeType], int] = {}
         self._hints = _hints(self._tapped)
         self.plans = self._plans()
         self.number = next(_numbers)
@@ -137,19 +199,20 @@ class CompiledWatch:
         self._n_inputs: Counter[int] = Counter()
         self._n_gradients: Counter[tuple[int, int]] = Counter()
         self._is_on = False
-        self._said: set[int] = set()
+        self._said: set[str] = set()
         _watches[self.number] = self
+
+    def listen(self) -> Callable[[], None]:
+        """Have calls of `show` and of activation functions seen in graphs; return the undo."""
+        torch.compiler.allow_in_graph(show)
+        return listen(self)
 
     def _plans(self) -> Mapping[nn.Module, Plan]:
         """Plan what to look at, by module; slots are made only when a call comes."""
         plans: dict[nn.Module, Plan] = {}
         for number, tapped in enumerate(self._tapped):
             if tapped.kind is not None:
-                wanted = self._catalogue.wanted_at(tapped)
-                plans[tapped.module] = Plan(
-                    number, wanted.z is not None, wanted.dz is not None,
-                    wanted.a is not None, wanted.da is not None,
-                )  # fmt: skip
+                plans[tapped.module] = _plan(number, self._catalogue.wanted_at(tapped))
             elif tapped.has_output:
                 plans[tapped.module] = Plan(number, False, False, True, True)
         return plans
@@ -164,32 +227,98 @@ class CompiledWatch:
         plan = self.plans.get(module)
         if plan is None or not args or not isinstance(args[0], Tensor):
             return
-        self._insert(args[0], plan.module, INPUT, plan.sees_input, plan.sees_input_gradient)
+        if plan.sees_input or plan.sees_input_gradient:
+            sees = plan.sees_input, plan.sees_input_gradient
+            show(args[0], self.number, plan.site, INPUT, *sees)
 
     def after(self, module: nn.Module, output: object) -> None:
         """Global forward hook, inside a graph."""
         plan = self.plans.get(module)
-        if plan is not None and isinstance(output, Tensor):
-            sees_gradient = plan.sees_output_gradient
-            self._insert(output, plan.module, OUTPUT, plan.sees_output, sees_gradient)
+        if plan is None or not isinstance(output, Tensor):
+            return
+        if plan.sees_output or plan.sees_output_gradient:
+            sees = plan.sees_output, plan.sees_output_gradient
+            show(output, self.number, plan.site, OUTPUT, *sees)
 
-    def _insert(
-        self, x: Tensor, module: int, what: int, sees_value: bool, sees_gradient: bool
-    ) -> None:
-        """Put the operator beside a tensor, and a hook that puts it beside its gradient."""
-        if not x.is_floating_point():
+    # ---- called with what was traced, before it is compiled
+
+    def traced(self, traced: Traced) -> None:
+        """Put calls of `show` beside the activation functions of a graph, if nothing fuses them."""
+        if is_exporting():
             return
-        if x.dtype.itemsize < 4:
-            look(self.anything, self.number, module, NARROW)
+        try:
+            calls = list(function_calls(traced, self._catalogue.by_id))
+            changed = {call.node.graph for call in calls}
+            if traced.is_fused:
+                self._say_fused(traced, calls)
+                changed = self._show_no_sums(traced)
+            else:
+                for call in calls:
+                    self._show_function(traced, call)
+            for graph in changed:
+                if graph.owning_module is not None:
+                    graph.owning_module.recompile()
+        except Exception as error:  # an instrument never stops the training
+            self._reader.faults.report("functions in compiled code", error)
+
+    def _say_fused(self, traced: Traced, calls: list[FunctionCall]) -> None:
+        """Say which function is not looked at, and in which module."""
+        for call in calls[:1]:
+            caller = call.caller
+            place = call.kind
+            if isinstance(caller, Tapped):
+                place = f"{_name(caller, call.kind)!r} of a {caller.type_name}"
+            self.say_once(FUSED, f"{place} ({call.line})", traced.back_end)
+
+    def _show_no_sums(self, traced: Traced) -> set[Graph]:
+        """Take away what a hook has put beside the results of modules that add up."""
+        changed: set[Graph] = set()
+        for node in list(nodes_in(traced.module)):
+            if node.target is not show or node.args[1] != self.number or node.args[3] != OUTPUT:
+                continue
+            tapped = self._tapped[cast("int", node.args[2])]
+            if tapped.kind in SUMMING:
+                self.say_once(SUMS, tapped.path, traced.back_end)
+                changed.add(node.graph)
+                node.graph.erase_node(node)
+        return changed
+
+    def _show_function(self, traced: Traced, call: FunctionCall) -> None:
+        """Put `show` before and after one call."""
+        if not isinstance(call.caller, Tapped):
+            self.say_once(UNKNOWN, f"{call.kind} ({call.line})")
             return
-        if sees_value:
-            look(x.detach(), self.number, module, what)
-        if not (sees_gradient and x.requires_grad and torch.is_grad_enabled()):
-            return
-        if not HOOKS_KEEP_TENSORS:
-            look(self.anything, self.number, module, NO_HOOK)
-        else:
-            x.register_hook(functools.partial(_look_at_gradient, self.number, module, what + 1))
+        index = self._index(traced, call.caller, call)
+        site = FunctionSite(call.caller, call.kind, index, call.hint)
+        plan = _plan(
+            len(self._tapped) + len(self._functions),
+            self._catalogue.wanted_at(call.caller, call.kind),
+        )
+        self._functions.append(site)
+        add, node = call.node.graph, call.node
+        if isinstance(call.argument, Node) and (plan.sees_input or plan.sees_input_gradient):
+            sees = plan.sees_input, plan.sees_input_gradient
+            with add.inserting_before(node):
+                add.call_function(show, (call.argument, self.number, plan.site, INPUT, *sees))
+        if plan.sees_output or plan.sees_output_gradient:
+            sees = plan.sees_output, plan.sees_output_gradient
+            with add.inserting_after(node):
+                result = first_result(node)
+            with add.inserting_after(result):
+                add.call_function(show, (result, self.number, plan.site, OUTPUT, *sees))
+
+    def _index(self, traced: Traced, caller: Tapped, call: FunctionCall) -> int:
+        """Which call of its kind it is: after a graph break the count goes on."""
+        if caller.module is not traced.owner:
+            return call.index
+        key = (caller.path, call.kind, traced.code)
+        known = [
+            site.index
+            for site in self._functions
+            if traced.is_rest and (site.caller, site.kind) == (caller, call.kind)
+        ]
+        first = self._first_index.setdefault(key, max(known, default=0))
+        return min(first + call.index, MAX_CALLS)
 
     # ---- what is known of a forward
 
@@ -209,15 +338,13 @@ class CompiledWatch:
 
     # ---- called by the operator while the graph runs
 
-    def looked(self, x: Tensor, module: int, what: int) -> None:
+    def looked(self, x: Tensor, site: int, what: int) -> None:
         """Take what the operator was given. Never raises an `Exception`."""
         try:
             if what == BEGIN:
-                self._begin(is_training=bool(module & TRAINS), has_gradients=module >= GRADIENTS)
-            elif what in _UNSEEN:
-                self._say_unseen(what, self._tapped[module])
+                self._begin(is_training=bool(site & TRAINS), has_gradients=site >= GRADIENTS)
             elif self._is_on:
-                self._look(x, self._tapped[module], module, what)
+                self._look(x, site, what)
         except Exception as error:  # an instrument never stops the training
             self._reader.faults.report("compiled code", error)
 
@@ -228,22 +355,31 @@ class CompiledWatch:
         self._announce(is_training, has_gradients)
         self.forward_begins(is_recording=bool(self._reader.tell("is_recording")), is_listed=True)
 
-    def _say_unseen(self, what: int, tapped: Tapped) -> None:
-        if what not in self._said:
-            self._said.add(what)
-            say(_UNSEEN[what].format(path=tapped.path, torch=torch.__version__))
-
-    def _look(self, x: Tensor, tapped: Tapped, module: int, what: int) -> None:
+    def _look(self, x: Tensor, site: int, what: int) -> None:
         """Show one tensor at its place, if it has one."""
         is_value = what in {INPUT, OUTPUT}
         if is_value and in_backward():
             return  # a recomputation: the values were shown on the first run
         if what == INPUT:
-            self._n_inputs[module] += 1
-        slot = self._slot(tapped, self._call_number(module, what), x.ndim)
-        place = _place(slot, what)
+            self._n_inputs[site] += 1
+        place = _place(self._slot(site, what, x.ndim), what)
         if place is not None:
             self._reader.see(place, x)
+
+    def _slot(self, site: int, what: int, n_dims: int) -> Slot:
+        """The places at a site, of the call of it that goes on."""
+        if site >= len(self._tapped):
+            function = self._functions[site - len(self._tapped)]
+            dim = channel_dim(function.hint, n_dims, function.kind)
+            return self._catalogue.function_slot(
+                function.caller, function.kind, function.index, dim
+            )
+        tapped, index = self._tapped[site], self._call_number(site, what)
+        if tapped.kind is None:
+            dim = channel_dim(tapped.channel_hint, n_dims, "output")
+            return self._catalogue.output_slot(tapped, "", index, dim)
+        dim = channel_dim(self._hints[id(tapped.module)], n_dims, tapped.kind)
+        return self._catalogue.module_slot(tapped, index, dim)
 
     def _call_number(self, module: int, what: int) -> int:
         """Which call of the module a tensor belongs to: gradients come in the reverse order."""
@@ -253,17 +389,33 @@ class CompiledWatch:
         self._n_gradients[module, what] += 1
         return max(1, n_calls + 1 - self._n_gradients[module, what])
 
-    def _slot(self, tapped: Tapped, index: int, n_dims: int) -> Slot:
-        if tapped.kind is None:
-            dim = channel_dim(tapped.channel_hint, n_dims, "output")
-            return self._catalogue.output_slot(tapped, "", index, dim)
-        dim = channel_dim(self._hints[id(tapped.module)], n_dims, tapped.kind)
-        return self._catalogue.module_slot(tapped, index, dim)
+    # ---- what is said
+
+    def name_of(self, site: int) -> str:
+        """What people know a site by."""
+        if site < len(self._tapped):
+            return self._tapped[site].path
+        function = self._functions[site - len(self._tapped)]
+        return _name(function.caller, function.kind)
+
+    def say_once(self, message: str, place: str, back_end: str = "") -> None:
+        """Say at the first place of a kind what cannot be seen there."""
+        if message not in self._said:
+            self._said.add(message)
+            say(message.format(place=place, back_end=back_end))
 
 
-def _look_at_gradient(watch: int, module: int, what: int, gradient: Tensor) -> None:
-    """Tensor hook that is compiled into the backward graph."""
-    look(gradient, watch, module, what)
+def _name(caller: Tapped, function: str) -> str:
+    """What people know the calls of a function by."""
+    return f"{caller.path}.{function}".removeprefix(".")
+
+
+def _plan(site: int, wanted: Slot) -> Plan:
+    """What to put beside the calls at a site."""
+    return Plan(
+        site, wanted.z is not None, wanted.dz is not None,
+        wanted.a is not None, wanted.da is not None,
+    )  # fmt: skip
 
 
 def _place(slot: Slot, what: int) -> Place | None:
@@ -285,60 +437,3 @@ def _hints(tapped: list[Tapped]) -> dict[int, int | None]:
         hint = hint if one.channel_hint is None else one.channel_hint
         hints[id(one.module)] = hint
     return hints
-
-
-def is_compiler_on() -> bool:
-    """Say whether torch compiles the functions that are called from here.
-
-    It does so beside the graph as well: in what a graph break leaves to Python, and in the calls of
-    a module that it does not trace itself, such as `nn.Sequential` compiled in place.
-    """
-    return get_eval_frame_callback() not in (None, False)
-
-
-def is_exporting() -> bool:
-    """Say whether torch exports the model, whose graph must not hold our operator.
-
-    In whatever torch 2.11 compiles, `torch.compiler.is_exporting()` is True; the flag it should
-    tell of is right there as well.
-    """
-    return torch.compiler._is_exporting_flag
-
-
-def call_uncompiled(function: Any, *args: object) -> None:
-    """Call a function of ours that torch must not compile."""
-    torch.compiler.disable(function)(*args)  # pyright: ignore[reportArgumentType]
-
-
-def never_compile_alone(code: CodeType) -> None:
-    """Have torch trace a function where it is called in a graph, and otherwise leave it alone."""
-    strategy = _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT)
-    set_code_exec_strategy(code, strategy)
-
-
-for _function in (is_compiler_on, call_uncompiled):
-    never_compile_alone(_function.__code__)
-
-
-def compile_anew() -> None:
-    """Have torch compile again what it has compiled, with the hooks that there are now."""
-    if "torch._dynamo" in sys.modules:
-        torch.compiler.reset()
-
-
-def allow_global_hooks() -> Callable[[], None]:
-    """Silence torch's warning that a compiled module calls global hooks once more; return the undo.
-
-    Ours take no notice of that call.
-    """
-    warnings.filterwarnings(
-        "ignore", message=r"Using `torch.compile\(module\)` when there are glob"
-    )
-    added = warnings.filters[0]
-
-    def undo() -> None:
-        # Leaving a `with warnings.catch_warnings()` may have taken the filter away before us.
-        if added in warnings.filters:
-            warnings.filters.remove(added)  # pyright: ignore[reportAttributeAccessIssue]
-
-    return undo

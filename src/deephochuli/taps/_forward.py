@@ -18,8 +18,8 @@ from torch.jit._trace import is_tracing
 from deephochuli.taps._activations import activation_kind
 from deephochuli.taps._catalogue import Catalogue
 from deephochuli.taps._checkpoint import in_backward, region_being_recomputed, region_being_run
-from deephochuli.taps._compiled import (
-    CompiledWatch,
+from deephochuli.taps._compiled import CompiledWatch
+from deephochuli.taps._compiler import (
     call_uncompiled,
     is_compiler_on,
     is_exporting,
@@ -56,6 +56,10 @@ class ForwardWatch:
         self._compiled = CompiledWatch(catalogue, reader, self._announce_compiled)
         self._has_been_training = self._model.training
         self.n_announced = 0
+
+    def listen_to_compiler(self) -> Callable[[], None]:
+        """Have what torch.compile traces from now on seen as well; return the undo."""
+        return self._compiled.listen()
 
     # ---- the hooks: on a step that is not looked at they must cost next to nothing
 

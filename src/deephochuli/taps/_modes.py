@@ -16,7 +16,7 @@ from torch.overrides import (
 )
 
 from deephochuli.taps._activations import FUNCTION_KINDS
-from deephochuli.taps._compiled import is_compiler_on
+from deephochuli.taps._compiler import is_compiler_on
 
 Result = TypeVar("Result")
 

@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from deephochuli.errors import StoreError
 from deephochuli.live import _board, _watched
 from deephochuli.live._board import Board
+from deephochuli.report import _read
+from deephochuli.report._payload import build_payload
+from deephochuli.store import _courses, open_run
 from tests.unit.live.conftest import Growing
 
 
@@ -47,17 +51,41 @@ def test_data_come_with_the_first_step_and_again_when_there_is_more(tmp_path, mo
     assert board.snapshot.runs[0].phase == "ended"
 
 
-def test_the_data_of_a_run_are_those_of_its_report(growing):
-    from deephochuli.report._payload import build_payload
-    from deephochuli.store import open_run
-
-    board = Board([growing.folder])
-    board.look()
-    payload, blob = build_payload([open_run(growing.folder)], ["run"], "run")
-    found = part_of(board)
+def assert_is_its_report(found: dict, folder: Path) -> None:
+    """Compare data with those of a report that is made of a run that is opened now."""
+    payload, blob = build_payload([open_run(folder)], ["run"], "run")
     assert found["blob"] == blob
     for name in ("runs", "findings", "arrays", "formats"):
         assert found["payload"][name] == json.loads(json.dumps(payload[name])), name
+
+
+def test_the_data_of_a_run_are_those_of_its_report(growing):
+    board = Board([growing.folder])
+    board.look()
+    assert_is_its_report(part_of(board), growing.folder)
+
+
+def test_the_data_of_a_run_that_grows_are_always_those_of_its_report(tmp_path, monkeypatch):
+    """Through every change of resolution: windows for steps, two stretches become one."""
+    monkeypatch.setattr(_read, "MOST_ROWS_READ_IN_FULL", 180)
+    monkeypatch.setattr(_courses, "MOST_STRETCHES", 16)
+    monkeypatch.setattr(_courses, "FEWEST_STRETCHES", 16)
+    growing = Growing(tmp_path / "run")
+    board = Board([growing.folder])
+    monkeypatch.setattr(board._pace, "is_due", lambda: True)
+    seen = set()
+    for n_chunks in (1, 2, 1, 1, 3, 1):
+        growing.grow(n_chunks)
+        board.look()
+        found = part_of(board)
+        assert_is_its_report(found, growing.folder)
+        (run,) = found["payload"]["runs"]
+        assert run["n_recorded"] == growing.n_steps
+        seen.add((len(run["columns"]["n"]), len(run["bins"]["n"])))
+    growing.end()
+    board.look()
+    assert_is_its_report(part_of(board), growing.folder)
+    assert seen == {(4, 4), (12, 12), (16, 4), (10, 5), (16, 8), (9, 9)}
 
 
 def test_runs_share_the_bound_on_the_size_of_the_page(growing, monkeypatch):

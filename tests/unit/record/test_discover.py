@@ -13,7 +13,7 @@ from torch.nn.modules import module as nn_module
 from torch.optim import optimizer as optimizers
 
 from deephochuli.errors import TapError
-from deephochuli.record import Discovery, Options
+from deephochuli.record import Discovery, GoingOn, Options, record
 from deephochuli.record._auto import is_chosen
 from deephochuli.store import open_run
 
@@ -71,6 +71,25 @@ def ended(discovery):
 def reader(discovery, index=0):
     discovery.end()
     return open_run(discovery.runs[index].path)
+
+
+@pytest.mark.parametrize(("first", "every", "n_chosen"), [(2, "1", 4), (3, "2", 2), (1, "1", 4)])
+def test_recorded_steps_are_counted_from_where_a_run_goes_on(tmp_path, first, every, n_chosen):
+    """Of the steps that are over; the one that goes on may not come to its end."""
+    model = Net()
+    optimizer = sgd(model)
+    with record(model, optimizer, to=tmp_path / "runs" / "Net"):
+        for _ in range(4):
+            step(model(X), optimizer)
+    discovery = Discovery(Options(tmp_path / "runs", every=every), complain=pytest.fail)
+    discovery.begin()
+    discovery.take(model, [optimizer], GoingOn(tmp_path / "runs" / "Net", first))
+    (run,) = discovery.runs
+    assert run.schedule.n_chosen == 0
+    for _ in range(4):
+        step(model(X), optimizer)
+    discovery.end()
+    assert run.schedule.n_chosen == n_chosen
 
 
 # ---- which model

@@ -187,6 +187,25 @@ def test_a_recording_of_the_scripts_own_comes_first(tmp_path):
     }
 
 
+def test_a_recording_of_the_scripts_own_takes_over_what_was_discovered(tmp_path, capsys):
+    session = start()
+    model, optimizer = model_and_optimizer()
+    other = model_and_optimizer()
+    train(model, optimizer, 2)
+    train(*other, 1)
+    with dh.record(model, optimizer, to=tmp_path / "own"):
+        train(model, optimizer, 3)
+        train(*other, 1)
+    train(model, optimizer, 1)  # as where their recording had begun first
+    session.close()
+    assert dh.open_run(tmp_path / "own").steps["step"].tolist() == [0, 1, 2]
+    assert {name: len(run.steps["step"]) for name, run in runs(tmp_path).items()} == {
+        "Sequential": 2,
+        "Sequential-2": 2,
+    }
+    assert "Sequential ends at step 2: from there on the script records" in capsys.readouterr().err
+
+
 # ---- trainers
 
 

@@ -6,16 +6,14 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from deephochuli.errors import DeepHochuliWarning
-from deephochuli.taps import QUANTITIES, Selection, _compiled, attach
+from deephochuli.taps import QUANTITIES, Selection, attach
 from tests.unit.taps.conftest import Collector
 
 EVERYTHING = Selection(quantities=QUANTITIES)
-shows_gradients = pytest.mark.skipif(
-    not _compiled.HOOKS_KEEP_TENSORS,
-    reason=f"torch {torch.__version__} cannot show gradients inside compiled code, 2.13 can",
-)
 
 
 class Block(nn.Module):
@@ -54,6 +52,32 @@ def as_a_function(model, backend):
 WAYS = {"torch.compile(model)": wrapped, "model.compile()": in_place, "a function": as_a_function}
 
 
+class Functional(nn.Module):
+    """The same as functions, in place and not, one of them in a part that is called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.part = Part()
+        self.attend = nn.Linear(5, 5)
+
+    def forward(self, x):
+        y = F.relu(self.conv1(x), inplace=True)
+        y = self.part(self.part(y)) + self.conv2(y).tanh()
+        y = F.gelu(y).clamp(min=0).clamp(min=0, max=6)
+        y = F.scaled_dot_product_attention(self.attend(y), y, y)
+        return F.softmax(y.mean(3), -1).sum((1, 2))
+
+
+class Part(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return torch.sigmoid(F.silu(self.norm(x)))
+
+
 def train(call, optimizer, n_steps=2):
     torch.manual_seed(1)
     for _ in range(n_steps):
@@ -62,14 +86,15 @@ def train(call, optimizer, n_steps=2):
         optimizer.step()
 
 
-def seen_in(way, backend, *, before=False, after=False):
+def seen_in(way, backend, *, make=Block, before=False, after=False):
     """What is seen of two steps; compiled code may be there before the attachment, or live on."""
     torch.manual_seed(0)
-    model = Block()
+    model = make()
     recorded, call = way(model, backend) if way else (model, model)
     if before:
         train(call, torch.optim.SGD(model.parameters(), 0.0))
-    model.load_state_dict(Block.start)
+    torch.manual_seed(0)
+    model.load_state_dict(make().state_dict())
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     collector = Collector()
     with attach(recorded, optimizer, collector, EVERYTHING) as attachment:
@@ -86,8 +111,6 @@ def seen_in(way, backend, *, before=False, after=False):
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    torch.manual_seed(2)
-    Block.start = Block().state_dict()
     torch.compiler.reset()
     yield
     torch.compiler.reset()
@@ -103,7 +126,6 @@ def assert_same(collector, expected):
         assert (found.role, found.channel_dim) == (known.role, known.channel_dim)
 
 
-@shows_gradients
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("before", [False, True], ids=["attached first", "compiled first"])
 def test_compiled_code_shows_what_eager_code_shows(way, before):
@@ -119,7 +141,30 @@ def test_compiled_code_shows_what_eager_code_shows(way, before):
     assert all(torch.equal(ours[name], weights[name]) for name in weights)
 
 
-@shows_gradients
+FUNCTIONS = [
+    pytest.param("a function", False),
+    *(
+        pytest.param(way, before, marks=pytest.mark.slow)
+        for way in WAYS
+        for before in (False, True)
+    ),
+]
+
+
+@pytest.mark.parametrize(("way", "before"), FUNCTIONS)
+def test_functions_are_seen_in_compiled_code_as_in_eager_code(way, before):
+    expected, weights = seen_in(None, None, make=Functional)
+    assert {
+        *("relu:z", "relu:dz", "tanh:a", "gelu:da", "clamp:z", "part.silu:z", "part.sigmoid:da"),
+        *("attention:a", "attention:da", "softmax:dz"),
+    } <= set(expected.seen)
+    assert "clamp#2:z" not in expected.seen  # a clamp at both ends is no rectifier
+    assert len(expected.seen["part.silu:z"]) == 4  # two calls of the part in each of two steps
+    collector, ours = seen_in(WAYS[way], "aot_eager", make=Functional, before=before, after=True)
+    assert_same(collector, expected)
+    assert all(torch.equal(ours[name], weights[name]) for name in weights)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of inductor's own making
 @pytest.mark.skipif(sys.platform == "win32", reason="inductor needs a C++ compiler")
@@ -147,7 +192,6 @@ def inside_a_sequence(model, backend):
     return outer, outer
 
 
-@shows_gradients
 @pytest.mark.parametrize("way", [parts_of, inside_a_sequence])
 def test_what_python_still_runs_is_seen_beside_what_is_compiled(way):
     expected, weights = seen_in(None, None)
@@ -161,7 +205,6 @@ def test_what_python_still_runs_is_seen_beside_what_is_compiled(way):
     assert all(torch.equal(ours[name], weights[name.removeprefix("0.")]) for name in weights)
 
 
-@shows_gradients
 def test_layers_come_in_the_order_of_the_model():
     collector, _ = seen_in(wrapped, "aot_eager")
     places = collector.places
@@ -170,7 +213,6 @@ def test_layers_come_in_the_order_of_the_model():
     assert places["conv1.weight:w"].order < places["gelu:z"].order
 
 
-@shows_gradients
 def test_an_evaluation_is_told_from_a_training():
     model = Block()
     compiled = torch.compile(model, backend="aot_eager")
@@ -183,7 +225,6 @@ def test_an_evaluation_is_told_from_a_training():
     assert [event for event in collector.events if event != "end"] == ["train", "eval"]
 
 
-@shows_gradients
 def test_steps_that_are_not_recorded_show_nothing():
     compiled = torch.compile(Block(), backend="aot_eager")
     collector = Collector()
@@ -213,7 +254,6 @@ def test_a_failing_sink_is_switched_off_and_said_once():
     assert len(ours) == 1
 
 
-@shows_gradients
 # The compiler itself asks tensors between two graphs for their gradient.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_a_graph_break_changes_nothing_of_what_is_seen():
@@ -234,6 +274,115 @@ def test_a_graph_break_changes_nothing_of_what_is_seen():
         ("relu:z", "relu:dz", "relu#2:z", "relu#2:dz", "gelu:z", "gelu:dz"), 1
     )
     assert collector.events.count("train") == 1
+
+
+class Wrapped(nn.Module):
+    """One layer with a GELU, as a function."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return F.gelu(self.linear(x))
+
+
+class Checkpointed(nn.Module):
+    """A layer whose activations are computed again in the backward."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.tanh = nn.Linear(4, 4), nn.Tanh()
+
+    def forward(self, x):
+        y = checkpoint(lambda x: F.silu(self.tanh(self.linear(x))), x, use_reentrant=False)
+        return F.gelu(y)
+
+
+class Breaks(nn.Module):
+    """Functions before and after graph breaks; the last part has no use for `self`."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = F.relu(self.first(x))
+        torch._dynamo.graph_break()
+        y = F.relu(self.second(y))
+        torch._dynamo.graph_break()
+        return F.relu(y) + 1
+
+
+def seen_of_functions(model, *, call=None, backend="aot_eager", dtype=torch.float32):
+    """What is seen of one step of a model, or of a call in which it takes part; what is said."""
+    call = call or model.to(dtype)
+    run = torch.compile(call, backend=backend) if backend else call
+    collector = Collector()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", DeepHochuliWarning)
+        with attach(model, [], collector, EVERYTHING) as attachment:
+            run(torch.linspace(-2, 2, 8, dtype=dtype).reshape(2, 4)).sum().backward()
+            assert len(attachment.faults) == 0
+    return collector, [str(w.message) for w in said if w.category is DeepHochuliWarning]
+
+
+def test_functions_in_a_checkpoint_are_seen_once():
+    model = Checkpointed()
+    expected, _ = seen_of_functions(model, backend=None)
+    assert {"silu:z", "silu:dz", "tanh:z", "gelu:a"} <= set(expected.seen)
+    assert_same(seen_of_functions(model)[0], expected)
+
+
+# The compiler itself asks tensors between two graphs for their gradient.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_after_a_graph_break_functions_are_counted_on_or_it_is_said():
+    model = Breaks()
+    expected, _ = seen_of_functions(model, backend=None)
+    collector, said = seen_of_functions(model)
+    assert set(expected.seen) - set(collector.seen) == {"relu#3:z", "relu#3:dz", "relu#3:da"}
+    for place, tensors in collector.seen.items():
+        assert all(map(torch.equal, tensors, expected.seen[place])), place
+    (message,) = said
+    assert message.startswith("A call of relu (File")
+    assert 'test_compiled.py", line ' in message
+
+
+def test_a_narrow_tensor_at_a_function_is_left_alone_and_that_is_said():
+    collector, said = seen_of_functions(Wrapped(), dtype=torch.bfloat16)
+    assert not collector.seen
+    assert len(said) == 1
+    assert said[0].startswith("The tensors at 'gelu' have less than 32 bits")
+
+
+def fuses(gm, example_inputs):
+    """A back end that is not known to run operations one by one."""
+    return gm.forward
+
+
+def test_where_a_back_end_fuses_functions_are_left_alone_and_that_is_said():
+    model = nn.Sequential(Wrapped(), nn.Tanh(), nn.Softmax(1))
+    collector, said = seen_of_functions(model, backend=fuses)
+    assert set(collector.seen) == {"1:z", "1:a", "1:dz", "1:da", "2:z", "2:dz"}
+    function, softmax = sorted(said)
+    assert "function '0.gelu' of a Wrapped (File " in function
+    assert "code that fuses fuses" in function
+    assert "the softmax at '2'" in softmax
+
+
+def test_functions_of_other_models_in_the_same_graph_are_none_of_ours():
+    ours, theirs = Wrapped(), Checkpointed()
+    collector, _ = seen_of_functions(ours, call=lambda x: F.relu(theirs(ours(x))))
+    assert set(collector.seen) == {"gelu:z", "gelu:a", "gelu:dz", "gelu:da"}
+
+
+def test_torch_compiles_with_its_own_method_afterwards():
+    from torch._dynamo.output_graph import OutputGraph
+
+    before = OutputGraph.call_user_compiler
+    with attach(Wrapped(), [], Collector()), attach(Wrapped(), [], Collector()):
+        assert OutputGraph.call_user_compiler is not before
+    assert OutputGraph.call_user_compiler is before
 
 
 def test_the_warning_filters_are_as_they_were():
@@ -261,19 +410,3 @@ def test_narrow_tensors_are_left_alone_and_that_is_said_once():
     assert "less than 32 bits" in str(said[0].message)
     assert not collector.counts("z", "dz", "a", "da")
     assert collector.events.count("train") == 2
-
-
-def test_where_hooks_make_views_gradients_are_left_alone_and_that_is_said_once(monkeypatch):
-    expected, weights = seen_in(None, None)
-    monkeypatch.setattr(_compiled, "HOOKS_KEEP_TENSORS", False)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", DeepHochuliWarning)
-        collector, ours = seen_in(wrapped, "aot_eager", after=True)
-    assert [str(w.message) for w in said if w.category is DeepHochuliWarning] == [
-        _compiled._UNSEEN[_compiled.NO_HOOK].format(path="relu", torch=torch.__version__)
-    ]
-    assert collector.counts("z", "a", "w", "g", "u") == expected.counts("z", "a", "w", "g", "u")
-    assert not collector.counts("dz", "da")
-    for place in collector.seen:
-        assert all(map(torch.equal, collector.seen[place], expected.seen[place])), place
-    assert all(torch.equal(ours[name], weights[name]) for name in weights)

@@ -20,6 +20,8 @@ from deephochuli.arithmetic import Arithmetic
 from deephochuli.errors import CompareError
 
 Direction = Literal["forward", "backward", "gradient", "update"]
+Way = Executor | Arithmetic | nn.Module | str
+"""A way to execute a model; see `executor_of`."""
 BASELINE = "fp32"
 
 
@@ -94,7 +96,7 @@ class Comparison:
 def compare(
     model: nn.Module,
     batch: Any,
-    arithmetics: Iterable[Executor | Arithmetic | nn.Module | str] = ("fp32", "tf32", "bf16"),
+    arithmetics: Way | Iterable[Way] = ("fp32", "tf32", "bf16"),
     *,
     reference: Executor | nn.Module | str = "fp64",
     loss: Loss | None = None,
@@ -110,7 +112,7 @@ def compare(
     Args:
         model: The model, in training or in evaluation mode, as it is to be compared.
         batch: Its input: a tensor, a tuple of arguments, or a mapping of keyword arguments.
-        arithmetics: Ways to execute it; see `executor_of`.
+        arithmetics: One way to execute it, or several; see `executor_of`.
         reference: What counts as right: an execution, or another model, which runs in binary64.
         loss: Makes a scalar of the model's output. By default the output's own ``loss``, or else a
             fixed random combination of all outputs.
@@ -133,7 +135,8 @@ def compare(
     task = Task(
         model=model, batch=batch, loss=loss, optimizer=optimizer, seed=seed, max_bytes=max_bytes
     )
-    executors = [executor_of(each) for each in arithmetics]
+    is_one = isinstance(arithmetics, Executor | Arithmetic | nn.Module | str)
+    executors = [executor_of(each) for each in ([arithmetics] if is_one else arithmetics)]
     _check_names([each.name for each in executors])
     free = execute(task, truth)
     check_finite(free)

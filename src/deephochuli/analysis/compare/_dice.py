@@ -98,12 +98,21 @@ def _made_normal(dice: SameDice, func: Any, args: Any, kwargs: Any) -> Tensor:
     return made.copy_(dice.normal(made))
 
 
+def _normal_of(dice: SameDice, func: Any, args: Any, kwargs: Any) -> Tensor:
+    """Any form of `torch.normal`: numbers or tensors of means and deviations, or a size."""
+    like = func(*args, **kwargs)
+    padded: tuple[Any, ...] = (*args, *(0.0, 1.0)[len(args) :])
+    mean, std = padded[0], kwargs.get("std", padded[1])
+    return like.copy_(dice.normal(like).to(like.device) * std + mean)
+
+
 _THROWS: dict[Any, Any] = {
     _aten.native_dropout: _dropout,
     _aten.bernoulli_: _bernoulli_into,
     _aten.bernoulli: _bernoulli,
     _aten.uniform_: _uniform_into,
     _aten.normal_: _normal_into,
+    _aten.normal: _normal_of,
     _aten.rand: _made_uniform,
     _aten.rand_like: _made_uniform,
     _aten.randn: _made_normal,

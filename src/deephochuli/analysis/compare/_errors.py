@@ -35,7 +35,8 @@ class Error:
         max_ulps: Largest abs(e) in ulps.
         zeros: Elements that are zero though the reference is not.
         sign_flips: Elements with the other sign than the reference, both nonzero.
-        nonfinite: Elements that are not finite though the reference is, or the other way round.
+        nonfinite: Elements of which one or both are not finite, and which are not the same: finite
+            and not, or infinities and NaN of other kinds.
     """
 
     n: int = 0
@@ -91,7 +92,7 @@ class _Sums:
         r = reference.detach().to("cpu", torch.float64).flatten()
         both = a.isfinite() & r.isfinite()
         if not bool(both.all()):
-            self.nonfinite += int((a.isfinite() != r.isfinite()).sum())
+            self.nonfinite += int((~both & (a != r) & ~(a.isnan() & r.isnan())).sum())
             a, r = a[both], r[both]
         if not a.numel():
             return

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -22,7 +24,7 @@ from deephochuli.analysis.compare._dice import SameDice
 from deephochuli.analysis.compare._executors import Executor
 from deephochuli.analysis.compare._hooks import Visitor, following
 from deephochuli.analysis.compare._trace import Call, Trace
-from deephochuli.errors import CompareError
+from deephochuli.errors import CompareError, say
 
 Loss = Callable[[Any], Tensor]
 DEFAULT_BYTES = 8 * 2**30
@@ -87,6 +89,8 @@ def execute(task: Task, executor: Executor) -> Trace:
     Raises:
         CompareError: The model cannot be copied, or the trace would need too much memory.
     """
+    if not task.meter.n_runs or executor.model is not None:
+        _mention_hooks(task.model if executor.model is None else executor.model)
     task.meter.n_runs += 1
     trace = Trace(executor.name, is_whole=executor.is_whole)
     patient = prepare(task, executor)
@@ -104,6 +108,21 @@ def execute(task: Task, executor: Executor) -> Trace:
         _keep_updates(patient, trace)
     trace.calls = pieces[0].calls if len(pieces) == 1 else _merged(pieces)
     return trace
+
+
+def _mention_hooks(model: nn.Module) -> None:
+    """Say that copies of parameters have no hooks: one may write to what is not to be touched."""
+    hooked = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
+    ]
+    if hooked:
+        say(
+            f"Hooks on the gradients of {len(hooked)} parameters ({hooked[0]}, ...) are left out: "
+            "copies of the model are compared, and gradients are as they come from the backward. "
+            "Put what the hooks compute into the model, or into loss=, to have it compared.",
+        )
 
 
 def replay(
@@ -131,11 +150,26 @@ def replay(
 
 
 @contextmanager
+def seeded(seed: int) -> Generator[None]:
+    """Begin the generators of torch, numpy and Python anew; afterwards they go on as before."""
+    # What is put back is the global state that a model's own code may draw from.
+    states: Any = random.getstate(), numpy.random.get_state()  # noqa: NPY002 - see above
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        numpy.random.seed(seed % 2**32)  # noqa: NPY002 - see above
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            numpy.random.set_state(states[1])  # noqa: NPY002 - see above
+
+
+@contextmanager
 def world(task: Task, executor: Executor, model: nn.Module) -> Generator[None]:
     """Flags, modes and dice of an execution; what is global is put back afterwards."""
     with ExitStack() as entered:
-        entered.enter_context(torch.random.fork_rng(devices=[]))
-        torch.manual_seed(task.seed)
+        entered.enter_context(seeded(task.seed))
         entered.enter_context(torch.enable_grad())
         entered.enter_context(SameDice(task.seed))
         if executor.dtype is torch.float64:
@@ -190,17 +224,25 @@ def _like(value: Any, parameter: Tensor) -> Any:
 
 
 def _placed(batch: Any, executor: Executor) -> Any:
-    """The batch in the executor's dtype and on its device."""
+    """The batch in the executor's dtype, or that of another model, and on its device."""
+    dtype = _dtype_of(executor.model) if executor.dtype is None else executor.dtype
 
     def place(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
             return leaf
         leaf = leaf.detach()
-        if executor.dtype is not None and leaf.is_floating_point():
-            leaf = leaf.to(executor.dtype)
+        if dtype is not None and leaf.is_floating_point():
+            leaf = leaf.to(dtype)
         return leaf if executor.device is None else leaf.to(executor.device)
 
     return pytree.tree_map(place, batch)
+
+
+def _dtype_of(model: nn.Module | None) -> torch.dtype | None:
+    """The dtype of all weights of a model; None where they have several, or none."""
+    weights = [] if model is None else [*model.parameters()]
+    dtypes = {each.dtype for each in weights if each.is_floating_point()}
+    return dtypes.pop() if len(dtypes) == 1 else None
 
 
 def _call(model: nn.Module, batch: Any) -> Any:
@@ -282,6 +324,11 @@ def _parts_of(batch: Any, n_parts: int) -> list[Any]:
 def _joined(outputs: list[Any]) -> Any:
     """The outputs of the parts as one."""
     flat = [pytree.tree_flatten(output) for output in outputs]
+    if any(isinstance(x, Tensor) and not x.dim() and x.requires_grad for x in flat[0][0]):
+        raise CompareError(
+            "The model returns a single number, such as a loss, which cannot be put together from "
+            "the parts of a batch. Let it return numbers for each sample, and give loss=."
+        )
     leaves = [_join(list(each)) for each in zip(*(leaves for leaves, _ in flat), strict=True)]
     return pytree.tree_unflatten(leaves, flat[0][1])
 

@@ -60,7 +60,9 @@ class Caller:
 
     def leave(self, module: nn.Module, args: Any, output: Any) -> Any:
         """End a call; its outputs are what the visitor makes of them."""
-        call = self._stack.pop()
+        path = self._paths[module]
+        while (call := self._stack.pop()).path != path:
+            pass  # a call that an exception ended, which the model itself caught
         return _each_float(output, lambda t, i: self._visitor.visit_output(call, t, i))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +12,7 @@ from deephochuli.analysis.compare._errors import Differences, Error
 from deephochuli.analysis.compare._execute import Task, replay
 from deephochuli.analysis.compare._executors import Executor
 from deephochuli.analysis.compare._forced import Forced
-from deephochuli.analysis.compare._trace import CallName, Trace
+from deephochuli.analysis.compare._trace import CallName, Trace, owner_of
 
 GRADIENT = "gradient"
 UPDATE = "update"
@@ -58,8 +59,10 @@ def judge(task: Task, judged: Trace, free: Trace, reference: Executor) -> Judgem
     made.total = _under(errors, "total:")
     made.kinks = {owner: error for (owner, what), error in errors.items() if what == "kink:"}
     stored = {name: gradient.dtype for name, gradient in judged.gradients.items()}
-    _judge_parameters(made, judged.gradients, gradients, free.gradients, GRADIENT, stored)
-    _judge_parameters(made, judged.updates, updates, free.updates, UPDATE, stored)
+    _judge_parameters(
+        made, judged.gradients, gradients, free.gradients, GRADIENT, stored, free.calls
+    )
+    _judge_parameters(made, judged.updates, updates, free.updates, UPDATE, stored, free.calls)
     made.missing = forced.missing
     made.extra = [name for name in judged.calls if name not in free.calls]
     return made
@@ -81,6 +84,7 @@ def _judge_parameters(
     free: dict[str, Tensor],
     what: str,
     stored: dict[str, torch.dtype],
+    calls: Container[CallName],
 ) -> None:
     """Errors of gradients or updates, under the layer that owns each parameter.
 
@@ -90,8 +94,8 @@ def _judge_parameters(
     for name, value in judged.items():
         if name not in replayed or name not in free or value.shape != free[name].shape:
             continue
-        path, _, own = name.rpartition(".")
-        key = ((path, 0), f"{what}:{own}")
+        owner, own = owner_of(name, calls)
+        key = (owner, f"{what}:{own}")
         dtype = stored.get(name, value.dtype)
         local.see(*key, value, replayed[name], dtype)
         inherited.see(*key, replayed[name], free[name], dtype)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ from deephochuli.analysis.compare._execute import Task, replay
 from deephochuli.analysis.compare._executors import Executor
 from deephochuli.analysis.compare._floor import Floor
 from deephochuli.analysis.compare._forced import Forced
-from deephochuli.analysis.compare._trace import CallName, Trace
+from deephochuli.analysis.compare._trace import CallName, Trace, owner_of
 from deephochuli.arithmetic import Arithmetic, Sums, round_to, run_as
 from deephochuli.formats import (
     BFLOAT16,
@@ -108,7 +108,7 @@ def explain(
 ) -> Mechanism | None:
     """Find what explains the own error of a call; a mechanism that says so where nothing does."""
     if executor.model is not None and place.direction != "update":
-        found = _different_state(task.model, executor.model, place.call[0])
+        found = _different_state(task.model, executor.model, place.call[0], free.calls)
         if found is not None:
             return found
     pairs = _pairs(task, judged, free, truth, place)
@@ -118,7 +118,7 @@ def explain(
         or _stored_narrow(_results(task, judged, place, pairs), place.direction)
         or _one_factor(pairs, limit)
         or _operands_rounded(task, judged, free, truth, place, limit)
-        or _unexplained(pairs)
+        or _unexplained(pairs, _other_class(task.model, executor.model, place.call[0]))
     )
 
 
@@ -142,17 +142,21 @@ def _results(task: Task, judged: Trace, place: Place, pairs: Pairs) -> list[Tens
     return [(weight.detach().cpu().double() + update.cpu()).to(weight.dtype)]
 
 
-def _different_state(right: nn.Module, wrong: nn.Module, path: str) -> Mechanism | None:
+def _different_state(
+    right: nn.Module, wrong: nn.Module, path: str, calls: Container[CallName]
+) -> Mechanism | None:
     """Parameters, buffers or settings of the layer that differ between two models."""
     try:
         a, b = right.get_submodule(path), wrong.get_submodule(path)
     except AttributeError:
         return None
     for what, left, other in (
-        ("parameter", dict(a.named_parameters(recurse=False)), b.named_parameters(recurse=False)),
-        ("buffer", dict(a.named_buffers(recurse=False)), b.named_buffers(recurse=False)),
+        ("parameter", dict(a.named_parameters()), b.named_parameters()),
+        ("buffer", dict(a.named_buffers()), b.named_buffers()),
     ):
         for name, tensor in other:
+            if owner_of(f"{path}.{name}".removeprefix("."), calls)[0][0] != path:
+                continue
             found = _different_tensor(what, name, left.get(name), tensor)
             if found is not None:
                 return found
@@ -184,13 +188,13 @@ def _stored(values: Tensor, dtype: torch.dtype) -> str:
 
 
 def _different_settings(a: nn.Module, b: nn.Module) -> Mechanism | None:
-    """Numbers among the attributes of a module: eps, momentum, stride, a slope."""
+    """Numbers and words among a module's attributes: eps, momentum, stride, a kind of padding."""
     if type(a) is not type(b):
         return None
     for name, value in vars(a).items():
         other = vars(b).get(name)
-        is_number = isinstance(value, int | float | tuple) and not name.startswith("_")
-        if is_number and other != value:
+        is_setting = isinstance(value, int | float | tuple | str) and not name.startswith("_")
+        if is_setting and other != value:
             return Mechanism(
                 "setting-differs",
                 is_rounding=False,
@@ -329,7 +333,18 @@ def _rms(tensors: Iterable[Tensor]) -> float:
     return math.sqrt(total / n) if n else 0.0
 
 
-def _unexplained(pairs: Pairs) -> Mechanism:
+def _other_class(right: nn.Module, wrong: nn.Module | None, path: str) -> str:
+    """What to say of a layer that is of another class than the reference's."""
+    if wrong is None:
+        return ""
+    try:
+        kinds = [type(each.get_submodule(path)).__name__ for each in (right, wrong)]
+    except AttributeError:
+        return ""
+    return "" if kinds[0] == kinds[1] else f" It is a {kinds[1]}; the reference has a {kinds[0]}."
+
+
+def _unexplained(pairs: Pairs, remark: str) -> Mechanism:
     size = _left(pairs)
     whole = _rms(r for _, r in pairs)
     share = size / whole if whole else math.inf
@@ -338,7 +353,7 @@ def _unexplained(pairs: Pairs) -> Mechanism:
         "unexplained",
         is_rounding=False,
         text=f"No rounding of its operands or results to TF32, BF16, FP16 or FP8 explains it; it "
-        f"agrees with the reference in {bits:.1f} bits.",
+        f"agrees with the reference in {bits:.1f} bits.{remark}",
         advice="Compare the code of this layer with the reference's: constants, order of "
         "operations, stale buffers, the axis of a reduction.",
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from deephochuli.analysis.compare._errors import Differences, Error
-from deephochuli.analysis.compare._trace import Call, CallName, Trace, label
+from deephochuli.analysis.compare._trace import Call, CallName, Trace, label, owner_of
 from deephochuli.errors import CompareError
 
 
@@ -143,8 +143,8 @@ def _parameter_rows(first: Trace, second: Trace) -> list[PairRow]:
     )
     for direction, a, b in sides:
         for name in a:
-            path, _, own = name.rpartition(".")
-            call = first.calls.get((path, 0))
+            owner, own = owner_of(name, first.calls)
+            call = first.calls.get(owner)
             if call is None or name not in b or a[name].shape != b[name].shape:
                 continue
             made = _error([b[name]], [a[name]])

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from deephochuli.analysis.compare._compare import check_finite, truth_of
-from deephochuli.analysis.compare._errors import Differences
+from deephochuli.analysis.compare._errors import Differences, Error
 from deephochuli.analysis.compare._execute import DEFAULT_BYTES, Loss, Task, execute
 from deephochuli.analysis.compare._executors import Executor, emulated
 from deephochuli.analysis.compare._judge import Judgement, judge
@@ -31,7 +31,8 @@ class Outcome:
     """Distance of an execution from the reference.
 
     Attributes:
-        output: Norm of the output's error over the norm of the output.
+        output: Norm of the output's error over the norm of the output; infinite where a number of
+            it is NaN or infinite though it should be finite, as for `gradient`.
         gradient: The same of all parameters' gradients taken together; nan without gradients.
     """
 
@@ -85,11 +86,14 @@ _SNIPPET = """\
 KEEP_IN_FP32 = [
 {names}]
 
+def wide(x):
+    return x.float() if torch.is_tensor(x) and x.is_floating_point() else x
+
 def in_fp32(forward):
     def run(*inputs, **options):
         with torch.autocast("cuda", enabled=False):
-            wide = [x.float() if torch.is_floating_point(x) else x for x in inputs]
-            return forward(*wide, **options)
+            options = {{name: wide(x) for name, x in options.items()}}
+            return forward(*map(wide, inputs), **options)
     return run
 
 for name in KEEP_IN_FP32:
@@ -141,6 +145,7 @@ def keep_wide(
     task = Task(model=model, batch=batch, loss=loss, seed=seed, max_bytes=max_bytes)
     free = execute(task, truth)
     check_finite(free)
+    _check_choice(free)
     search = _Search(task, free, get_arithmetic(low), Outcome(output, gradient), max_runs)
     first = execute(task, emulated(search.low))
     all_low = outcome(first, free)
@@ -158,6 +163,21 @@ def keep_wide(
         n_candidates=len(leaves) + len(blocks),
         n_runs=search.n_runs,
     )
+
+
+def _check_choice(free: Trace) -> None:
+    """Raise where there is nothing to judge by, or nothing to choose from."""
+    root = free.calls["", 0]
+    if not root.outputs:
+        raise CompareError(
+            f"{root.kind} returns no floating-point tensor, so there is no output whose error "
+            "could stay within a budget. Let it return the numbers that its result is decided by."
+        )
+    if len(free.calls) == 1:
+        raise CompareError(
+            f"{root.kind} calls no layers, so there is nothing to choose from: all of it runs in "
+            "one arithmetic. Give a model that is made of modules, or use compare()."
+        )
 
 
 class _Search:
@@ -277,14 +297,16 @@ def outcome(trace: Trace, free: Trace) -> Outcome:
     errors = differences.errors()
     gradient = errors.get(("", "gradient"))
     return Outcome(
-        output=_relative(errors["", "output"].rel_l2),
-        gradient=math.nan if gradient is None else _relative(gradient.rel_l2),
+        output=_relative(errors["", "output"]),
+        gradient=math.nan if gradient is None else _relative(gradient),
     )
 
 
-def _relative(value: float) -> float:
-    """Where both are zero there is no error."""
-    return 0.0 if math.isnan(value) else value
+def _relative(error: Error) -> float:
+    """Where both are zero there is no error; where a number is lost to NaN or infinity, no end."""
+    if error.nonfinite:
+        return math.inf
+    return 0.0 if math.isnan(error.rel_l2) else error.rel_l2
 
 
 def _ranked(judgement: Judgement, free: Trace) -> tuple[list[str], list[str]]:
@@ -293,7 +315,7 @@ def _ranked(judgement: Judgement, free: Trace) -> tuple[list[str], list[str]]:
     for (name, _), error in judgement.local.items():
         call = free.calls.get(name)
         if call is not None and call.path:
-            relative = _relative(error.rel_l2)
+            relative = _relative(error)
             harm[call.path] = max(harm.get(call.path, 0.0), relative)
     is_leaf = {call.path: call.is_leaf for call in free.calls.values()}
     ranked = sorted(harm, key=lambda path: -harm[path])

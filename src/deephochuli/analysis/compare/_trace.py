@@ -7,7 +7,7 @@ these names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -88,6 +88,24 @@ class Trace:
     def n_bytes(self) -> int:
         """Memory of all its tensors."""
         return sum(each.numel() * each.element_size() for each in self.tensors())
+
+
+def owner_of(parameter: str, calls: Container[CallName]) -> tuple[CallName, str]:
+    """The call that a parameter is counted under, and its name from there on.
+
+    That of the module that holds it; where that one is never called itself (the output projection
+    of `nn.MultiheadAttention`, an `nn.ParameterList`), of the nearest one around it that is.
+
+    Example:
+        >>> owner_of("attn.out_proj.weight", [("", 0), ("attn", 0)])
+        (('attn', 0), 'out_proj.weight')
+    """
+    parts = parameter.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        call = ".".join(parts[:length]), 0
+        if call in calls:
+            return call, ".".join(parts[length:])
+    return ("", 0), parameter
 
 
 def label(name: CallName) -> str:

@@ -81,7 +81,9 @@ class _Total:
         builder = self._builder
         low = builder.and_(value, filled(V32, (1 << _LOW) - 1))
         high = builder.select(self._fits, value, builder.sub(value, low))
-        unit = builder.bitcast(builder.sub(filled(V32, 254 << 23), bits_of(builder, self._scale)), VF)
+        unit = builder.bitcast(
+            builder.sub(filled(V32, 254 << 23), bits_of(builder, self._scale)), VF
+        )
         near = builder.fmul(builder.sitofp(high, VF), unit)
         return builder.select(self._fits, near, self._beside(near, builder.sitofp(low, VF), unit))
 
