@@ -1,10 +1,4 @@
-"""Convolutions as an arithmetic computes them, with both products of their backward pass.
-
-A convolution is a matrix product with its unfolded input, of which a bounded part exists at a
-time. The order of its sums: forward by channel, kernel row, kernel column; gradient by the input by
-output channel, kernel row and column, with zeros where a stride left something out; gradient by the
-weight by image, output row, output column.
-"""
+"""Convolutions as an arithmetic computes them, with both products of their backward pass."""
 
 # torch's autograd functions carry no types.
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
@@ -19,25 +13,17 @@ import torch
 from torch import Tensor
 
 from deephochuli.arithmetic._arithmetic import Arithmetic
+from deephochuli.arithmetic._convolution_sums import sum_by_input, sum_by_weight, sum_forward
 from deephochuli.arithmetic._operands import (
     add_bias,
     check_operands,
-    raw_product,
     to_carrier,
     to_inputs,
     to_output,
 )
 from deephochuli.arithmetic._products import sum_as
 from deephochuli.arithmetic._sums import SumKind
-from deephochuli.arithmetic._windows import (
-    Geometry,
-    by_channel,
-    by_image,
-    flipped,
-    padded,
-    spread,
-    windows,
-)
+from deephochuli.arithmetic._windows import Geometry, padded
 from deephochuli.errors import ArithmeticSpecError
 
 Sizes = int | Sequence[int]
@@ -77,7 +63,9 @@ def convolution(
         ArithmeticSpecError: The shapes do not fit, or an operand is not floating-point.
 
     Numerics:
-        As in `matmul`; the order of the sums is said above.
+        As in `matmul`. The order of the sums: forward by channel, kernel row, kernel column;
+        gradient by the input by output channel, kernel row and column, with zeros where a stride
+        left something out; gradient by the weight by image, output row, output column.
     """
     n_spatial = weight.dim() - 2
     if x.dim() == n_spatial + 1:
@@ -119,10 +107,10 @@ class _Convolution(torch.autograd.Function):
         ctx.how = geometry, groups, arithmetic, extra
         a, b = _inputs(x, weight, arithmetic)
         if extra is None:
-            total = _forward(a, b, geometry, groups, arithmetic)
+            total = sum_forward(a, b, geometry, groups, arithmetic)
         else:
             sizes = _transposed_sizes(x.shape[2:], geometry, extra)
-            total = _by_input(a, b, sizes, geometry, groups, arithmetic)
+            total = sum_by_input(a, b, sizes, geometry, groups, arithmetic)
         if bias is not None:
             total = add_bias(total, bias.reshape(-1, *[1] * (x.dim() - 2)), arithmetic)
         return to_output(total, arithmetic, torch.promote_types(x.dtype, weight.dtype))
@@ -206,9 +194,9 @@ def _grad_input(
 ) -> Tensor:
     a, b = _inputs(grad, weight, arithmetic, first_is_gradient=True)
     if extra is None:
-        total = _by_input(a, b, tuple(x.shape[2:]), geometry, groups, arithmetic)
+        total = sum_by_input(a, b, tuple(x.shape[2:]), geometry, groups, arithmetic)
     else:
-        total = _forward(a, b, geometry, groups, arithmetic)
+        total = sum_forward(a, b, geometry, groups, arithmetic)
     return to_output(total, arithmetic, x.dtype)
 
 
@@ -224,7 +212,7 @@ def _grad_weight(
     a, b = _inputs(grad, x, arithmetic, first_is_gradient=True)
     if extra is not None:  # what the convolution read is what the transposed one wrote
         a, b = b, a
-    total = _by_weight(a, b, tuple(weight.shape), geometry, groups, arithmetic)
+    total = sum_by_weight(a, b, tuple(weight.shape), geometry, groups, arithmetic)
     return to_output(total, arithmetic, weight.dtype)
 
 
@@ -237,83 +225,6 @@ def _inputs(
     if arithmetic.sums.kind is SumKind.NATIVE:
         return to_carrier(first, arithmetic), to_carrier(second, arithmetic)
     return first, second
-
-
-def _forward(
-    x: Tensor, weight: Tensor, geometry: Geometry, groups: int, arithmetic: Arithmetic
-) -> Tensor:
-    if arithmetic.sums.kind is SumKind.NATIVE:
-        n = x.dim() - 2
-        how = geometry.stride, geometry.padding, geometry.dilation
-        return torch.convolution(x, weight, None, *how, False, [0] * n, groups)
-    view = windows(x, geometry)
-    outputs = view.shape[2 + len(geometry.kernel) :]
-    matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
-    parts: list[Tensor] = []
-    for images, columns in by_image(view, groups):
-        n = view[images].shape[0]
-        part = raw_product(matrix, columns, arithmetic)
-        parts.append(part.reshape(weight.shape[0], n, *outputs).movedim(1, 0))
-    return torch.cat(parts) if parts else x.new_zeros(0, weight.shape[0], *outputs)
-
-
-def _by_input(
-    grad: Tensor,
-    weight: Tensor,
-    sizes: tuple[int, ...],
-    geometry: Geometry,
-    groups: int,
-    arithmetic: Arithmetic,
-) -> Tensor:
-    """The gradient by the input as a convolution of the spread gradient with flipped weights."""
-    if arithmetic.sums.kind is SumKind.NATIVE:
-        like = grad.new_zeros(grad.shape[0], weight.shape[1] * groups, *sizes)
-        return _native_backward(grad, like, weight, geometry, groups, 0)
-    wide = spread(grad, geometry.stride)
-    amounts: list[tuple[int, int]] = []
-    for d, size in enumerate(sizes):
-        before = geometry.extent(d) - 1 - geometry.padding[d]
-        after = size + geometry.extent(d) - 1 - wide.shape[2 + d] - before
-        amounts.append((before, after))
-    ones = (1,) * len(sizes)
-    plain = Geometry(geometry.kernel, ones, (0,) * len(sizes), geometry.dilation)
-    return _forward(padded(wide, amounts), flipped(weight, groups), plain, groups, arithmetic)
-
-
-def _by_weight(
-    grad: Tensor,
-    x: Tensor,
-    shape: tuple[int, ...],
-    geometry: Geometry,
-    groups: int,
-    arithmetic: Arithmetic,
-) -> Tensor:
-    if arithmetic.sums.kind is SumKind.NATIVE:
-        return _native_backward(grad, x, grad.new_zeros(shape), geometry, groups, 1)
-    outer = grad.movedim(0, 1).reshape(groups, shape[0] // groups, -1)
-    view = _used(windows(x, geometry), grad)
-    out = grad.new_zeros(groups, shape[0] // groups, *shape[1:])
-    for channels, columns in by_channel(view, groups):
-        part = raw_product(outer, columns.mT, arithmetic).to(out.dtype)
-        out[:, :, channels] = part.reshape(out[:, :, channels].shape)
-    return out.reshape(shape)
-
-
-def _used(view: Tensor, grad: Tensor) -> Tensor:
-    """Windows that there is a gradient for; a transposed convolution may have more."""
-    d = grad.dim() - 2
-    return view[(..., *(slice(n) for n in grad.shape[2:]))] if d else view
-
-
-def _native_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, groups: int, which: int
-) -> Tensor:
-    n = x.dim() - 2
-    mask = [which == 0, which == 1, False]
-    how = [list(each) for each in (geometry.stride, geometry.padding, geometry.dilation)]
-    return torch.ops.aten.convolution_backward(
-        grad, x, weight, None, *how, False, [0] * n, groups, mask
-    )[which]
 
 
 def _transposed_sizes(

@@ -22,8 +22,8 @@ from deephochuli.record._recorder import Recorder
 from deephochuli.record._recording import Followed, Follower, Recording
 from deephochuli.record._settings import Schedule, arguments_with, schedule_of
 from deephochuli.record._triggers import Ring, Trigger, Watch
-from deephochuli.store import RunWriter, rank_folder
-from deephochuli.taps import Pattern, Selection, attach
+from deephochuli.store import Manifest, RunWriter, rank_folder
+from deephochuli.taps import Attachment, Pattern, Selection, attach
 
 Patterns = Pattern | list[Pattern] | tuple[Pattern, ...]
 
@@ -111,16 +111,10 @@ def record(
     selection = select if isinstance(select, Selection) else _selection_of(select)
     attachment = attach(model, () if optimizer is None else optimizer, recorder, selection)
     try:
-        manifest = describe_run(
-            model, attachment.optimizers, schedule=str(every), selection=str(select or "all")
-        )
-        manifest = manifest.model_copy(update={"extra": {**manifest.extra, **(extra or {})}})
         _warm_up(model)
         ring = _ring_of(watching, schedule)
         path, rank = _place_of(_named(to), ranks)
-        if rank is not None:
-            described = describe_rank(attachment.model, *rank)
-            manifest = manifest.model_copy(update={"rank": described})
+        manifest = _described(model, attachment, str(every), str(select or "all"), extra, rank)
         writer = RunWriter(
             path,
             manifest,
@@ -143,6 +137,22 @@ def record(
         followed.begin(recording)
     announce(recording)
     return recording
+
+
+def _described(
+    model: nn.Module,
+    attachment: Attachment,
+    schedule: str,
+    selection: str,
+    extra: Mapping[str, JsonValue] | None,
+    rank: tuple[int, int] | None,
+) -> Manifest:
+    """The manifest of a run that begins, with the user's facts and what this rank holds."""
+    made = describe_run(model, attachment.optimizers, schedule=schedule, selection=selection)
+    facts: dict[str, object] = {"extra": {**made.extra, **(extra or {})}}
+    if rank is not None:
+        facts["rank"] = describe_rank(attachment.model, *rank)
+    return made.model_copy(update=facts)
 
 
 def _place_of(
