@@ -22,7 +22,8 @@ ON_BEGIN: Final[list[Callable[[Recording], None]]] = []
 
 
 def announce(recording: Recording) -> None:
-    """Tell that a recording has begun."""
+    """Take up a recording that begins, and tell of it."""
+    OPEN.add(recording)
     for told in ON_BEGIN.copy():
         told(recording)
 

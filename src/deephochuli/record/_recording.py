@@ -57,7 +57,7 @@ class Recording:
         self.path = writer.path
         self.home = home
         self.should_stop = False
-        OPEN.add(self)
+        announce(self)
 
     @property
     def n_steps(self) -> int:
@@ -244,7 +244,6 @@ def record(
     recording = Recording(recorder, attachment, writer, Path(_named(to)), ring, followed)
     if followed is not None:
         followed.begin(recording)
-    announce(recording)
     return recording
 
 
