@@ -22,6 +22,7 @@ from pydantic import (
 from deephochuli.config._values import QUANTITIES, is_quantity, is_schedule, pattern_fault
 
 Severity = Literal["critical", "warning"]
+Told = Literal["critical", "warning", "note"]
 TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 Event = Literal["nonfinite", "loss-spike", "swamped", "underflow"]
 _STEPS: Final = (
@@ -161,6 +162,12 @@ class Auto(_Table):
         "Show numbers and findings in these only; in each that the script uses if not given.",
         example=["wandb"],
         expected="a list of 'tensorboard', 'wandb' or 'mlflow'",
+    )
+    tell: Told | None = _setting(
+        None,
+        "Say on standard error what is found of this level or a worse one, while training goes on; "
+        "in the end only if not given.",
+        example="critical",
     )
     quiet: bool = _setting(False, "Print nothing but faults of the recording.")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from deephochuli.integrations._active import Active, Found
 from deephochuli.integrations._follow import Follow
-from deephochuli.integrations._tracker import PREFIX
+from deephochuli.integrations._tracker import PREFIX, Tracker
 from deephochuli.record import Recording
 from deephochuli.store import StepRow, TapRow
 
@@ -19,14 +19,15 @@ class FollowActive(Follow):
     the recording.
     """
 
-    def __init__(self, active: Active, name: str = "") -> None:
+    def __init__(self, active: Active, name: str = "", also: Sequence[Tracker] = ()) -> None:
         """Show what is recorded in what is active.
 
         Args:
             active: What the script logs to.
             name: Tells the numbers of this run from those of others in the same trackers.
+            also: Told whatever the script uses.
         """
-        super().__init__()
+        super().__init__(*also)
         self._active = active
         self._prefix = f"{PREFIX}-{name}" if name else PREFIX
         self._follows: dict[Found, Follow | None] = {}
@@ -47,6 +48,7 @@ class FollowActive(Follow):
 
     def chunk(self) -> None:
         """Have the new chunk looked at."""
+        super().chunk()
         for follow in self._going_on():
             follow.chunk()
 

@@ -133,9 +133,9 @@ def record(
     followed = None if follow is None else Followed(follow, take, writer, attachment.faults)
     recorder.connect(attachment, take if followed is None else followed.take)
     recording = Recording(recorder, attachment, writer, Path(_named(to)), ring, followed)
+    announce(recording)
     if followed is not None:
         followed.begin(recording)
-    announce(recording)
     return recording
 
 

@@ -22,9 +22,10 @@ from deephochuli.session._home import Home
 from deephochuli.session._origin import origin_of
 from deephochuli.session._script import Script
 from deephochuli.session._status import StatusLine
+from deephochuli.session._telling import Telling
 
 if TYPE_CHECKING:
-    from deephochuli.analysis import Finding
+    from deephochuli.analysis import Finding, Level
     from deephochuli.integrations import Active
     from deephochuli.record import Discovery, Follower, Recording
 
@@ -48,6 +49,7 @@ class Session:
         trackers: Sequence[str] | None = None,
         quiet: bool = False,
         shows_progress: bool = False,
+        tell: Level | None = None,
     ) -> None:
         """Prepare.
 
@@ -58,6 +60,7 @@ class Session:
             trackers: The only ones to show anything in; each that the script uses when None.
             quiet: Whether to print nothing but faults.
             shows_progress: Whether to draw a line at the bottom of the terminal.
+            tell: Findings of this level or worse are said as they are found, even if `quiet`.
         """
         self.found: list[Finding] = []
         self.error: BaseException | None = None
@@ -74,6 +77,7 @@ class Session:
         self._is_closed = False
         self._arrivals: list[Arrival] = []
         self._trackers = trackers
+        self._tell: Level | None = tell
         self._used: set[str] = set()
         self._active: Active | None = None
         self._undo: list[Callable[[], None]] = []
@@ -136,7 +140,8 @@ class Session:
 
         if self._active is None or self._discovery is None:
             return None
-        return FollowActive(self._active, name if self._discovery.runs else "")
+        also = [] if self._tell is None else [Telling(self.complain, name, self._tell)]
+        return FollowActive(self._active, name if self._discovery.runs else "", also)
 
     def _use(self, tracker: str) -> None:
         """Know that something is shown in a tracker, and end before it does."""

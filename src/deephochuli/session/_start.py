@@ -84,7 +84,8 @@ def _session(said: Mapping[str, Any]) -> Session:
     to = said.get("to")
     home = default_home(script.name) if to is None else Home(Path(to), is_given=True)
     options = {_NAMES.get(name, name): said[name] for name in _OPTIONS if name in said}
-    return Session(script, home, options, trackers=trackers, quiet=said.get("quiet", False))
+    how = {name: said[name] for name in ("quiet", "tell") if name in said}
+    return Session(script, home, options, trackers=trackers, **how)
 
 
 def _check_installed(tracker: str) -> None:

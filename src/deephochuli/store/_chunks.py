@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +34,6 @@ _NAMES = ("layer", "quantity")
 _MANY_CHUNKS = 8
 _ROWS_PER_PIECE = 1 << 15
 T = TypeVar("T")
-P = TypeVar("P")
 
 
 class ChunkReader:
@@ -202,40 +199,23 @@ class Piece:
 def read_each(
     chunks: Sequence[ChunkReader], read: Callable[[ChunkReader], T]
 ) -> Iterator[tuple[ChunkReader, T | StoreError]]:
-    """Ask chunks a question, several at a time, and yield the answers in their order."""
-
-    def ask(chunk: ChunkReader) -> T:
-        chunk.memory = 0
-        return read(chunk)
-
-    yield from read_ahead(chunks, ask, is_worth_threads=len(chunks) >= _MANY_CHUNKS)
-
-
-def read_ahead(
-    places: Iterable[P], read: Callable[[P], T], *, is_worth_threads: bool
-) -> Iterator[tuple[P, T | StoreError]]:
-    """Read at several places at a time, and yield what was read, or what is wrong, in their order.
+    """Ask chunks a question, several at a time, and yield the answers in their order.
 
     What unpacks pages lets go of the interpreter, so that threads make use of further processors.
-    They are not further ahead than by one answer each: answers that wait are in memory.
     """
 
-    def ask(place: P) -> tuple[P, T | StoreError]:
+    def ask(chunk: ChunkReader) -> T | StoreError:
+        chunk.memory = 0
         try:
-            return place, read(place)
+            return read(chunk)
         except StoreError as error:
-            return place, error
+            return error
 
-    if not is_worth_threads:
-        yield from map(ask, places)
+    if len(chunks) < _MANY_CHUNKS:
+        yield from ((chunk, ask(chunk)) for chunk in chunks)
         return
-    n_threads, left = min(4, os.cpu_count() or 1), iter(places)
-    with ThreadPoolExecutor(n_threads, "deephochuli-read") as pool:
-        asked = deque(pool.submit(ask, place) for place in islice(left, n_threads))
-        while asked:
-            answer = asked.popleft().result()
-            asked.extend(pool.submit(ask, place) for place in islice(left, 1))
-            yield answer
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "deephochuli-read") as pool:
+        yield from zip(chunks, pool.map(ask, chunks), strict=True)
 
 
 def _is_same_rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

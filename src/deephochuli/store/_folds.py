@@ -8,7 +8,7 @@ chunks are in memory at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
@@ -61,7 +61,7 @@ F = TypeVar("F", bound=Fold)
 class Streamer(Protocol):
     """Reads pieces; a chunk that turns out to be damaged ends it with an error."""
 
-    def __call__(self, read: Callable[[Piece], T], pieces: Iterator[Piece]) -> Iterator[T]:
+    def __call__(self, read: Callable[[Piece], T], pieces: Iterable[Piece]) -> Iterator[T]:
         """What is read, in order."""
         ...
 

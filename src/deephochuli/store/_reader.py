@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.errors import DeepHochuliWarning, StoreError
 from deephochuli.store._answers import Channels, Damage, MergedTap, Rollups, TapInfo
-from deephochuli.store._chunks import ChunkReader, Piece, pick, read_ahead, read_each
+from deephochuli.store._chunks import ChunkReader, Piece, pick, read_each
 from deephochuli.store._columns import Columns, Scope, join, read_columns, read_rows
 from deephochuli.store._cover import chunk_name, chunk_numbers, cover, gaps
 from deephochuli.store._folds import Fold, Folds, Grown
@@ -330,7 +330,9 @@ class RunReader:
         answers: list[_T] = []
         memory, most = 0, most_memory(sum(chunk.n_bytes for chunk in self._chunks))
         for chunk, answer in read_each(self._chunks if chunks is None else chunks, read):
-            answers.append(self._whole_answer(chunk, answer))
+            if isinstance(answer, StoreError):
+                self._drop(chunk, answer)
+            answers.append(answer)
             memory += chunk.memory
             if memory > most:
                 raise StoreError(
@@ -339,18 +341,23 @@ class RunReader:
                 )
         return answers
 
-    def _stream(self, read: Callable[[Piece], _T], pieces: Iterator[Piece]) -> Iterator[_T]:
-        """What is read of pieces, one after the other: nobody keeps all of it."""
-        for piece, answer in read_ahead(pieces, read, is_worth_threads=True):
-            yield self._whole_answer(piece.chunk, answer)
+    def _stream(self, read: Callable[[Piece], _T], pieces: Iterable[Piece]) -> Iterator[_T]:
+        """What is read of pieces, one after the other: nobody keeps all of it.
 
-    def _whole_answer(self, chunk: ChunkReader, answer: _T | StoreError) -> _T:
-        """An answer, unless the chunk is damaged: then it is dropped."""
-        if not isinstance(answer, StoreError):
-            return answer
-        self._leave_out(chunk.number, answer)
+        Not several at a time: what is beside may be a training, and answers that wait take memory.
+        """
+        for piece in pieces:
+            try:
+                answer = read(piece)
+            except StoreError as error:
+                self._drop(piece.chunk, error)
+            yield answer
+
+    def _drop(self, chunk: ChunkReader, error: StoreError) -> NoReturn:
+        """Leave a damaged chunk out, and have the whole question asked again."""
+        self._leave_out(chunk.number, error)
         self._choose()
-        raise _ChunkDroppedError from answer
+        raise _ChunkDroppedError from error
 
     def _steps(self) -> dict[str, Array]:
         if "steps" not in self._cache:

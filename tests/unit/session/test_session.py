@@ -11,8 +11,11 @@ from torch.optim import Optimizer
 
 import deephochuli as dh
 from deephochuli.errors import ConfigError, MissingExtraError
+from deephochuli.integrations import Alert
 from deephochuli.session import Home, Script, Session, current_session, start, this_script
+from deephochuli.session._closing import say
 from deephochuli.session._factory import lightning_callbacks
+from deephochuli.session._telling import Telling
 from deephochuli.session._training import AutoTraining, harmless
 from tests.unit.integrations.test_missing import Uninstalled
 from tests.unit.integrations.trackers import model_and_optimizer, train
@@ -204,6 +207,44 @@ def test_a_recording_of_the_scripts_own_takes_over_what_was_discovered(tmp_path,
         "Sequential-2": 2,
     }
     assert "Sequential ends at step 2: from there on the script records" in capsys.readouterr().err
+
+
+def losing(n_steps):
+    """A training in which every update of the weights is swamped."""
+    model = torch.nn.Linear(6, 2, dtype=torch.bfloat16)
+    train(model, torch.optim.SGD(model.parameters(), lr=1e-8), n_steps)
+
+
+@pytest.mark.parametrize(("tell", "n_lines"), [("critical", 1), ("note", 1), (None, 0)])
+def test_what_is_found_is_told_while_the_training_goes_on(tmp_path, capsys, tell, n_lines):
+    """Once, though it is found again whenever the run has grown; the end tells it for itself."""
+    told = "" if tell is None else f'tell = "{tell}"'
+    (tmp_path / "deephochuli.toml").write_text(f"[auto]\nquiet = true\n{told}\n")
+    session = start()
+    losing(70)  # two chunks
+    for run in session._discovery.runs:
+        run.recording.close()  # waits for what is told
+    lines = [line for line in capsys.readouterr().err.splitlines() if "swamped" in line]
+    assert len(lines) == n_lines
+    if lines:
+        assert lines[0].startswith("deephochuli: ◆ Linear, by step ")
+        assert lines[0].endswith("100 % of all weight updates are swamped in bfloat16")
+    session.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_not_bad_enough_is_not_told(capsys):
+    telling = Telling(say, "Net", "warning")
+    for level in ("critical", "warning", "note"):
+        telling.alert(Alert("kind", level, f"a {level}\x1b[2J", "text", 3))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[-1] for line in lines] == ["a critical\\x1b[2J", "a warning\\x1b[2J"]
+
+
+def test_a_level_that_is_none_is_refused(tmp_path):
+    (tmp_path / "deephochuli.toml").write_text('[auto]\ntell = "all"\n')
+    with pytest.raises(ConfigError, match="'critical' or 'warning' or 'note'"):
+        start()
 
 
 # ---- trainers
