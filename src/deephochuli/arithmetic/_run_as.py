@@ -97,10 +97,13 @@ def _plan(
 ) -> dict[str, Arithmetic | None]:
     """The arithmetic of every layer, by its path."""
     root = None if arithmetic is None else get_arithmetic(arithmetic)
-    paths = [path for path, _ in model.named_modules()]
-    plan: dict[str, Arithmetic | None] = dict.fromkeys(paths, root)
+    first: dict[nn.Module, str] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        first.setdefault(module, path)  # of a shared layer any name will do, and one is its own
+    paths = {path: first[m] for path, m in model.named_modules(remove_duplicate=False)}
+    plan: dict[str, Arithmetic | None] = dict.fromkeys(first.values(), root)
     for pattern, choice in scope.items():
-        named = [path for path in paths if is_under(path, pattern)]
+        named = [own for path, own in paths.items() if is_under(path, pattern)]
         if not named:
             raise ArithmeticSpecError(
                 f"scope={{{pattern!r}: ...}} names no layer of {type(model).__name__}. "

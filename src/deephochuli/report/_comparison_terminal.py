@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from deephochuli.report._comparison_text import (
     decisions_text,
+    error_text,
     executor_sentence,
     is_autocast,
     kept_sentence,
     output_error,
     pairs_sentence,
-    power,
     rank,
-    relative,
     size,
     snippet_of,
     weights_differ,
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from deephochuli.analysis.compare import (
         Comparison,
-        Error,
         Kept,
         PairComparison,
         Row,
@@ -74,7 +72,7 @@ def _summary(comparison: Comparison) -> Table:
         margin = "–" if decisions is None or not decisions.n else size(decisions.margin)
         table.add_row(
             plain(name),
-            "–" if total is None else power(relative(total)),
+            error_text(total) or "–",
             _loss(comparison.losses.get(name), reference),
             decisions_text(decisions),
             margin,
@@ -107,7 +105,7 @@ def _layers(comparison: Comparison, executor: str, most: int | None) -> list[Ren
         if call in chosen:
             table.add_row(*_layer_cells(rows))
     left_out, exact = len(erring) - len(chosen), len(by_call) - len(erring)
-    notes = [f"{exact} layers are exact"] if exact else []
+    notes = [f"{exact} {'layer is' if exact == 1 else 'layers are'} exact"] if exact else []
     if left_out > 0:
         notes.append(f"{left_out} layers err less than these; --all shows them")
     parts: list[RenderableType] = [_bold(executor_sentence(comparison, executor))]
@@ -149,15 +147,11 @@ def _layer_cells(rows: list[Row]) -> list[str]:
 
 
 def _own(row: Row | None) -> str:
-    return "" if row is None else _size_of(row.local)
-
-
-def _size_of(error: Error) -> str:
-    return f"{error.nonfinite} not finite" if error.nonfinite else power(relative(error))
+    return "" if row is None else error_text(row.local)
 
 
 def _inherited(row: Row | None) -> str:
-    return "" if row is None or row.inherited is None else power(relative(row.inherited))
+    return "" if row is None else error_text(row.inherited)
 
 
 def _ratio(row: Row | None) -> str:
@@ -210,7 +204,7 @@ def _suspects(suspects: tuple[Suspect, ...]) -> Table:
     for each in suspects[:MOST_SUSPECTS]:
         what = each.direction + (f" of {plain(each.parameter)}" if each.parameter else "")
         layer = shortened(each.layer, NAME_WIDTH)
-        table.add_row(layer, what, power(relative(each.error)), size(each.times_floor))
+        table.add_row(layer, what, error_text(each.error), size(each.times_floor))
     if len(suspects) > MOST_SUSPECTS:
         table.add_row(f"… and {len(suspects) - MOST_SUSPECTS} more", "", "", "")
     return table
@@ -291,10 +285,10 @@ def _pair_layers(pairs: PairComparison, most: int | None) -> list[RenderableType
         table.add_column(heading, justify="right")
     table.add_column("")
     for row in kept:
-        given = "" if row.given is None else power(relative(row.given))
+        given = error_text(row.given)
         cells = (
             given,
-            _size_of(row.made),
+            error_text(row.made),
             size(row.made.max_ulps),
             "◄ starts" if row.starts else "",
         )

@@ -72,11 +72,26 @@ def executor_sentence(comparison: Comparison, executor: str) -> str:
     row = worst(comparison, executor)
     if row is None:
         return f"{executor}: no difference from {comparison.reference} in any layer's forward."
+    total = output_error(comparison, executor)
+    end = "" if total is None else f"; the output {_off_by(total)}"
+    if lost := row.local.nonfinite:
+        return f"{executor}: {lost} of the numbers that {row.layer} makes are NaN or infinite{end}."
     where = f"the largest own error arises in {row.layer} ({power(relative(row.local))} of its size"
     times = "" if math.isnan(row.ratio) else f", {size(row.ratio)} times FP32's"
-    total = output_error(comparison, executor)
-    end = "" if total is None else f"; the output is off by {power(relative(total))} of its size"
     return f"{executor}: {where}{times}){end}."
+
+
+def _off_by(error: Error) -> str:
+    if error.nonfinite:
+        return f"has {error.nonfinite} that it should not have"
+    return f"is off by {power(relative(error))} of its size"
+
+
+def error_text(error: Error | None) -> str:
+    """The size of an error; where numbers are NaN or infinite, how many of them are."""
+    if error is None:
+        return ""
+    return f"{error.nonfinite} not finite" if error.nonfinite else power(relative(error))
 
 
 def decisions_text(decisions: Decisions | None) -> str:
@@ -119,6 +134,8 @@ def pairs_sentence(pairs: PairComparison) -> str:
             "made others: they were given different inputs, or differ between the layers."
         )
     size_of = f"{power(relative(row.made))} of its size, at most {size(row.made.max_ulps)} ulps"
+    if row.made.nonfinite:
+        size_of = f"{row.made.nonfinite} NaN or infinite on one side"
     return (
         f"The difference starts at {row.layer} ({row.kind}), {row.direction}: given the same bits "
         f"it made others ({size_of})."

@@ -211,3 +211,16 @@ def test_a_product_that_is_not_emulated_is_named_once():
     with run_as(model, "bf16"), pytest.warns(DeepHochuliWarning, match="_fft_r2c") as said:
         model(torch.ones(8))
     assert len(said) == 1
+
+
+def test_a_layer_that_two_places_share_answers_to_both_names():
+    torch.manual_seed(0)
+    shared = nn.Linear(3, 3)
+    model = nn.Sequential(shared, nn.Tanh(), shared)
+    x = torch.randn(2, 3)
+    outputs = []
+    for name in ("0", "2"):
+        with run_as(model, None, {name: "bf16"}):
+            outputs.append(model(x))
+    assert torch.equal(*outputs)
+    assert not torch.equal(outputs[0], model(x))

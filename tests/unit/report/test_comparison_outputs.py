@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -199,3 +200,12 @@ def test_a_name_cannot_steer_the_terminal():
     assert "\\x1b[31m[red]x\\u202e" in text
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+def test_numbers_that_are_lost_are_counted_and_not_measured():
+    bad = made.error(2.0**-12, nonfinite=7)
+    rows = [replace(row, local=bad, inherited=bad, total=bad) for row in made.comparison().rows]
+    text = printed(comparison_tables(made.comparison(rows=tuple(rows))))
+    assert "tf32: 7 of the numbers that (model) makes are NaN or infinite" in text
+    assert "the output has 7 that it should not have." in text
+    assert " ".join(cells(text, "stem")[1:7]) == "7 not finite 7 not finite"

@@ -40,7 +40,8 @@ class Row:
         inherited: What the call makes of the errors it was given; None where there is no free run
             to compare with (a parent's glue).
         total: Distance from the reference; None likewise.
-        ratio: Own error (rms) over the own error of the binary32 execution; nan where that is zero.
+        ratio: Own error (rms) over the own error of the binary32 execution; nan where that is zero,
+            infinite where more numbers are lost to NaN or infinity.
         sign_flips: Inputs of an activation that lie on the other side of its kink.
     """
 
@@ -208,6 +209,8 @@ _DIRECTIONS: tuple[Direction, ...] = ("forward", "backward", "gradient", "update
 def _ratio(local: Error, plain: Error | None) -> float:
     if plain is None or plain.rms == 0:
         return math.nan
+    if local.nonfinite > plain.nonfinite:
+        return math.inf
     return local.rms / plain.rms
 
 

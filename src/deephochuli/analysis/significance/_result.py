@@ -141,9 +141,15 @@ class Significance:
             share = dict(row.share_below)[4]
             mark = "*" if row.is_resolution_limited else " "
             lines.append(
-                f"{row.layer[:32]:32} {row.quantity:3} {row.median:6.1f}{mark} "
+                f"{(row.layer or '(model)')[:32]:32} {row.quantity:3} {row.median:6.1f}{mark} "
                 f"{row.guaranteed:6.1f} {row.quantiles[0]:6.1f} {share:9.2%}"
             )
+        lines += [
+            f"{row.layer or '(model)'} {row.quantity}: {row.n_nonfinite} of {row.n_followed} "
+            "elements are infinite or NaN in some run, and have no bits"
+            for row in self.layers
+            if row.n_nonfinite
+        ]
         lines += [
             f"{row.layer[:32]:32} {row.kind}: {row.n_unstable} of {row.n_followed - row.n_ties} "
             "decisions not significant"

@@ -46,7 +46,7 @@ class Capture(TorchDispatchMode):
         if layer is not None:
             name = func.overloadpacket.__name__
             if func.overloadpacket in OPAQUE:
-                self.not_replayed[f"{layer}: {name}"] = None
+                self.not_replayed[f"{layer or '(model)'}: {name}"] = None
             direction = BACKWARD if is_backward else FORWARD
             with _disable_current_modes(), torch.no_grad():
                 role = self._gradient_role if is_backward else self._forward_role

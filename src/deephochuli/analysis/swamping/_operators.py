@@ -43,22 +43,32 @@ def reductions_of(
 ) -> list[Reduction]:
     """The reductions of more than one addend that an operator has just done."""
     find = _FINDERS.get(func.overloadpacket)
-    if find is None:
+    operands = [each for each in args if isinstance(each, Tensor)]
+    if find is None or not all(each.numel() for each in operands):
         return []
     found = find(args, kwargs, out, is_backward, role)
     return [each for each in found if each.n_addends > 1 and each.n_outputs > 0]
 
 
 def _mm(args: Any, kwargs: Any, out: Any, is_backward: bool, role: Role) -> list[Reduction]:
-    return [product(role(args[0], args[1]), args[0], args[1])]
+    """``mm``, ``bmm``, ``mv``, ``dot``, ``vdot``."""
+    a, b = args
+    if not a.is_floating_point():
+        return []
+    left = a if a.dim() > 1 else a[None]
+    right = b if b.dim() > 1 else b[:, None]
+    return [product(role(a, b), left, right)]
 
 
 def _addmm(args: Any, kwargs: Any, out: Any, is_backward: bool, role: Role) -> list[Reduction]:
-    """A product plus a matrix or a bias."""
-    if kwargs.get("beta", 1) != 1 or kwargs.get("alpha", 1) != 1:
-        return []
+    """A product plus a matrix or a bias; with factors, or a matrix written over, the product."""
     bias, a, b = args[:3]
+    if not a.is_floating_point():
+        return []
     found = product(role(a, b), a, b)
+    is_plain = kwargs.get("beta", 1) == 1 and kwargs.get("alpha", 1) == 1
+    if not is_plain or out is bias:
+        return [found]
     spread = bias.detach().expand(out.shape)
 
     def bias_of(index: Tensor) -> Tensor:
@@ -198,7 +208,11 @@ def _group_norm_backward(
 _FINDERS: dict[Any, Finder] = {
     _aten.mm: _mm,
     _aten.bmm: _mm,
+    _aten.mv: _mm,
+    _aten.dot: _mm,
+    _aten.vdot: _mm,
     _aten.addmm: _addmm,
+    _aten.addmm_: _addmm,
     _aten.convolution: _convolution,
     _aten.convolution_backward: _convolution_backward,
     _aten.sum: _sum,
@@ -221,6 +235,11 @@ OPAQUE = frozenset(
         *("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention"),
         *("_scaled_dot_product_efficient_attention", "mkldnn_rnn_layer", "_cudnn_rnn"),
         *("_thnn_fused_lstm_cell", "baddbmm", "_fused_rms_norm", "cudnn_batch_norm_backward"),
+        *("baddbmm_", "addbmm", "addbmm_", "addmv", "addmv_", "_trilinear", "conv_tbc"),
+        *("_fft_r2c", "_fft_c2c", "_fft_c2r", "_cdist_forward", "_sparse_addmm", "cumsum"),
+        *("avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"),
+        *("index_add", "index_add_", "scatter_add", "scatter_add_", "_embedding_bag"),
+        *("embedding_dense_backward", "mkldnn_rnn_layer_backward"),
     )
     if (packet := getattr(_aten, name, None)) is not None
 )

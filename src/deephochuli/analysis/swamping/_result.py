@@ -75,7 +75,8 @@ class Swamping:
         arithmetic: Name of the arithmetic, or "" for the dtypes of the model.
         confidence: Of all intervals.
         rows: Sums in the order in which they were computed, and by order of addition.
-        not_replayed: Operators with sums inside that were met and are not replayed, by layer.
+        not_replayed: Operators with sums inside that were met and are not replayed, by layer; and
+            sums that were given NaN or infinity.
         findings: What should be known, worst first.
     """
 
@@ -111,9 +112,21 @@ class Swamping:
             f"{'lost mass':>10} {'bits lost':>9}"
         ]
         lines += [
-            f"{row.layer[:24]:24} {row.sum:16} {row.order:10} {row.n_addends:7} "
+            f"{named(row.layer)[:24]:24} {row.sum:16} {row.order:10} {row.n_addends:7} "
             f"{row.absorbed.value:10.3g} [{row.absorbed.low:9.2g}, {row.absorbed.high:9.2g}] "
             f"{row.lost_mass.value:10.2g} {row.bits_lost:9.1f}"
             for row in self.rows
         ]
+        if not self.rows:
+            lines.append("no sum of two or more numbers was replayed")
         return "\n".join(lines + [f"not replayed: {name}" for name in self.not_replayed])
+
+
+def named(layer: str) -> str:
+    """A layer as people read it; what belongs to no layer below the model is the model's.
+
+    Example:
+        >>> named("#2"), named("blocks.0")
+        ('(model)#2', 'blocks.0')
+    """
+    return f"(model){layer}" if not layer or layer.startswith("#") else layer

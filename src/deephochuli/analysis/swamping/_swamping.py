@@ -87,7 +87,8 @@ def swamping(
         )
     plan = plan_of(arithmetic, format, orders)
     rows: list[SumRow] = []
-    sink = _collector(plan, rows, n_outputs, max_addends, confidence, seed)
+    unread: dict[str, None] = {}
+    sink = _collector(plan, rows, unread, n_outputs, max_addends, confidence, seed)
     patient = copied(model, None)
     capture = Capture(patient.model, sink)
     _run(patient.model, Task(batch, loss, seed, None), capture)
@@ -96,7 +97,7 @@ def swamping(
         arithmetic=plan.name,
         confidence=confidence,
         rows=tuple(rows),
-        not_replayed=tuple(capture.not_replayed),
+        not_replayed=(*capture.not_replayed, *unread),
         findings=find([row for row in rows if row.order == _first(plan, row.direction)]),
     )
 
@@ -110,6 +111,7 @@ def _first(plan: Plan, direction: str) -> str:
 def _collector(
     plan: Plan,
     rows: list[SumRow],
+    unread: dict[str, None],
     n_outputs: int,
     max_addends: int,
     confidence: float,
@@ -123,7 +125,11 @@ def _collector(
         name = layer if number == 1 else f"{layer}#{number}"
         index = sampled(reduction, n_outputs, max_addends, seed + len(rows))
         ways = plan.forward if direction == FORWARD else plan.backward
-        rows.extend(measured(reduction, index, ways, (name, operator, direction), confidence))
+        found = measured(reduction, index, ways, (name, operator, direction), confidence)
+        rows.extend(found)
+        if not found:
+            what = f"{reduction.name} sums of {operator} (their addends hold NaN or infinity)"
+            unread[f"{layer or '(model)'}: {what}"] = None
 
     return collect
 

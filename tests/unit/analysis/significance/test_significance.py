@@ -252,3 +252,14 @@ def test_a_table_is_text_and_rows(x):
     assert "relu: 0 of" in str(result)
     assert result.rows()[0]["layer"] == "0"
     assert result.branch_rows()[0]["kind"] == "relu"
+
+
+def test_what_is_not_finite_is_said_in_the_text(x):
+    class Logarithm(nn.Module):
+        def forward(self, x):
+            return (x - x.detach().abs() - 1).log()
+
+    model = nn.Sequential(nn.Linear(x.shape[-1], 2), Logarithm())
+    text = str(significance(model, x, n_samples=3))
+    n = 2 * x.numel() // x.shape[-1]
+    assert f"1 a: {n} of {n} elements are infinite or NaN in some run" in text

@@ -195,3 +195,35 @@ def test_a_table_is_text_and_mappings(ones):
     assert "sequential" in str(result)
     assert result.table()[0]["sum"] == "forward"
     assert result.rows[0].predicted == result.rows[0].growth[0][1]
+
+
+def test_products_of_vectors_are_replayed_like_those_of_matrices():
+    class Vectors(nn.Module):
+        def forward(self, x):
+            return torch.vdot(x, x) + torch.dot(x, x) + (x[None] @ x)[0]
+
+    x = torch.cat([torch.full((1,), 2.0**12), torch.ones(40)])
+    result = swamping(Vectors(), x, format="bf16", orders=["sequential"])
+    found = [row for row in result.rows if row.n_addends == 41]
+    assert sorted(row.operator for row in found) == ["dot", "mv", "vdot"]
+    assert all(row.absorbed.value == 1.0 for row in found)  # 2^24 + 1 forty times, in BF16
+    assert result.not_replayed == ()
+
+
+def test_a_product_with_factors_is_replayed_and_others_are_named():
+    class Products(nn.Module):
+        def forward(self, x):
+            scaled = torch.addmm(torch.zeros(1, 1), x, x.mT, alpha=0.5)
+            return scaled + torch.addbmm(torch.zeros(1, 1), x[None], x.mT[None])
+
+    result = swamping(Products(), torch.ones(1, 300), format="bf16", orders=["sequential"])
+    assert only(result, sum="forward").absorbed.value == 44 / 299  # beyond 256
+    assert result.not_replayed == ("(model): addbmm",)
+
+
+def test_sums_of_nan_are_named_and_those_of_nothing_are_none():
+    model = nn.Linear(3, 2, bias=False)
+    result = swamping(model, torch.full((2, 3), math.nan))
+    assert result.not_replayed[0].startswith("(model): forward sums of mm")
+    empty = swamping(model, torch.zeros(0, 3), loss=lambda out: out.sum())
+    assert "no sum of two or more numbers" in str(empty)
