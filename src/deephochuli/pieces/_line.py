@@ -14,8 +14,8 @@ from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._assembly import Found, joined, parts
 from deephochuli.pieces._chain import chains
 from deephochuli.pieces._exact import decided
+from deephochuli.pieces._finite import stacked
 from deephochuli.pieces._functions import HANDLERS
-from deephochuli.pieces._inputs import stacked
 from deephochuli.pieces._moves import prepare
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._result import LineCount

@@ -15,8 +15,8 @@ from deephochuli.pieces import _polygons as polygons
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._cells import MOST_BYTES, Cells, walk_cells
 from deephochuli.pieces._exact_cells import ExactCell, exact_cells, n_pieces
+from deephochuli.pieces._finite import stacked
 from deephochuli.pieces._functions import HANDLERS
-from deephochuli.pieces._inputs import stacked
 from deephochuli.pieces._result import Interval
 from deephochuli.pieces._state import Column
 from deephochuli.pieces._trace import trace

@@ -9,12 +9,14 @@ from deephochuli.pieces import _crossings as crossings
 from deephochuli.pieces._affine import Dense
 from deephochuli.pieces._bend import bent
 from deephochuli.pieces._bends import Elementwise, Maximum
+from deephochuli.pieces._events import none
 from deephochuli.pieces._exactness import Grain
 from deephochuli.pieces._insert import put
 from deephochuli.pieces._moves import Prepared, moved
 from deephochuli.pieces._norms import norms_of
 from deephochuli.pieces._program import Step
 from deephochuli.pieces._state import Insertion, State, Value
+from deephochuli.pieces._walk import Trail, together
 
 RELU = Elementwise(np.zeros(1), np.array([[0.0], [1.0]]), 0.0, 1)
 
@@ -245,3 +247,12 @@ def test_rows_of_a_neighbouring_part_make_no_events():
         state.is_own[1] = is_own
         found = crossings.events(state, value, crossings.look(value, RELU, 0))
         assert len(found) == is_own
+
+
+def test_parts_together_err_by_as_much_as_the_worse_of_them():
+    nothing, no_unit = np.zeros(0), np.zeros(0, np.int32)
+    parts = [
+        Trail(nothing, no_unit, no_unit, nothing, nothing, none(), error, 1.0)
+        for error in (1.0, 2.0)
+    ]
+    assert together(*parts).error == together(*parts[::-1]).error == 2.0
