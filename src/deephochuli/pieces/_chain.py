@@ -5,15 +5,15 @@ On short segments most of the time went into calling one compiled function after
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.pieces import _links as links
-from deephochuli.pieces._affine import Dense
+from deephochuli.pieces import _segments as compiled
+from deephochuli.pieces._affine import Dense, Rows
 from deephochuli.pieces._bends import Elementwise
 from deephochuli.pieces._crossings import T_ERROR, TYPICAL
 from deephochuli.pieces._events import Events
@@ -201,29 +201,100 @@ def followed(
     value = state.values[chain.source]
     if value.jump is None or value.jump_error is None:
         return None
-    room = _room(chain, most_rows)
-    n_rooms = room[1].shape[1]
-    most_rows = min(most_rows, max(n_rooms - chain.width, n_rooms // 2))
-    if len(state) > most_rows:
-        return None
     whole = int(links.width_of(value.rows.shape[1]))
     rows = links.Rows(
         _filled(value.rows, whole), _filled(value.jump, whole), value.error, value.jump_error
     )
-    order = np.arange(len(state))
-    places = links.Places(state.t, order, state.is_own, state.step, state.unit)
-    found = links.run(chain.tables, places, rows, room, most_rows, (TYPICAL, T_ERROR))
-    n, is_done, worst, known, origin, marks = found
-    if not n:
-        return None
-    events, done = Events(*marks), sum(chain.steps[:n])
-    if is_done:
-        step, unit = origin[:2]
-        t, jump, jump_error = known
-        reached = float(state.t[-1])
-        return done, Bends(t, step, unit, jump, jump_error, worst, reached), events
-    pair = 2 * ((n - 1) % 2)
-    return done, _stopped(chain, n, room[0][pair : pair + 2], known, origin), events
+    n = len(state)
+    places = links.Places(state.t, np.arange(n), state.is_own, state.step, state.unit)
+    return _Call(chain, np.array([0, n]), places, rows, most_rows).segment(0)
+
+
+_MOST_SEGMENTS = 256
+"""So many segments are begun in one call."""
+
+
+def begun(
+    chain: Chain, segments: Rows, most_rows: int
+) -> Iterator[tuple[int, State | Bends, Events] | None]:
+    """Do the same for many segments from their beginnings, in few calls.
+
+    Args:
+        chain: Layers of which the first one reads the input.
+        segments: Both ends of each, shape (segments, 2, numel of an input).
+        most_rows: See `followed`.
+
+    Yields:
+        What `followed` returns, segment by segment.
+    """
+    at = 0
+    while at < len(segments):
+        some = segments[at : at + _MOST_SEGMENTS]
+        call = _Call(chain, *_beginnings(some), most_rows)
+        for k in range(call.n):
+            yield call.segment(k)
+        at += call.n
+
+
+def _beginnings(segments: Rows) -> tuple[_Whole, links.Places, links.Rows]:
+    """Where the rows of each segment begin, where they are, and what is known at them."""
+    n = len(segments)
+    rows = segments.reshape(2 * n, -1)
+    rows = _filled(rows, int(links.width_of(rows.shape[1])))
+    t, nothing = np.zeros(2 * n), np.zeros(2 * n)
+    t[1::2] = 1.0
+    order, none = np.zeros(2 * n, np.int64), np.full(2 * n, -1, np.int32)
+    order[1::2] = 1
+    places = links.Places(t, order, np.ones(2 * n, np.bool_), none, none)
+    first = np.arange(0, 2 * n + 1, 2)
+    return first, places, links.Rows(rows, np.zeros_like(rows), nothing, nothing)
+
+
+class _Call:
+    """One call of compiled code, and what it found on each segment."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        first: _Whole,
+        places: links.Places,
+        rows: links.Rows,
+        most_rows: int,
+    ) -> None:
+        room = _room(chain, most_rows)
+        n = room[1].shape[1]
+        most = min(most_rows, max(n - chain.width, n // 2))
+        limits = TYPICAL, T_ERROR
+        self._chain, self._blocks = chain, room[0]
+        found = compiled.run(chain.tables, first, places, rows, room, most, limits)
+        self.n: int = found[0]
+        """How many segments were looked at: the last of them may have too many rows."""
+        self._facts: list[list[int]] = found[1][: self.n].tolist()
+        self._worst: list[float] = found[2].tolist()
+        self._reached: list[float] = places.t[first[1:] - 1].tolist()
+        self._columns: compiled.Columns = found[3]
+
+    def segment(self, k: int) -> tuple[int, State | Bends, Events] | None:
+        """What `followed` returns of segment k. It must be asked for before the next call."""
+        n, is_last, end, end_events = self._facts[k]
+        begin, begin_events = self._facts[k - 1][compiled.BENDS :] if k else (0, 0)
+        if not n:
+            return None
+        bends, done = slice(begin, end), sum(self._chain.steps[:n])
+        events = self._events(slice(begin_events, end_events))
+        known, origin = self._columns.numbers[:, bends], self._columns.origins[:, bends]
+        if is_last:
+            t, jump, jump_error = known
+            what = t, origin[0], origin[1], jump, jump_error
+            return done, Bends(*what, self._worst[k], self._reached[k]), events
+        pair = 2 * ((n - 1) % 2)
+        return done, _stopped(self._chain, n, self._blocks[pair : pair + 2], known, origin), events
+
+    def _events(self, which: slice) -> Events:
+        it = self._columns
+        (low, high), (step, weight) = it.spans[:, which], it.steps[:, which]
+        (unit,), (left, right) = it.units[:, which], it.sides[:, which]
+        return Events(low, high, step, unit, left, right, weight)
 
 
 def _room(chain: Chain, most_rows: int) -> tuple[tuple[Column, ...], Column, _Whole]:
@@ -242,7 +313,7 @@ def _stopped(
     n: int,
     blocks: tuple[Column, ...],
     known: Column,
-    origin: tuple[NDArray[Any], ...],
+    origin: NDArray[np.int32],
 ) -> State:
     """The rows behind layer n, in the order of the segment."""
     t, error, jump_error = known
@@ -254,4 +325,4 @@ def _stopped(
         for each in blocks
     )
     value = Value(x, error, None, has_exact_zeros=True, jump=jump, jump_error=jump_error)
-    return State(t, is_own, step, unit, {chain.values[n - 1]: value})
+    return State(t, is_own.astype(np.bool_), step, unit, {chain.values[n - 1]: value})

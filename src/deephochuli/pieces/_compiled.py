@@ -39,7 +39,7 @@ def planned(
         as `_loops.placed` does).
     """
     row, unit, floor, _, _ = entries
-    stored = is_own, error == 0, row, unit, floor
+    stored = is_own, error, row, unit, floor
     events = loops.clear(z, t, order, *stored, cross, 0.0, 1 + 8 * u, t_error)
     return events, *placed(t, order, z, error, entries, cross, typical)
 

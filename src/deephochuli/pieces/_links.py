@@ -26,6 +26,10 @@ STEP, INPUTS, UNITS, FIRST, FACTOR, OFFSET = range(6)
 """Columns of a table of layers: what is a whole number."""
 SPECTRAL, FROBENIUS, OFFSET_NORM, GAMMA, REACH, SHIFT = range(6)
 """Columns of a table of layers: what is none."""
+SPANS, MARKS = 4, 3
+"""Which of the columns of the room for rows hold events: the first of numbers, of whole numbers."""
+_SLOPES = np.array([[0.0], [1.0]])
+"""Slopes of a ReLU, before its knot and behind it."""
 
 
 class Layer(NamedTuple):
@@ -97,7 +101,7 @@ def _layer(tables: Any, i: Any) -> Any:
     return Layer(weight, *units, whole[i, UNITS], norms, grain)
 
 
-@nb.njit(error_model="numpy", **OPTIONS)
+@nb.njit(error_model="numpy", **INNER)
 def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: Any) -> Any:
     """Do layers until the last, or until there are too many rows.
 
@@ -113,11 +117,11 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
     Returns:
         (Number of layers done, whether that was the last; the largest error of the outputs; of each
         bend, or before the next layer of each row: place, jump or error, and error of the jump;
-        what `_origin` says of them; events).
+        what `_origin` says of them; how many events are in the room).
     """
     blocks, columns, marks = room
-    whole, spans, entries = tables[0], columns[4:6], (columns[6], columns[7])
-    places = _stored(places, marks[:3])
+    whole, spans, entries = tables[0], columns[SPANS : SPANS + 2], (columns[6], columns[7])
+    places = _stored(places, marks[:MARKS])
     n_events = done = 0
     while done < len(whole) and len(places.t) <= most_rows:
         layer, one = _layer(tables, done), done % 2
@@ -126,8 +130,8 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
         if whole[done, STEP] < 0:
             passes.move(layer, places.order, done > 0, rows, moved, entries)
             known, origin, worst = _ended(layer, places, moved)
-            return done + 1, True, worst, known, origin, _events(spans, marks[3:], n_events)
-        more = spans[:, n_events:], marks[3:, n_events:]
+            return done + 1, True, worst, known, origin, n_events
+        more = spans[:, n_events:], marks[MARKS:, n_events:]
         seen = passes.move(layer, places.order, done > 0, rows, moved, entries)
         n, places = _bent(layer, whole[done, STEP], places, moved, seen, entries, more, limits)
         if n < 0:
@@ -138,7 +142,7 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
     order = places.order
     known = places.t, rows.error[order], rows.jump_error[order]
     origin = _origin(places, order)
-    return done, False, 0.0, known, origin, _events(spans, marks[3:], n_events)
+    return done, False, 0.0, known, origin, n_events
 
 
 @nb.njit(**INNER)
@@ -167,14 +171,6 @@ def _origin(places: Any, which: Any) -> Any:
     for i, p in enumerate(which):
         step[i], unit[i], is_own[i] = places.step[p], places.unit[p], places.is_own[p]
     return step, unit, is_own, which
-
-
-@nb.njit(**INNER)
-def _events(spans: Any, marks: Any, n: Any) -> Any:
-    """The columns of `_events.Events`."""
-    step, unit = marks[0, :n].astype(np.int32), marks[1, :n].copy()
-    sides = marks[2, :n].astype(np.int8), marks[3, :n].astype(np.int8)
-    return spans[0, :n].copy(), spans[1, :n].copy(), step, unit, *sides, np.ones(n, np.int32)
 
 
 @nb.njit(error_model="numpy", **INNER)
@@ -210,21 +206,21 @@ def _bent(
     order, z, error = places.order, rows.x, rows.error[:n]
     bounds = entries[0], layer.unit, layer.floor, entries[1], layer.size
     near, cross = passes.nears(order, n_near, z, bounds), passes.changes(order, z)
-    n_events = near.shape[1] + cross.shape[1]
+    n_events, is_touched = near.shape[1] + cross.shape[1], np.zeros(n, np.bool_)
     if n_events > room[0].shape[1]:
         return -1, places
-    n_events = _note(near, cross, step, places, rows, bounds, room, t_error)
-    is_touched = passes.snap(near, order, z, error, bounds, typical)
-    crossings, placed = compiled.placed(places.t, order, z, error, bounds, cross, typical)
-    if n + len(placed[0]) > min(len(z), len(rows.error)):
-        return -1, places
-    places = _put_in(step, places, rows, crossings, placed)
-    order = places.order
-    is_touched = _set(order, rows, crossings[2], placed[2], is_touched)
+    if n_events:  # deep in a net most layers have none
+        n_events = _note(near, cross, step, places, rows, bounds, room, t_error)
+        is_touched = passes.snap(near, order, z, error, bounds, typical)
+        crossings, placed = compiled.placed(places.t, order, z, error, bounds, cross, typical)
+        if n + len(placed[0]) > min(len(z), len(rows.error)):
+            return -1, places
+        places = _put_in(step, places, rows, crossings, placed)
+        order = places.order
+        is_touched = _set(order, rows, crossings[2], placed[2], is_touched)
     zero, n_on = passes.zeros(order, is_touched, rows.error, z, layer.n_units, n_on)
-    slopes = np.array([[0.0], [1.0]])
     known = z, rows.error, rows.jump, rows.jump_error
-    made, bound = loops.knot_jumps(places.t, order, *known, zero, slopes, 0.0, t_error, U, 1.0)
+    made, bound = loops.knot_jumps(places.t, order, *known, zero, _SLOPES, 0.0, t_error, U, 1.0)
     passes.put_jumps(order, zero, made, bound, n_on, rows.jump, rows.jump_error)
     return n_events, places
 
@@ -236,7 +232,7 @@ def _note(
     """Write down where sides change, and where they are not known; return how many these are."""
     order, z, error = places.order, rows.x, rows.error
     row, unit, floor, _, _ = bounds
-    stored = places.is_own, error[: len(order)] == 0.0, row, unit, floor
+    stored = places.is_own, error, row, unit, floor
     clear = loops.clear(z, places.t, order, *stored, cross, 0.0, 1 + 8 * U, t_error)
     n = _write(room, clear, step, 0)
     if not near.shape[1]:

@@ -184,7 +184,7 @@ def clear(
     t: Any,
     order: Any,
     is_own: Any,
-    is_exact: Any,
+    error: Any,
     row: Any,
     unit: Any,
     floor: Any,
@@ -195,8 +195,8 @@ def clear(
 ) -> Any:
     """Changes of side between two rows at which the side is known, in cells of this chunk.
 
-    Entry (r, j) errs by at most `slack` (row[r] * unit[j] + floor[j]), or not at all in an exact
-    row; places of rows by `t_error`. Only `t` is in the order of the segment: what else is known of
+    Entry (r, j) errs by at most `slack` (row[r] * unit[j] + floor[j]), or not at all in a row
+    whose `error` is zero; places of rows by `t_error`. Only `t` is in the order of the segment: what else is known of
     row r is stored at order[r].
 
     Returns:
@@ -212,8 +212,8 @@ def clear(
         if not is_own[here]:
             continue
         a, b = z[here, j] - knot, z[there, j] - knot
-        error_a = 0.0 if is_exact[here] else (row[here] * unit[j] + floor[j]) * slack
-        error_b = 0.0 if is_exact[there] else (row[there] * unit[j] + floor[j]) * slack
+        error_a = 0.0 if error[here] == 0.0 else (row[here] * unit[j] + floor[j]) * slack
+        error_b = 0.0 if error[there] == 0.0 else (row[there] * unit[j] + floor[j]) * slack
         if abs(a) > error_a and abs(b) > error_b:
             lam, half = a / (a - b), max(error_a, error_b) / abs(b - a)
             length = t[r + 1] - t[r]
