@@ -24,6 +24,7 @@ from deephochuli.pieces._state import Column, State, Value
 
 MOST_UNITS = 256
 """Of wider layers, library products of many rows are faster."""
+_LIMITS = TYPICAL, T_ERROR
 _Whole = NDArray[np.int64]
 _N_NUMBERS, _N_COLUMNS = 8, 15
 """Columns of a chain beside values and jumps, and those of them that are no whole numbers."""
@@ -161,6 +162,33 @@ def _filled(x: Column, width: int, value: float = 0.0) -> Column:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """The bends of a segment on which there is nothing more to decide.
+
+    Each is alone: it is certain, and whether it reaches the output depends on its jump only.
+
+    Attributes:
+        t: Place of each.
+        step: Step of its unit.
+        unit: Its unit.
+        jump: Largest change of the slope of an output.
+        is_bend: Whether it reaches the output.
+        n_bends: How many do.
+        n_open: How many may, or may not.
+        error: Largest bound on the error of the outputs.
+    """
+
+    t: Column
+    step: NDArray[np.int32]
+    unit: NDArray[np.int32]
+    jump: Column
+    is_bend: NDArray[np.bool_]
+    n_bends: int
+    n_open: int
+    error: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Bends:
     """What a chain found that was done to the end of the program.
 
@@ -207,32 +235,31 @@ def followed(
     )
     n = len(state)
     places = links.Places(state.t, np.arange(n), state.is_own, state.step, state.unit)
-    return _Call(chain, np.array([0, n]), places, rows, most_rows).segment(0)
+    call = _Call(chain, np.array([0, n]), places, rows, most_rows, (False, False))
+    return call.followed(0)
 
 
-_MOST_SEGMENTS = 256
-"""So many segments are begun in one call."""
+Beginning = tuple[int, State | Bends, Events] | Judged | None
+"""What a segment begins with: see `followed`, or all of it."""
 
 
-def begun(
-    chain: Chain, segments: Rows, most_rows: int
-) -> Iterator[tuple[int, State | Bends, Events] | None]:
-    """Do the same for many segments from their beginnings, in few calls.
+def begun(chain: Chain, segments: Rows, most_rows: int, *, takes_open: bool) -> Iterator[Beginning]:
+    """Do the layers that read the input on many segments, in few calls.
 
     Args:
         chain: Layers of which the first one reads the input.
         segments: Both ends of each, shape (segments, 2, numel of an input).
         most_rows: See `followed`.
+        takes_open: Whether bends that may or may not reach the output are left so.
 
     Yields:
-        What `followed` returns, segment by segment.
+        For each segment all that there is to know, or what `followed` returns.
     """
     at = 0
     while at < len(segments):
-        some = segments[at : at + _MOST_SEGMENTS]
-        call = _Call(chain, *_beginnings(some), most_rows)
+        call = _Call(chain, *_beginnings(segments[at:]), most_rows, (True, takes_open))
         for k in range(call.n):
-            yield call.segment(k)
+            yield call.judged(k) if call.is_judged(k) else call.followed(k)
         at += call.n
 
 
@@ -260,35 +287,50 @@ class _Call:
         places: links.Places,
         rows: links.Rows,
         most_rows: int,
+        judges: tuple[bool, bool],
     ) -> None:
         room = _room(chain, most_rows)
         n = room[1].shape[1]
         most = min(most_rows, max(n - chain.width, n // 2))
-        limits = TYPICAL, T_ERROR
         self._chain, self._blocks = chain, room[0]
-        found = compiled.run(chain.tables, first, places, rows, room, most, limits)
+        found = compiled.run(chain.tables, first, places, rows, room, most, _LIMITS, judges)
         self.n: int = found[0]
         """How many segments were looked at: the last of them may have too many rows."""
-        self._facts: list[list[int]] = found[1][: self.n].tolist()
+        self._facts: list[list[int]] = found[1].tolist()
         self._worst: list[float] = found[2].tolist()
-        self._reached: list[float] = places.t[first[1:] - 1].tolist()
         self._columns: compiled.Columns = found[3]
+        self._reached: list[float] = places.t[first[1:] - 1].tolist()
 
-    def segment(self, k: int) -> tuple[int, State | Bends, Events] | None:
+    def is_judged(self, k: int) -> bool:
+        """Whether there is nothing more to decide on segment k."""
+        return bool(self._facts[k][compiled.IS_JUDGED])
+
+    def judged(self, k: int) -> Judged:
+        """All that there is to know of a segment that is judged."""
+        bends, facts = self._range(compiled.BENDS, k), self._facts[k]
+        t, jump, _ = self._columns.numbers[:, bends]
+        step, unit, is_bend, _ = self._columns.origins[:, bends]
+        n_bends, n_open = facts[compiled.N_BENDS], facts[compiled.N_OPEN]
+        return Judged(t, step, unit, jump, is_bend.astype(bool), n_bends, n_open, self._worst[k])
+
+    def followed(self, k: int) -> tuple[int, State | Bends, Events] | None:
         """What `followed` returns of segment k. It must be asked for before the next call."""
-        n, is_last, end, end_events = self._facts[k]
-        begin, begin_events = self._facts[k - 1][compiled.BENDS :] if k else (0, 0)
+        n, is_last = self._facts[k][: compiled.IS_LAST + 1]
         if not n:
             return None
-        bends, done = slice(begin, end), sum(self._chain.steps[:n])
-        events = self._events(slice(begin_events, end_events))
+        bends, done = self._range(compiled.BENDS, k), sum(self._chain.steps[:n])
         known, origin = self._columns.numbers[:, bends], self._columns.origins[:, bends]
+        events = self._events(self._range(compiled.EVENTS, k))
         if is_last:
             t, jump, jump_error = known
             what = t, origin[0], origin[1], jump, jump_error
             return done, Bends(*what, self._worst[k], self._reached[k]), events
         pair = 2 * ((n - 1) % 2)
         return done, _stopped(self._chain, n, self._blocks[pair : pair + 2], known, origin), events
+
+    def _range(self, what: int, k: int) -> slice:
+        """Which of the bends or events of all segments are those of segment k."""
+        return slice(self._facts[k - 1][what] if k else 0, self._facts[k][what])
 
     def _events(self, which: slice) -> Events:
         it = self._columns

@@ -165,12 +165,12 @@ def _shaped(block: Any, layer: Any) -> Any:
 
 @nb.njit(**INNER)
 def _origin(places: Any, which: Any) -> Any:
-    """What made some stored rows, whether they are own ones, and where they are stored."""
-    n = len(which)
-    step, unit, is_own = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.bool_)
+    """Step and unit of some stored rows, whether they are own ones, and where they are stored."""
+    origin = np.empty((4, len(which)), np.int32)
     for i, p in enumerate(which):
-        step[i], unit[i], is_own[i] = places.step[p], places.unit[p], places.is_own[p]
-    return step, unit, is_own, which
+        origin[0, i], origin[1, i], origin[2, i] = places.step[p], places.unit[p], places.is_own[p]
+        origin[3, i] = p
+    return origin
 
 
 @nb.njit(error_model="numpy", **INNER)

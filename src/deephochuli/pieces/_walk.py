@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._bend import bent
 from deephochuli.pieces._bends import Elementwise, Maximum
-from deephochuli.pieces._chain import Bends, Chain, Chains, begun, chains, followed
+from deephochuli.pieces._chain import Beginning, Bends, Chains, Judged, begun, chains, followed
 from deephochuli.pieces._envelope import maximal
 from deephochuli.pieces._events import Events, joined, none
 from deephochuli.pieces._insert import halved
@@ -107,31 +107,40 @@ def walks(
     segments: Rows,
     *,
     linked: Chains,
+    takes_open: bool,
     most_bytes: int = 1 << 28,
     report: Report | None = None,
-) -> Iterator[Iterator[Trail]]:
-    """Do the same on many segments, shape (segments, 2, numel): the chain at the begin at one go.
+) -> Iterator[Judged | Iterator[Trail]]:
+    """Do the same on many segments, in few calls as far as a chain goes.
+
+    Args:
+        program: What is evaluated.
+        prepared: What was found once for each of its steps.
+        segments: Both ends of each, shape (segments, 2, numel).
+        linked: The chains among the steps.
+        takes_open: Whether bends that may or may not reach the output are left so.
+        most_bytes: About how much memory the rows of one may take.
+        report: Told how far each is.
 
     Yields:
-        For each segment what `walk` yields; to be read before the next one is asked for.
+        For each segment all that there is to know, or what `walk` yields, which is to be read
+        before the next one is asked for.
     """
-    most_rows = _most_rows(program, most_bytes)
-    for state, i, events in _recycled(_begun(linked.get(0), segments, most_rows)):
-        walker = _Walker(program, prepared, linked, most_bytes, report)
-        yield _recycled(walker.finish(state, i, np.inf, [events]))
-
-
-def _begun(
-    chain: Chain | None, segments: Rows, most_rows: int
-) -> Iterator[tuple[State | Bends, int, Events]]:
-    """For each segment what is known behind the chain that begins it, and how many steps that is."""
-    found = repeat(None) if chain is None else begun(chain, segments, most_rows)
-    for ends, behind in zip(segments, found, strict=False):
-        if behind is None:
-            yield _start(ends), 0, none()
+    chain, most_rows = linked.get(0), _most_rows(program, most_bytes)
+    found: Iterator[Beginning] = repeat(None)
+    if chain is not None:
+        found = begun(chain, segments, most_rows, takes_open=takes_open)
+    for ends in segments:
+        with recycling():
+            behind = next(found)
+        if isinstance(behind, Judged):
+            if report is not None:
+                report(1.0, len(behind.t))
+            yield behind
         else:
-            n, state, events = behind
-            yield state, n, events
+            n, state, events = behind or (0, _start(ends), none())
+            walker = _Walker(program, prepared, linked, most_bytes, report)
+            yield _recycled(walker.finish(state, n, np.inf, [events]))
 
 
 def _recycled(found: Iterator[_Kind]) -> Iterator[_Kind]:

@@ -1,0 +1,58 @@
+"""Inputs that a segment runs between, checked and in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from deephochuli.errors import PiecesError
+from deephochuli.pieces._affine import Rows
+
+
+def checked(x0: torch.Tensor, x1: torch.Tensor) -> torch.Tensor:
+    """Both ends of a segment in float64, shape (2, *input)."""
+    segments([x0], [x1], tuple(x0.shape))
+    return torch.stack([_double(x0), _double(x1)])
+
+
+def segments(
+    starts: Sequence[torch.Tensor], ends: Sequence[torch.Tensor], shape: tuple[int, ...]
+) -> Rows:
+    """Both ends of many segments, shape (segments, 2, numel of an input).
+
+    Args:
+        starts: Where each begins; none has a batch dimension.
+        ends: Where it ends.
+        shape: Shape of the inputs of the model.
+
+    Raises:
+        PiecesError: Inputs do not fit the model, are not finite, or are the same point.
+    """
+    for x0, x1 in zip(starts, ends, strict=True):
+        _check_shapes(tuple(x0.shape), tuple(x1.shape), shape)
+    both = (_double(x) for pair in zip(starts, ends, strict=True) for x in pair)
+    found = np.stack([x.numpy().reshape(-1) for x in both]).reshape(len(starts), 2, -1)
+    if not np.isfinite(found).all():
+        raise PiecesError("An end of the segment holds NaN or infinity; both must be finite.")
+    if (found[:, 0] == found[:, 1]).all(axis=1).any():
+        raise PiecesError("Both ends of the segment are the same point; give two different ones.")
+    return found
+
+
+def _check_shapes(of_x0: tuple[int, ...], of_x1: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    if of_x0 != of_x1:
+        raise PiecesError(
+            f"The ends of the segment have different shapes: {of_x0} and {of_x1}. Give two single "
+            "inputs, without a batch dimension."
+        )
+    if of_x0 != shape:
+        raise PiecesError(
+            f"The counter was made for inputs of shape {shape}; got {of_x0}. Give single inputs, "
+            "without a batch dimension."
+        )
+
+
+def _double(x: torch.Tensor) -> torch.Tensor:
+    return x.detach().to("cpu", torch.float64)
