@@ -26,7 +26,7 @@ MOST_UNITS = 256
 """Of wider layers, library products of many rows are faster."""
 _LIMITS = TYPICAL, T_ERROR
 _Whole = NDArray[np.int64]
-_N_NUMBERS, _N_COLUMNS = 8, 15
+_N_NUMBERS, _N_COLUMNS = 8, 17
 """Columns of a chain beside values and jumps, and those of them that are no whole numbers."""
 
 
