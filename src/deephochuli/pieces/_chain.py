@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from deephochuli.pieces._affine import Dense, Rows
 from deephochuli.pieces._bends import Elementwise
 from deephochuli.pieces._crossings import T_ERROR, TYPICAL
 from deephochuli.pieces._events import Events
-from deephochuli.pieces._memory import BLOCK, aligned, fresh
+from deephochuli.pieces._memory import BLOCK, aligned, desk
 from deephochuli.pieces._moves import Prepared
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._state import Column, State, Value
@@ -265,16 +266,20 @@ def begun(chain: Chain, segments: Rows, most_rows: int, *, takes_open: bool) -> 
 
 def _beginnings(segments: Rows) -> tuple[_Whole, links.Places, links.Rows]:
     """Where the rows of each segment begin, where they are, and what is known at them."""
-    n = len(segments)
-    rows = segments.reshape(2 * n, -1)
-    rows = _filled(rows, int(links.width_of(rows.shape[1])))
-    t, nothing = np.zeros(2 * n), np.zeros(2 * n)
-    t[1::2] = 1.0
-    order, none = np.zeros(2 * n, np.int64), np.full(2 * n, -1, np.int32)
-    order[1::2] = 1
-    places = links.Places(t, order, np.ones(2 * n, np.bool_), none, none)
-    first = np.arange(0, 2 * n + 1, 2)
-    return first, places, links.Rows(rows, np.zeros_like(rows), nothing, nothing)
+    n, numel = 2 * len(segments), segments.shape[2]
+    width = int(links.width_of(numel))
+    x = np.zeros((n, width))
+    x[:, :numel] = segments.reshape(n, numel)
+    first, places, jump, nothing = _ends(n, width)
+    return first, places, links.Rows(x, jump, nothing, nothing)
+
+
+@lru_cache(maxsize=16)
+def _ends(n: int, width: int) -> tuple[_Whole, links.Places, Column, Column]:
+    """What is the same for the n ends of all segments; it is only read."""
+    order, origin = np.arange(n) % 2, np.full(n, -1, np.int32)
+    places = links.Places(order.astype(np.float64), order, np.ones(n, np.bool_), origin, origin)
+    return np.arange(0, n + 1, 2), places, np.zeros((n, width)), np.zeros(n)
 
 
 class _Call:
@@ -345,8 +350,9 @@ def _room(chain: Chain, most_rows: int) -> tuple[tuple[Column, ...], Column, _Wh
     Layers may add rows beyond `most_rows`, as many as the blocks hold.
     """
     n = min(4 * most_rows, BLOCK // max(chain.width, _N_COLUMNS))
-    blocks = tuple(fresh(1, n * chain.width)[0] for _ in range(4))
-    columns = fresh(_N_COLUMNS, n)
+    *blocks, columns = desk()
+    columns = columns[: n * _N_COLUMNS].reshape(_N_COLUMNS, n)
+    blocks = tuple(block[: n * chain.width] for block in blocks)
     return blocks, columns[:_N_NUMBERS], columns[_N_NUMBERS:].view(np.int64)
 
 

@@ -128,8 +128,9 @@ class Counter:
         """Count along a path of segments; see the function `count_path`, and `count_many`."""
         if len(points) < 2:
             raise PiecesError(f"A path needs two points or more; got {len(points)}.")
-        limits = {"exact": exact, "most_bytes": most_bytes}
-        return self.count_many(points[:-1], points[1:], **limits, report=report)
+        return self.count_many(
+            points[:-1], points[1:], exact=exact, most_bytes=most_bytes, report=report
+        )
 
     def tally(
         self,
