@@ -18,8 +18,9 @@ from deephochuli.pieces._inputs import segments
 from deephochuli.pieces._moves import prepare
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._result import Interval, LineCount
+from deephochuli.pieces._stack import stacked
 from deephochuli.pieces._tally import Tally, tallied
-from deephochuli.pieces._trace import trace
+from deephochuli.pieces._trace import inner, trace
 from deephochuli.pieces._walk import Report, walk, walks
 
 MOST_BYTES = 1 << 28
@@ -42,8 +43,9 @@ class Counter:
 
         Args:
             model: A module of affine and piecewise linear operations; see `count`. It is copied.
-            examples: One or more inputs, without a batch dimension; for all of them what was
-                written down is compared with the module.
+            examples: One or more inputs, without a batch dimension. For all of them what was
+                written down is compared with the module, if it had to be run: stacks of linear
+                layers and ReLUs are written down as they are.
             layer: Path of an inner module to count alone.
 
         Raises:
@@ -57,8 +59,7 @@ class Counter:
         """
         if not examples:
             raise PiecesError("A counter needs an input to follow the model with; got none.")
-        samples = torch.stack([each.detach().double().cpu() for each in examples])
-        self._program = trace(model, samples, layer, HANDLERS)
+        self._program = _program(model, examples, layer)
         self._prepared = prepare(self._program)
         self._chains = chains(self._program, self._prepared)
 
@@ -172,6 +173,16 @@ class Counter:
             if exact:
                 whole = decided(self._program, ends, whole, report)
             yield _decided(self._program, ends, whole)
+
+
+def _program(model: nn.Module, examples: Sequence[torch.Tensor], layer: str | None) -> Program:
+    """A module as a program: as it is written where that can be seen, otherwise as it runs."""
+    part, shape = model if layer is None else inner(model, layer), tuple(examples[0].shape)
+    found = stacked(part, shape) if all(x.shape == shape for x in examples) else None
+    if found is not None:
+        return found
+    samples = torch.stack([each.detach().double().cpu() for each in examples])
+    return trace(model, samples, layer, HANDLERS)
 
 
 def _decided(program: Program, ends: Rows, found: Found) -> LineCount:

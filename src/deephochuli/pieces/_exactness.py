@@ -74,7 +74,7 @@ class Grain:
                 self._factor, self._reach = 0, float(op.index.shape[1])
             case Sum():
                 self._factor, self._reach = 0, float(len(op.signs))
-            case Elementwise():
+            case Elementwise() if not op.is_relu:
                 most = float(np.abs(op.slopes).max()) * (1 + len(op.knots))
                 self._set(op.slopes, np.append(op.knots, op.start), most)
                 self._shift += most * self._shift
@@ -114,8 +114,9 @@ class Grain:
     @cached_property
     def _divides(self) -> bool:
         """Whether the division of a step is by a power of two."""
-        divisor = self._op.divisor if isinstance(self._op, Mean | Scale) else 1
-        powers = np.log2(np.asarray(divisor, dtype=np.float64))
+        if not isinstance(self._op, Mean | Scale):
+            return True
+        powers = np.log2(np.asarray(self._op.divisor, dtype=np.float64))
         return bool((powers == np.round(powers)).all())
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from deephochuli.pieces._affine import Affine, Conv, Dense, Gather, Mean, Scale, Sum
-from deephochuli.pieces._bends import Bend, Elementwise, Maximum
+from deephochuli.pieces._bends import Bend, Elementwise, Maximum, relu
 from deephochuli.pieces._trace import Handler, Recorder
 from deephochuli.pieces._windows import adaptive_windows, index_of, pool_windows, spread
 
@@ -378,7 +378,7 @@ def _bend(
 
 @_handles("relu")
 def _relu(r: Recorder, out: Any, input: torch.Tensor, inplace: bool = False) -> Any:
-    return _bend(r, input, [0.0], [0, 1], 0.0)
+    return relu(input.numel()), r.value(input)
 
 
 @_handles("abs", "absolute", "__abs__")
