@@ -142,24 +142,22 @@ def _numbers(prepared: Prepared) -> Column:
     op, norms = prepared.step.op, prepared.norms
     assert isinstance(op, Dense)
     assert norms is not None
-    filled = [
-        (op.weight.T, 0.0),
-        (op.bias, 0.0),
-        (norms.unit, 0.0),
-        (norms.gamma * norms.offset, -1.0),
-        (norms.offset, 0.0),
-    ]
-    width = int(links.width_of(len(op.bias)))
-    return np.concatenate([_filled(x, width, value).ravel() for x, value in filled])
+    m, n = op.weight.shape
+    rows = np.zeros((n + 4, int(links.width_of(m))))
+    rows[:n, :m] = op.weight.T
+    rows[n, :m], rows[n + 1, :m], rows[n + 3, :m] = op.bias, norms.unit, norms.offset
+    rows[n + 2] = -1.0
+    rows[n + 2, :m] = norms.gamma * norms.offset
+    return rows.reshape(-1)
 
 
-def _filled(x: Column, width: int, value: float = 0.0) -> Column:
-    """An array with more columns of one value."""
-    missing = width - x.shape[-1]
-    if not missing:
+def _filled(x: Column, width: int) -> Column:
+    """An array with more columns, of zeros."""
+    if x.shape[-1] == width:
         return np.ascontiguousarray(x)
-    more = np.full((*x.shape[:-1], missing), value)
-    return np.concatenate([x, more], axis=-1)
+    wide = np.zeros((len(x), width))
+    wide[:, : x.shape[1]] = x
+    return wide
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -266,11 +264,10 @@ def begun(chain: Chain, segments: Rows, most_rows: int, *, takes_open: bool) -> 
 
 def _beginnings(segments: Rows) -> tuple[_Whole, links.Places, links.Rows]:
     """Where the rows of each segment begin, where they are, and what is known at them."""
-    n, numel = 2 * len(segments), segments.shape[2]
-    width = int(links.width_of(numel))
-    x = np.zeros((n, width))
-    x[:, :numel] = segments.reshape(n, numel)
+    n = 2 * len(segments)
+    width = int(links.width_of(segments.shape[2]))
     first, places, jump, nothing = _ends(n, width)
+    x = _filled(segments.reshape(n, -1), width)
     return first, places, links.Rows(x, jump, nothing, nothing)
 
 

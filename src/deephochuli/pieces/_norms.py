@@ -179,7 +179,8 @@ def spectral_bounds(matrices: Sequence[NDArray[np.float64]]) -> list[float]:
     found, groups = [0.0] * len(matrices), dict[tuple[int, ...], list[int]]()
     for i, matrix in enumerate(matrices):
         if min(matrix.shape) == 1:
-            found[i] = _length(matrix) * SLACK
+            largest = float(np.abs(matrix).max(initial=0.0))
+            found[i] = largest * _length(matrix / largest) * SLACK if largest else 0.0
         else:
             alone = () if matrix.size <= _SMALL else (i,)
             groups.setdefault((*matrix.shape, *alone), []).append(i)
@@ -200,9 +201,10 @@ def _proved_bounds(blocks: torch.Tensor, *, one_for_all: bool = False) -> torch.
     scale = blocks.abs().amax(dim=(1, 2))
     scale = scale.amax().expand(len(blocks)) if one_for_all else scale
     a = blocks / torch.where(scale > 0, scale, 1.0)[:, None, None]
-    a = a.mH if a.shape[1] < a.shape[2] else a
-    gram = a.mH @ a
-    bound = _power_iteration(gram) * (1 + 2.0**-4)
+    a = a.mH.resolve_conj() if a.shape[1] < a.shape[2] else a
+    is_small = a[0].numel() <= _SMALL  # then a product takes numpy a quarter of the time
+    gram = torch.as_tensor(a.mH.resolve_conj().numpy() @ a.numpy()) if is_small else a.mH @ a
+    bound = _power_iteration(gram, is_small=is_small) * (1 + 2.0**-4)
     bound = bound.amax().expand(len(bound)) if one_for_all else bound
     bound = torch.where(scale > 0, bound, 1.0)  # of a matrix of zeros: any number is right
     eye = torch.eye(gram.shape[1], dtype=gram.dtype)
@@ -215,11 +217,18 @@ def _proved_bounds(blocks: torch.Tensor, *, one_for_all: bool = False) -> torch.
     return scale * a.abs().square().sum(dim=(1, 2)).sqrt()  # Frobenius
 
 
-def _power_iteration(gram: torch.Tensor) -> torch.Tensor:
+def _power_iteration(gram: torch.Tensor, *, is_small: bool) -> torch.Tensor:
     """About the largest eigenvalue of each of several positive semidefinite matrices."""
     x = gram[:, :, :1] + gram.diagonal(dim1=1, dim2=2)[:, :, None]  # no random numbers
-    for _ in range(11):  # far from overflow: no entry exceeds the number of rows that were summed
-        x = gram @ x
+    # Far from overflow: no entry exceeds the number of rows that were summed.
+    if is_small:
+        factor, numbers = gram.numpy(), x.numpy()
+        for _ in range(22):
+            numbers = factor @ numbers
+        x = torch.as_tensor(numbers)
+    else:
+        for _ in range(11):
+            x = gram @ x
     x = gram @ (x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1e-300))
     return torch.linalg.vector_norm(x, dim=1)[:, 0]
 

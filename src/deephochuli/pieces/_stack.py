@@ -19,7 +19,9 @@ from deephochuli.pieces._affine import Dense
 from deephochuli.pieces._bends import Elementwise, relu
 from deephochuli.pieces._program import Program, Step
 
-_FORWARDS = {kind: kind.forward for kind in (nn.Sequential, nn.Linear, nn.ReLU)}
+_FORWARDS: dict[type[nn.Module], object] = {
+    kind: vars(kind)["forward"] for kind in (nn.Sequential, nn.Linear, nn.ReLU)
+}
 """What is known by its class, as long as the class is what it was."""
 _TENSORS = (nn.Parameter, torch.Tensor)
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
@@ -60,7 +62,7 @@ def _layers(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module | Non
     if not _is_known(module):
         yield name, None
     elif type(module) is nn.Sequential:
-        for key, each in zip(module._modules, module, strict=True):
+        for key, each in vars(module)["_modules"].items():
             yield from _layers(each, f"{name}.{key}" if name else key)
     else:
         yield name, module
@@ -68,10 +70,10 @@ def _layers(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module | Non
 
 def _is_known(module: nn.Module) -> bool:
     """Whether nothing but its class says what a module does."""
-    kind, held = type(module), module.__dict__
+    kind, held = type(module), vars(module)
     return (
         kind in _FORWARDS
-        and kind.forward is _FORWARDS[kind]
+        and vars(kind)["forward"] is _FORWARDS[kind]
         and "forward" not in held
         and not any(held[name] for name in _HOOKS)
     )
@@ -81,7 +83,7 @@ def _op(layer: nn.Module, shape: tuple[int, ...]) -> Dense | Elementwise | None:
     """What a layer does to inputs of a shape; None where it cannot, or is not made as usual."""
     if isinstance(layer, nn.ReLU):
         return relu(math.prod(shape))
-    held = layer.__dict__["_parameters"]
+    held = vars(layer)["_parameters"]
     if held.keys() != {"weight", "bias"} or not shape:
         return None
     weight, bias = _numbers(held["weight"]), _numbers(held["bias"])
