@@ -30,15 +30,28 @@ def segments(
     Raises:
         PiecesError: Inputs do not fit the model, are not finite, or are the same point.
     """
-    for x0, x1 in zip(starts, ends, strict=True):
-        _check_shapes(tuple(x0.shape), tuple(x1.shape), shape)
-    both = (_double(x) for pair in zip(starts, ends, strict=True) for x in pair)
-    found = np.stack([x.numpy().reshape(-1) for x in both]).reshape(len(starts), 2, -1)
+    for x0, x1 in set(zip(_shapes(starts), _shapes(ends), strict=True)):
+        _check_shapes(x0, x1, shape)
+    found = np.stack([_rows(starts), _rows(ends)], axis=1)
     if not np.isfinite(found).all():
         raise PiecesError("An end of the segment holds NaN or infinity; both must be finite.")
     if (found[:, 0] == found[:, 1]).all(axis=1).any():
         raise PiecesError("Both ends of the segment are the same point; give two different ones.")
     return found
+
+
+def _shapes(inputs: Sequence[torch.Tensor]) -> list[tuple[int, ...]]:
+    """The shape of each input."""
+    if isinstance(inputs, torch.Tensor):
+        return [tuple(inputs.shape[1:])] * len(inputs)
+    return [tuple(x.shape) for x in inputs]
+
+
+def _rows(inputs: Sequence[torch.Tensor]) -> Rows:
+    """Inputs one a row."""
+    if isinstance(inputs, torch.Tensor):
+        return _double(inputs).numpy().reshape(len(inputs), -1)
+    return np.stack([_double(x).numpy().reshape(-1) for x in inputs])
 
 
 def _check_shapes(of_x0: tuple[int, ...], of_x1: tuple[int, ...], shape: tuple[int, ...]) -> None:

@@ -229,9 +229,11 @@ def _bent(
         order = places.order
         is_touched = _set(order, rows, crossings[2], placed[2], is_touched)
     zero = passes.zeros(order, is_touched, rows.error, z, layer.n_units, n_on)
-    known = z, rows.error, rows.jump, rows.jump_error
-    made, bound = loops.knot_jumps(places.t, order, *known, zero, _SLOPES, 0.0, t_error, U, 1.0)
-    passes.put_jumps(order, zero, made, bound, n_on, rows.jump, rows.jump_error)
+    passes.switch_off(order, n_on, rows.jump_error)
+    if zero.shape[1]:
+        known = z, rows.error, rows.jump, rows.jump_error
+        made, bound = loops.knot_jumps(places.t, order, *known, zero, _SLOPES, 0.0, t_error, U, 1.0)
+        passes.put_jumps(order, zero, made, bound, rows.jump, rows.jump_error)
     return n_events, places
 
 

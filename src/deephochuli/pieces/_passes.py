@@ -330,13 +330,16 @@ def _n_positive(x: Any, p: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def put_jumps(
-    order: Any, zero: Any, made: Any, bound: Any, n_on: Any, jump: Any, jump_error: Any
-) -> None:
-    """Jumps of units that are zero, and the errors of rows behind a ReLU."""
+def switch_off(order: Any, n_on: Any, jump_error: Any) -> None:
+    """Behind a ReLU no jump of a row errs of which no unit is on."""
     for p in range(len(order)):
         if n_on[p] == 0:
             jump_error[p] = 0.0
+
+
+@nb.njit(**INNER)
+def put_jumps(order: Any, zero: Any, made: Any, bound: Any, jump: Any, jump_error: Any) -> None:
+    """Jumps of units that are zero, and the errors that come with them."""
     for i in range(zero.shape[1]):
         r, p = zero[0, i], order[zero[0, i]]
         jump[p, zero[1, i]] = made[i] if 0 < r < len(order) - 1 else 0.0
