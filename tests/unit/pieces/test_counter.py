@@ -79,6 +79,13 @@ def test_many_segments_are_counted_as_one_by_one(kind, exact):
         assert (each.n_exact, each.max_error) == (alone.n_exact, alone.max_error)
         assert np.array_equal(each.evaluate(), alone.evaluate())
         assert each.is_certain or not exact
+        if not exact:  # nor does it matter who judges the bends
+            known = counter._program, counter._prepared, torch.stack([a, b]).numpy()
+            walked = joined(parts(walk(*known, linked=counter._chains)))
+            assert (each.regions, each.pieces) == (walked.regions, walked.pieces)
+            assert each.n_ambiguous == len(walked.open_low)
+            assert np.array_equal(each.t, walked.t)
+            assert np.array_equal(each.is_bend, walked.is_bend)
     assert any(each.n_exact for each in found) or not exact or kind not in ("faint", "dyadic")
     assert sum(each.n_regions for each in found) > 40
 
