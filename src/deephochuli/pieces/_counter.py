@@ -14,7 +14,7 @@ from deephochuli.pieces._assembly import Found, joined, parts
 from deephochuli.pieces._chain import Judged, chains
 from deephochuli.pieces._exact import decided
 from deephochuli.pieces._functions import HANDLERS
-from deephochuli.pieces._inputs import segments
+from deephochuli.pieces._inputs import samples, segments
 from deephochuli.pieces._moves import prepare
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._result import Interval, LineCount
@@ -181,8 +181,7 @@ def _program(model: nn.Module, examples: Sequence[torch.Tensor], layer: str | No
     found = stacked(part, shape) if all(x.shape == shape for x in examples) else None
     if found is not None:
         return found
-    samples = torch.stack([each.detach().double().cpu() for each in examples])
-    return trace(model, samples, layer, HANDLERS)
+    return trace(model, samples(examples), layer, HANDLERS)
 
 
 def _decided(program: Program, ends: Rows, found: Found) -> LineCount:

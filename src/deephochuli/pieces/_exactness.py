@@ -44,8 +44,9 @@ def _grain(x: Rows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return loops.grain(np.ascontiguousarray(x))
 
 
-def _of(x: NDArray[np.float64]) -> int:
-    return int(granularity(x.reshape(1, -1))[0])
+def _of(x: NDArray[np.float64]) -> tuple[int, float]:
+    """Granularity and largest magnitude of all numbers of an array."""
+    return loops.grain_of(np.ascontiguousarray(x).reshape(-1))
 
 
 def _fits(
@@ -82,8 +83,9 @@ class Grain:
                 pass
 
     def _set(self, factor: Rows, offset: Rows, reach: float) -> None:
-        self._factor, self._offset = _of(factor), _of(offset)
-        self._reach, self._shift = reach, float(np.abs(offset).max(initial=0.0))
+        self._factor, _ = _of(factor)
+        self._offset, self._shift = _of(offset)
+        self._reach = reach
 
     def is_exact(self, inputs: list[Rows]) -> NDArray[np.bool_]:
         """For each row whether the step rounds nothing.

@@ -11,10 +11,17 @@ from deephochuli.errors import PiecesError
 from deephochuli.pieces._affine import Rows
 
 
-def checked(x0: torch.Tensor, x1: torch.Tensor) -> torch.Tensor:
-    """Both ends of a segment in float64, shape (2, *input)."""
+def check(x0: torch.Tensor, x1: torch.Tensor) -> None:
+    """Refuse what no segment can run between, before a model is looked at."""
     segments([x0], [x1], tuple(x0.shape))
-    return torch.stack([_double(x0), _double(x1)])
+
+
+def samples(examples: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Inputs on which a program is compared with its model: the examples, and one between two."""
+    known = torch.stack([_double(x) for x in examples])
+    if len(known) == 1:
+        return known
+    return torch.cat([known, (0.375 * known[0] + 0.625 * known[1])[None]])
 
 
 def segments(

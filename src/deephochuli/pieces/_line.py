@@ -10,7 +10,7 @@ from torch import nn
 
 from deephochuli.errors import PiecesError
 from deephochuli.pieces._counter import MOST_BYTES, Counter
-from deephochuli.pieces._inputs import checked
+from deephochuli.pieces._inputs import check
 from deephochuli.pieces._result import LineCount
 from deephochuli.pieces._tally import Tally
 from deephochuli.pieces._walk import Report
@@ -67,8 +67,8 @@ def count(
         >>> found.n_regions, found.n_pieces, found.t.tolist()
         (3, 3, [0.25, 0.5])
     """
-    ends = checked(x0, x1)
-    counter = Counter(model, *_samples(ends), layer=layer)
+    check(x0, x1)
+    counter = Counter(model, x0, x1, layer=layer)
     return counter.count(x0, x1, exact=exact, most_bytes=most_bytes, report=report)
 
 
@@ -105,10 +105,9 @@ def count_path(
     """
     if len(points) < 2:
         raise PiecesError(f"A path needs two points or more; got {len(points)}.")
-    ends = [checked(a, b) for a, b in pairwise(points)]
-    counter = Counter(
-        model, *_samples(torch.cat([ends[0][:1], *(e[1:] for e in ends)])), layer=layer
-    )
+    for a, b in pairwise(points):
+        check(a, b)
+    counter = Counter(model, *points, layer=layer)
     return counter.count_path(points, exact=exact, most_bytes=most_bytes, report=report)
 
 
@@ -143,10 +142,6 @@ def tally(
         >>> found.n_pieces, found.pieces.is_certain
         (2, True)
     """
-    counter = Counter(model, *_samples(checked(x0, x1)), layer=layer)
+    check(x0, x1)
+    counter = Counter(model, x0, x1, layer=layer)
     return counter.tally(x0, x1, most_bytes=most_bytes, report=report)
-
-
-def _samples(ends: torch.Tensor) -> torch.Tensor:
-    """Inputs on which a program is checked: the ends, and one between them."""
-    return torch.cat([ends, (0.375 * ends[0] + 0.625 * ends[1])[None]])

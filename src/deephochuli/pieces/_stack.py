@@ -25,7 +25,6 @@ _FORWARDS: dict[type[nn.Module], object] = {
 """What is known by its class, as long as the class is what it was."""
 _TENSORS = (nn.Parameter, torch.Tensor)
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def stacked(model: nn.Module, shape: tuple[int, ...]) -> Program | None:
@@ -75,7 +74,8 @@ def _is_known(module: nn.Module) -> bool:
         kind in _FORWARDS
         and vars(kind)["forward"] is _FORWARDS[kind]
         and "forward" not in held
-        and not any(held[name] for name in _HOOKS)
+        and not held["_forward_hooks"]
+        and not held["_forward_pre_hooks"]
     )
 
 
