@@ -4,7 +4,10 @@ All ways count in turn, round by round, in one process and on one thread; times 
 calling thread. Rates are those of the fastest count, which other work on the machine disturbed
 least; ratios are medians over the rounds of the times of the same round. "With one counter" leaves
 out what is done once for a model: one counter counts the segment many times, one after the other.
-Teeth are tallied: their places are not kept. The other ways:
+"Many at once" are 200 other segments in one call. "Products" is how long the multiplications of a
+count would take at the rate of the library's product of two square matrices, without those by zero;
+it is no lower bound where that library is not the fastest. Teeth are tallied: their places are not
+kept. The other ways:
 
 walk  One forward pass of numbers and their slopes for each region: at a place just behind the
       last boundary all pre-activations and their slopes along the segment are computed, and the
@@ -16,7 +19,7 @@ exact The same in rational arithmetic (tests/reference/pieces/walker.py), small 
 
 Usage:
 
-    python benchmarks/pieces.py [--rounds 5] [--large] [--teeth 18]
+    python benchmarks/pieces.py [--rounds 5] [--large] [--teeth 18] [--segments]
 """
 
 from __future__ import annotations
@@ -44,10 +47,12 @@ from reference.pieces.walker import walk as exact_walk
 from unit.pieces.nets import he, sawtooth, unit_segment
 from unit.pieces.planar import net as planar
 
-from deephochuli.pieces import Counter, count, plane
+from deephochuli.pieces import Counter, LineCount, count, plane
 
 SMALL = (*product((8, 16, 32, 64), (5, 10, 20)), (256, 5), (256, 10))
 LARGE = ((1024, 5), (1024, 10))
+N_MANY = 200
+"""Segments that are counted in one call."""
 PLANES = ((6, 2), (16, 4), (32, 4), (64, 4))
 
 
@@ -95,17 +100,48 @@ def rational(net: nn.Sequential) -> int:
     return len(exact_walk(layers[:-1], [-1.0], [1.0])[0]) + 1
 
 
+def many(width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Segments that are all a little longer than [-1, 1]."""
+    more = torch.rand(2, N_MANY, 1, generator=torch.Generator().manual_seed(width)) / 8
+    return -1 - more[0], 1 + more[1]
+
+
+def n_products(layers: list[tuple[np.ndarray, np.ndarray]], found: LineCount) -> int:
+    """Multiplications that a count cannot leave out, by numbers that are not zero.
+
+    A layer has a row at each bend of the layers before it. It multiplies the values and the jumps
+    of two neighbours with the weights of all entries that are not zero in both.
+    """
+    total = 0
+    for i, (weight, _) in enumerate(layers):
+        t = np.concatenate([[0.0], found.t[found.layer < i], [1.0]])
+        x = found.inputs(t)
+        for before, bias in layers[:i]:
+            x = np.maximum(x @ before.T + bias, 0.0)
+        x = x[: len(x) // 2 * 2].reshape(-1, 2, x.shape[1])
+        total += 4 * int((x != 0).any(axis=1).sum()) * len(weight)
+    return total
+
+
+def rate_of_library() -> float:
+    """Multiplications a second of the library's product of matrices."""
+    a = torch.randn(512, 512, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.mm(a, a)
+    return 512**3 / min(seconds(lambda: torch.mm(a, a))[0] for _ in range(9))
+
+
 def compare(width: int, depth: int, rounds: int, seed: int) -> None:
     """Print one row: a random net on [-1, 1]."""
     net = he([1, *[width] * depth, 1], seed, bias=0.1)
     layers, ends = weights(net), unit_segment()
     counter, n_again = Counter(net, ends[0]), 1 if width > 64 else 50
+    segments = many(width)
     ways = {"ours": lambda: count(net, *ends)}
     if width < 1024:
         ways["walk"] = lambda: region_walk(layers, -1.0, 1.0)
     if width * depth <= 80:
         ways["exact"] = lambda: rational(net)
-    times: dict[str, list[float]] = {name: [] for name in (*ways, "again")}
+    times: dict[str, list[float]] = {name: [] for name in (*ways, "again", "many")}
     found: dict[str, object] = {}
     ways["ours"]()
     for _ in range(rounds):
@@ -113,11 +149,19 @@ def compare(width: int, depth: int, rounds: int, seed: int) -> None:
             spent, found[name] = seconds(way)
             times[name].append(spent)
         times["again"] += [seconds(lambda: counter.count(*ends))[0] for _ in range(n_again)]
+        if width <= 64:
+            spent, found["many"] = seconds(lambda: counter.count_many(*segments))
+            times["many"].append(spent)
     ours = found["ours"]
     rate = ours.n_regions / min(times["ours"])
     again = ours.n_regions / min(times["again"])
     row = f"{width:5d} x {depth:2d}  {ours.n_regions:6d} regions ({ours.regions})  {rate:9.0f}/s"
     row += f", {again:.0f}/s with one counter"
+    if width <= 64:
+        n = sum(each.n_regions for each in found["many"])
+        least = n_products(layers, ours) / rate_of_library()
+        row += f", {n / min(times['many']):.0f}/s many at once"
+        row += f" (products {1e3 * least:.2f} ms of {1e3 * min(times['again']):.2f})"
     for name in list(ways)[1:]:
         ratio = statistics.median(
             other / mine for other, mine in zip(times[name], times["ours"], strict=True)
@@ -214,10 +258,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--large", action="store_true", help="also width 1024, without the walk")
     parser.add_argument("--teeth", type=int, default=18)
+    parser.add_argument("--segments", action="store_true", help="only nets on segments")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for seed, (width, depth) in enumerate(SMALL + (LARGE if options.large else ())):
         compare(width, depth, options.rounds if width < 1024 else 2, seed)
+    if options.segments:
+        return
     teeth(options.teeth)
     planes(options.rounds)
     images()

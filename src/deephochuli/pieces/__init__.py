@@ -8,7 +8,7 @@ print(found)
 
 from __future__ import annotations
 
-from deephochuli.pieces._line import Counter as Counter
+from deephochuli.pieces._counter import Counter as Counter
 from deephochuli.pieces._line import count as count
 from deephochuli.pieces._line import count_path as count_path
 from deephochuli.pieces._line import tally as tally

@@ -13,7 +13,7 @@ from typing import Any
 import numba as nb
 import numpy as np
 
-from deephochuli.pieces._loops import OPTIONS
+from deephochuli.pieces._loops import INNER, OPTIONS
 
 
 @nb.njit(**OPTIONS)
@@ -41,7 +41,7 @@ def matched(t: Any, low: Any, high: Any, left: Any, right: Any, weight: Any) -> 
     return True, begin, end
 
 
-@nb.njit(**OPTIONS)
+@nb.njit(**INNER)
 def _last_before(t: Any, place: Any) -> Any:
     """Number of the last bend that is not behind a place; -1 where there is none."""
     k, n = -1, len(t)
@@ -52,6 +52,13 @@ def _last_before(t: Any, place: Any) -> Any:
         else:
             n = middle
     return k
+
+
+@nb.njit(**INNER)
+def judge(jump: Any, bound: Any) -> Any:
+    """Whether a bend that is alone reaches the output, and whether it may or may not."""
+    is_bend = jump > bound
+    return is_bend, not (is_bend or (jump == 0.0 and bound == 0.0))
 
 
 @nb.njit(**OPTIONS)
@@ -73,8 +80,7 @@ def judged(jump: Any, bound: Any, begin: Any, end: Any, reached: Any, wide: Any)
     is_bend, is_open = np.empty(n, np.bool_), np.empty(n, np.bool_)
     clear = np.empty(n)
     for i in range(n):
-        is_bend[i] = jump[i] > bound[i]
-        is_open[i] = not (is_bend[i] or (jump[i] == 0.0 and bound[i] == 0.0))
+        is_bend[i], is_open[i] = judge(jump[i], bound[i])
         before = end[i - 1] if i else reached
         if begin[i] - before > wide:
             clear[k] = 0.5 * (before + begin[i])

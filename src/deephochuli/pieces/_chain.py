@@ -5,27 +5,29 @@ On short segments most of the time went into calling one compiled function after
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.pieces import _links as links
-from deephochuli.pieces._affine import Dense
+from deephochuli.pieces import _segments as compiled
+from deephochuli.pieces._affine import Dense, Rows
 from deephochuli.pieces._bends import Elementwise
 from deephochuli.pieces._crossings import T_ERROR, TYPICAL
 from deephochuli.pieces._events import Events
-from deephochuli.pieces._memory import BLOCK, aligned, fresh
+from deephochuli.pieces._memory import BLOCK, aligned, desk
 from deephochuli.pieces._moves import Prepared
 from deephochuli.pieces._program import Program
 from deephochuli.pieces._state import Column, State, Value
 
 MOST_UNITS = 256
 """Of wider layers, library products of many rows are faster."""
+_LIMITS = TYPICAL, T_ERROR
 _Whole = NDArray[np.int64]
-_N_NUMBERS, _N_COLUMNS = 8, 15
+_N_NUMBERS, _N_COLUMNS = 8, 17
 """Columns of a chain beside values and jumps, and those of them that are no whole numbers."""
 
 
@@ -140,24 +142,49 @@ def _numbers(prepared: Prepared) -> Column:
     op, norms = prepared.step.op, prepared.norms
     assert isinstance(op, Dense)
     assert norms is not None
-    filled = [
-        (op.weight.T, 0.0),
-        (op.bias, 0.0),
-        (norms.unit, 0.0),
-        (norms.gamma * norms.offset, -1.0),
-        (norms.offset, 0.0),
-    ]
-    width = int(links.width_of(len(op.bias)))
-    return np.concatenate([_filled(x, width, value).ravel() for x, value in filled])
+    m, n = op.weight.shape
+    rows = np.zeros((n + 4, int(links.width_of(m))))
+    rows[:n, :m] = op.weight.T
+    rows[n, :m], rows[n + 1, :m], rows[n + 3, :m] = op.bias, norms.unit, norms.offset
+    rows[n + 2] = -1.0
+    rows[n + 2, :m] = norms.gamma * norms.offset
+    return rows.reshape(-1)
 
 
-def _filled(x: Column, width: int, value: float = 0.0) -> Column:
-    """An array with more columns of one value."""
-    missing = width - x.shape[-1]
-    if not missing:
+def _filled(x: Column, width: int) -> Column:
+    """An array with more columns, of zeros."""
+    if x.shape[-1] == width:
         return np.ascontiguousarray(x)
-    more = np.full((*x.shape[:-1], missing), value)
-    return np.ascontiguousarray(np.concatenate([x, more], axis=-1))
+    wide = np.zeros((len(x), width))
+    wide[:, : x.shape[1]] = x
+    return wide
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """The bends of a segment on which there is nothing more to decide.
+
+    Each is alone: it is certain, and whether it reaches the output depends on its jump only.
+
+    Attributes:
+        t: Place of each.
+        step: Step of its unit.
+        unit: Its unit.
+        jump: Largest change of the slope of an output.
+        is_bend: Whether it reaches the output.
+        n_bends: How many do.
+        n_open: How many may, or may not.
+        error: Largest bound on the error of the outputs.
+    """
+
+    t: Column
+    step: NDArray[np.int32]
+    unit: NDArray[np.int32]
+    jump: Column
+    is_bend: NDArray[np.bool_]
+    n_bends: int
+    n_open: int
+    error: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,29 +228,117 @@ def followed(
     value = state.values[chain.source]
     if value.jump is None or value.jump_error is None:
         return None
-    room = _room(chain, most_rows)
-    n_rooms = room[1].shape[1]
-    most_rows = min(most_rows, max(n_rooms - chain.width, n_rooms // 2))
-    if len(state) > most_rows:
-        return None
     whole = int(links.width_of(value.rows.shape[1]))
     rows = links.Rows(
         _filled(value.rows, whole), _filled(value.jump, whole), value.error, value.jump_error
     )
-    order = np.arange(len(state))
-    places = links.Places(state.t, order, state.is_own, state.step, state.unit)
-    found = links.run(chain.tables, places, rows, room, most_rows, (TYPICAL, T_ERROR))
-    n, is_done, worst, known, origin, marks = found
-    if not n:
-        return None
-    events, done = Events(*marks), sum(chain.steps[:n])
-    if is_done:
-        step, unit = origin[:2]
-        t, jump, jump_error = known
-        reached = float(state.t[-1])
-        return done, Bends(t, step, unit, jump, jump_error, worst, reached), events
-    pair = 2 * ((n - 1) % 2)
-    return done, _stopped(chain, n, room[0][pair : pair + 2], known, origin), events
+    n = len(state)
+    places = links.Places(state.t, np.arange(n), state.is_own, state.step, state.unit)
+    call = _Call(chain, np.array([0, n]), places, rows, most_rows, (False, False))
+    return call.followed(0)
+
+
+Beginning = tuple[int, State | Bends, Events] | Judged | None
+"""What a segment begins with: see `followed`, or all of it."""
+
+
+def begun(chain: Chain, segments: Rows, most_rows: int, *, takes_open: bool) -> Iterator[Beginning]:
+    """Do the layers that read the input on many segments, in few calls.
+
+    Args:
+        chain: Layers of which the first one reads the input.
+        segments: Both ends of each, shape (segments, 2, numel of an input).
+        most_rows: See `followed`.
+        takes_open: Whether bends that may or may not reach the output are left so.
+
+    Yields:
+        For each segment all that there is to know, or what `followed` returns.
+    """
+    at = 0
+    while at < len(segments):
+        call = _Call(chain, *_beginnings(segments[at:]), most_rows, (True, takes_open))
+        for k in range(call.n):
+            yield call.judged(k) if call.is_judged(k) else call.followed(k)
+        at += call.n
+
+
+def _beginnings(segments: Rows) -> tuple[_Whole, links.Places, links.Rows]:
+    """Where the rows of each segment begin, where they are, and what is known at them."""
+    n = 2 * len(segments)
+    width = int(links.width_of(segments.shape[2]))
+    first, places, jump, nothing = _ends(n, width)
+    x = _filled(segments.reshape(n, -1), width)
+    return first, places, links.Rows(x, jump, nothing, nothing)
+
+
+@lru_cache(maxsize=16)
+def _ends(n: int, width: int) -> tuple[_Whole, links.Places, Column, Column]:
+    """What is the same for the n ends of all segments; it is only read."""
+    order, origin = np.arange(n) % 2, np.full(n, -1, np.int32)
+    places = links.Places(order.astype(np.float64), order, np.ones(n, np.bool_), origin, origin)
+    return np.arange(0, n + 1, 2), places, np.zeros((n, width)), np.zeros(n)
+
+
+class _Call:
+    """One call of compiled code, and what it found on each segment."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        first: _Whole,
+        places: links.Places,
+        rows: links.Rows,
+        most_rows: int,
+        judges: tuple[bool, bool],
+    ) -> None:
+        room = _room(chain, most_rows)
+        n = room[1].shape[1]
+        most = min(most_rows, max(n - chain.width, n // 2))
+        self._chain, self._blocks = chain, room[0]
+        found = compiled.run(chain.tables, first, places, rows, room, most, _LIMITS, judges)
+        self.n: int = found[0]
+        """How many segments were looked at: the last of them may have too many rows."""
+        self._facts: list[list[int]] = found[1].tolist()
+        self._worst: list[float] = found[2].tolist()
+        self._columns: compiled.Columns = found[3]
+        self._reached: list[float] = places.t[first[1:] - 1].tolist()
+
+    def is_judged(self, k: int) -> bool:
+        """Whether there is nothing more to decide on segment k."""
+        return bool(self._facts[k][compiled.IS_JUDGED])
+
+    def judged(self, k: int) -> Judged:
+        """All that there is to know of a segment that is judged."""
+        bends, facts = self._range(compiled.BENDS, k), self._facts[k]
+        t, jump, _ = self._columns.numbers[:, bends]
+        step, unit, is_bend, _ = self._columns.origins[:, bends]
+        n_bends, n_open = facts[compiled.N_BENDS], facts[compiled.N_OPEN]
+        return Judged(t, step, unit, jump, is_bend.astype(bool), n_bends, n_open, self._worst[k])
+
+    def followed(self, k: int) -> tuple[int, State | Bends, Events] | None:
+        """What `followed` returns of segment k. It must be asked for before the next call."""
+        n, is_last = self._facts[k][: compiled.IS_LAST + 1]
+        if not n:
+            return None
+        bends, done = self._range(compiled.BENDS, k), sum(self._chain.steps[:n])
+        known, origin = self._columns.numbers[:, bends], self._columns.origins[:, bends]
+        events = self._events(self._range(compiled.EVENTS, k))
+        if is_last:
+            t, jump, jump_error = known
+            what = t, origin[0], origin[1], jump, jump_error
+            return done, Bends(*what, self._worst[k], self._reached[k]), events
+        pair = 2 * ((n - 1) % 2)
+        return done, _stopped(self._chain, n, self._blocks[pair : pair + 2], known, origin), events
+
+    def _range(self, what: int, k: int) -> slice:
+        """Which of the bends or events of all segments are those of segment k."""
+        return slice(self._facts[k - 1][what] if k else 0, self._facts[k][what])
+
+    def _events(self, which: slice) -> Events:
+        it = self._columns
+        (low, high), (step, weight) = it.spans[:, which], it.steps[:, which]
+        (unit,), (left, right) = it.units[:, which], it.sides[:, which]
+        return Events(low, high, step, unit, left, right, weight)
 
 
 def _room(chain: Chain, most_rows: int) -> tuple[tuple[Column, ...], Column, _Whole]:
@@ -232,8 +347,9 @@ def _room(chain: Chain, most_rows: int) -> tuple[tuple[Column, ...], Column, _Wh
     Layers may add rows beyond `most_rows`, as many as the blocks hold.
     """
     n = min(4 * most_rows, BLOCK // max(chain.width, _N_COLUMNS))
-    blocks = tuple(fresh(1, n * chain.width)[0] for _ in range(4))
-    columns = fresh(_N_COLUMNS, n)
+    *blocks, columns = desk()
+    columns = columns[: n * _N_COLUMNS].reshape(_N_COLUMNS, n)
+    blocks = tuple(block[: n * chain.width] for block in blocks)
     return blocks, columns[:_N_NUMBERS], columns[_N_NUMBERS:].view(np.int64)
 
 
@@ -242,7 +358,7 @@ def _stopped(
     n: int,
     blocks: tuple[Column, ...],
     known: Column,
-    origin: tuple[NDArray[Any], ...],
+    origin: NDArray[np.int32],
 ) -> State:
     """The rows behind layer n, in the order of the segment."""
     t, error, jump_error = known
@@ -254,4 +370,4 @@ def _stopped(
         for each in blocks
     )
     value = Value(x, error, None, has_exact_zeros=True, jump=jump, jump_error=jump_error)
-    return State(t, is_own, step, unit, {chain.values[n - 1]: value})
+    return State(t, is_own.astype(np.bool_), step, unit, {chain.values[n - 1]: value})

@@ -15,7 +15,7 @@ import numba as nb
 import numpy as np
 
 from deephochuli.pieces import _loops as loops
-from deephochuli.pieces._loops import OPTIONS
+from deephochuli.pieces._loops import INNER, OPTIONS
 
 FINEST = -1000
 """Products of finer numbers could be subnormal, and then rounded."""
@@ -39,7 +39,7 @@ def planned(
         as `_loops.placed` does).
     """
     row, unit, floor, _, _ = entries
-    stored = is_own, error == 0, row, unit, floor
+    stored = is_own, error, row, unit, floor
     events = loops.clear(z, t, order, *stored, cross, 0.0, 1 + 8 * u, t_error)
     return events, *placed(t, order, z, error, entries, cross, typical)
 
@@ -103,18 +103,25 @@ def turned(
 @nb.njit(**OPTIONS)
 def between(z: Any, error: Any, rows: Any, lam: Any, size: Any, u: Any) -> Any:
     """Errors of rows put in between two others each: see `_state.Value.inserted`."""
-    out = np.empty(len(lam))
+    out, (before, behind) = np.empty(len(lam)), rows
     for i in range(len(lam)):
-        here, there = rows[0][i], rows[1][i]
-        a, b = error[here], error[there]
-        out[i] = max(a, b) + 4 * u * size[i]
-        if a == 0.0 and b == 0.0:
-            finest_a, largest_a = loops.grain_of(z[here])
-            finest_b, largest_b = loops.grain_of(z[there])
-            share = min(loops.grain_of(lam[i : i + 1])[0], 0)
-            if fits(2 * max(largest_a, largest_b), min(finest_a, finest_b) + share):
-                out[i] = 0.0
+        out[i] = error_between(z, error, before[i], behind[i], lam, i, size[i], u)
     return out
+
+
+@nb.njit(**INNER)
+def error_between(
+    z: Any, error: Any, here: Any, there: Any, lam: Any, i: Any, size: Any, u: Any
+) -> Any:
+    """The error of one row, put in at lam[i] of the way between two others."""
+    a, b = error[here], error[there]
+    if a == 0.0 and b == 0.0:
+        finest_a, largest_a = loops.grain_of(z[here])
+        finest_b, largest_b = loops.grain_of(z[there])
+        share = min(loops.grain_of(lam[i : i + 1])[0], 0)
+        if fits(2 * max(largest_a, largest_b), min(finest_a, finest_b) + share):
+            return 0.0
+    return max(a, b) + 4 * u * size
 
 
 @nb.njit(**OPTIONS)

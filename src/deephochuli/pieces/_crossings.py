@@ -147,7 +147,7 @@ def _clear(state: State, value: Value, side: Sides) -> Events:
         state.t,
         np.arange(len(state)),
         state.is_own,
-        value.error == 0,
+        value.error,
         it.row,
         _wide(it.unit, n),
         _wide(it.floor, n),

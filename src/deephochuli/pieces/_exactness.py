@@ -44,8 +44,9 @@ def _grain(x: Rows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return loops.grain(np.ascontiguousarray(x))
 
 
-def _of(x: NDArray[np.float64]) -> int:
-    return int(granularity(x.reshape(1, -1))[0])
+def _of(x: NDArray[np.float64]) -> tuple[int, float]:
+    """Granularity and largest magnitude of all numbers of an array."""
+    return loops.grain_of(np.ascontiguousarray(x).reshape(-1))
 
 
 def _fits(
@@ -74,7 +75,7 @@ class Grain:
                 self._factor, self._reach = 0, float(op.index.shape[1])
             case Sum():
                 self._factor, self._reach = 0, float(len(op.signs))
-            case Elementwise():
+            case Elementwise() if not op.is_relu:
                 most = float(np.abs(op.slopes).max()) * (1 + len(op.knots))
                 self._set(op.slopes, np.append(op.knots, op.start), most)
                 self._shift += most * self._shift
@@ -82,8 +83,9 @@ class Grain:
                 pass
 
     def _set(self, factor: Rows, offset: Rows, reach: float) -> None:
-        self._factor, self._offset = _of(factor), _of(offset)
-        self._reach, self._shift = reach, float(np.abs(offset).max(initial=0.0))
+        self._factor, _ = _of(factor)
+        self._offset, self._shift = _of(offset)
+        self._reach = reach
 
     def is_exact(self, inputs: list[Rows]) -> NDArray[np.bool_]:
         """For each row whether the step rounds nothing.
@@ -114,8 +116,9 @@ class Grain:
     @cached_property
     def _divides(self) -> bool:
         """Whether the division of a step is by a power of two."""
-        divisor = self._op.divisor if isinstance(self._op, Mean | Scale) else 1
-        powers = np.log2(np.asarray(divisor, dtype=np.float64))
+        if not isinstance(self._op, Mean | Scale):
+            return True
+        powers = np.log2(np.asarray(self._op.divisor, dtype=np.float64))
         return bool((powers == np.round(powers)).all())
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from deephochuli.errors import PiecesError
 
@@ -28,14 +31,29 @@ def stacked(inputs: Sequence[torch.Tensor], of: str) -> torch.Tensor:
             f"The inputs of the {of} have different shapes: {' and '.join(map(str, shapes))}. "
             "Give single inputs, without a batch dimension."
         )
-    if any(x.is_complex() for x in inputs):
+    found = torch.stack([double(x, of) for x in inputs])
+    check_numbers(found.numpy(), of)
+    return found
+
+
+def double(x: torch.Tensor, of: str) -> torch.Tensor:
+    """A real tensor in float64, on the CPU.
+
+    Raises:
+        PiecesError: It is complex.
+    """
+    if x.is_complex():
         raise PiecesError(f"An input of the {of} is complex; pieces are those of real numbers.")
-    found = torch.stack([x.detach().to("cpu", torch.float64) for x in inputs])
-    if not bool(torch.isfinite(found).all()):
+    return x.detach().to("cpu", torch.float64)
+
+
+def check_numbers(inputs: NDArray[np.float64], of: str) -> None:
+    """Refuse inputs that hold NaN, infinity, or numbers beyond `LARGEST`."""
+    largest = float(np.abs(inputs).max(initial=0.0))  # NaN if there is one
+    if not math.isfinite(largest):
         raise PiecesError(f"An input of the {of} holds NaN or infinity; all must be finite.")
-    if found.numel() and float(found.abs().max()) > LARGEST:
+    if largest > LARGEST:
         raise PiecesError(
             f"An input of the {of} holds numbers beyond {LARGEST:.0e}, whose squares do not fit "
             "into float64. Scale the inputs down, and the first layer up."
         )
-    return found

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import nn
 
 from deephochuli.errors import PiecesError
-from deephochuli.pieces._affine import Rows
-from deephochuli.pieces._assembly import Found, joined, parts
-from deephochuli.pieces._chain import chains
-from deephochuli.pieces._exact import decided
-from deephochuli.pieces._finite import stacked
-from deephochuli.pieces._functions import HANDLERS
-from deephochuli.pieces._moves import prepare
-from deephochuli.pieces._program import Program
+from deephochuli.pieces._counter import MOST_BYTES, Counter
+from deephochuli.pieces._inputs import check
 from deephochuli.pieces._result import LineCount
-from deephochuli.pieces._tally import Tally, tallied
-from deephochuli.pieces._trace import trace
-from deephochuli.pieces._walk import Report, walk
-
-MOST_BYTES = 1 << 28
+from deephochuli.pieces._tally import Tally
+from deephochuli.pieces._walk import Report
 
 
 def count(
@@ -77,8 +67,8 @@ def count(
         >>> found.n_regions, found.n_pieces, found.t.tolist()
         (3, 3, [0.25, 0.5])
     """
-    ends = _checked(x0, x1)
-    counter = Counter(model, *_samples(ends), layer=layer)
+    check(x0, x1)
+    counter = Counter(model, x0, x1, layer=layer)
     return counter.count(x0, x1, exact=exact, most_bytes=most_bytes, report=report)
 
 
@@ -115,14 +105,10 @@ def count_path(
     """
     if len(points) < 2:
         raise PiecesError(f"A path needs two points or more; got {len(points)}.")
-    ends = [_checked(a, b) for a, b in pairwise(points)]
-    counter = Counter(
-        model, *_samples(torch.cat([ends[0][:1], *(e[1:] for e in ends)])), layer=layer
-    )
-    return tuple(
-        counter.count(a, b, exact=exact, most_bytes=most_bytes, report=report)
-        for a, b in pairwise(points)
-    )
+    for a, b in pairwise(points):
+        check(a, b)
+    counter = Counter(model, *points, layer=layer)
+    return counter.count_path(points, exact=exact, most_bytes=most_bytes, report=report)
 
 
 def tally(
@@ -156,116 +142,6 @@ def tally(
         >>> found.n_pieces, found.pieces.is_certain
         (2, True)
     """
-    counter = Counter(model, *_samples(_checked(x0, x1)), layer=layer)
+    check(x0, x1)
+    counter = Counter(model, x0, x1, layer=layer)
     return counter.tally(x0, x1, most_bytes=most_bytes, report=report)
-
-
-class Counter:
-    """A module written down once, to be counted on many segments.
-
-    What does not depend on the segment is done when the counter is made: the module is followed,
-    and the norms of its layers are found. For a small module that takes longer than a count. The
-    weights are those of that moment: after the module has changed, make another counter.
-    """
-
-    def __init__(self, model: nn.Module, *examples: torch.Tensor, layer: str | None = None) -> None:
-        """Write a module down.
-
-        Args:
-            model: A module of affine and piecewise linear operations; see `count`. It is copied.
-            examples: One or more inputs, without a batch dimension; for all of them what was
-                written down is compared with the module.
-            layer: Path of an inner module to count alone.
-
-        Raises:
-            PiecesError: The module cannot be counted, or no example was given.
-
-        Example:
-            >>> import torch
-            >>> counter = Counter(torch.nn.ReLU(), torch.zeros(1))
-            >>> [counter.count(torch.tensor([-1.0]), torch.tensor([x])).n_pieces for x in (-2.0, 2)]
-            [1, 2]
-        """
-        if not examples:
-            raise PiecesError("A counter needs an input to follow the model with; got none.")
-        samples = torch.stack([each.detach().double().cpu() for each in examples])
-        self._program = trace(model, samples, layer, HANDLERS)
-        self._prepared = prepare(self._program)
-        self._chains = chains(self._program, self._prepared)
-
-    def count(
-        self,
-        x0: torch.Tensor,
-        x1: torch.Tensor,
-        *,
-        exact: bool = False,
-        most_bytes: int = MOST_BYTES,
-        report: Report | None = None,
-    ) -> LineCount:
-        """Count between two inputs; see the function `count`."""
-        ends = self._ends(x0, x1)
-        found = joined(self._parts(ends, most_bytes, report))
-        if exact:
-            found = decided(self._program, ends, found, report)
-        return _result(self._program, ends, found)
-
-    def tally(
-        self,
-        x0: torch.Tensor,
-        x1: torch.Tensor,
-        *,
-        most_bytes: int = MOST_BYTES,
-        report: Report | None = None,
-    ) -> Tally:
-        """Count between two inputs, and keep no bend; see the function `tally`."""
-        ends = self._ends(x0, x1)
-        return tallied(self._program, ends, self._parts(ends, most_bytes, report))
-
-    def _parts(self, ends: Rows, most_bytes: int, report: Report | None) -> Iterator[Found]:
-        known, linked = (self._program, self._prepared, ends), self._chains
-        return parts(walk(*known, linked=linked, most_bytes=most_bytes, report=report))
-
-    def _ends(self, x0: torch.Tensor, x1: torch.Tensor) -> Rows:
-        ends = _checked(x0, x1)
-        if tuple(ends.shape[1:]) != self._program.shape:
-            raise PiecesError(
-                f"The counter was made for inputs of shape {self._program.shape}; got "
-                f"{tuple(ends.shape[1:])}. Give single inputs, without a batch dimension."
-            )
-        return ends.reshape(2, -1).numpy()
-
-
-def _checked(x0: torch.Tensor, x1: torch.Tensor) -> torch.Tensor:
-    """Both ends in float64, shape (2, *input)."""
-    ends = stacked((x0, x1), "segment")
-    if bool((ends[0] == ends[1]).all()):
-        raise PiecesError("Both ends of the segment are the same point; give two different ones.")
-    return ends
-
-
-def _samples(ends: torch.Tensor) -> torch.Tensor:
-    """Inputs on which a program is checked: the ends, and one between them."""
-    return torch.cat([ends, (0.375 * ends[0] + 0.625 * ends[1])[None]])
-
-
-def _result(program: Program, ends: Rows, found: Found) -> LineCount:
-    length = float(np.linalg.norm(ends[1] - ends[0]))
-    return LineCount(
-        n_regions=found.regions.nearest(len(found.t) + 1),
-        n_pieces=found.pieces.nearest(int(found.is_bend.sum()) + 1),
-        regions=found.regions,
-        pieces=found.pieces,
-        t=found.t,
-        jump=found.jump / length,
-        layer=program.numbers[found.step],
-        unit=found.unit,
-        layers=program.bending_layers,
-        is_bend=found.is_bend,
-        n_ambiguous=len(found.open_low),
-        n_exact=found.n_exact,
-        length=length,
-        n_units=program.n_units,
-        max_error=found.max_error,
-        _program=program,
-        _ends=ends,
-    )

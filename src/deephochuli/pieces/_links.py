@@ -26,6 +26,11 @@ STEP, INPUTS, UNITS, FIRST, FACTOR, OFFSET = range(6)
 """Columns of a table of layers: what is a whole number."""
 SPECTRAL, FROBENIUS, OFFSET_NORM, GAMMA, REACH, SHIFT = range(6)
 """Columns of a table of layers: what is none."""
+SPANS, MARKS, COUNTS = 4, 3, 7
+"""Where columns of the room for rows begin that hold events: numbers, whole numbers; and those
+that count units."""
+_SLOPES = np.array([[0.0], [1.0]])
+"""Slopes of a ReLU, before its knot and behind it."""
 
 
 class Layer(NamedTuple):
@@ -97,7 +102,7 @@ def _layer(tables: Any, i: Any) -> Any:
     return Layer(weight, *units, whole[i, UNITS], norms, grain)
 
 
-@nb.njit(error_model="numpy", **OPTIONS)
+@nb.njit(error_model="numpy", **INNER)
 def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: Any) -> Any:
     """Do layers until the last, or until there are too many rows.
 
@@ -106,30 +111,29 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
         places: Where the rows are, in their order.
         rows: What is known at them.
         room: Memory for all rows there can be: four blocks for values and jumps, columns of
-            numbers, shape (8, rows), and of whole numbers, shape (7, rows).
+            numbers, shape (8, rows), and of whole numbers, shape (9, rows).
         most_rows: How many rows there may be before a layer.
         limits: `_crossings.TYPICAL` and `T_ERROR`.
 
     Returns:
         (Number of layers done, whether that was the last; the largest error of the outputs; of each
         bend, or before the next layer of each row: place, jump or error, and error of the jump;
-        what `_origin` says of them; events).
+        what `_origin` says of them; how many events are in the room).
     """
     blocks, columns, marks = room
-    whole, spans, entries = tables[0], columns[4:6], (columns[6], columns[7])
-    places = _stored(places, marks[:3])
+    whole, spans, entries = tables[0], columns[SPANS : SPANS + 2], (columns[6], columns[7])
+    places, counts, scratch = _stored(places, marks[:MARKS]), marks[COUNTS:], _scratch(whole)
     n_events = done = 0
     while done < len(whole) and len(places.t) <= most_rows:
         layer, one = _layer(tables, done), done % 2
         pair = _shaped(blocks[2 * one], layer), _shaped(blocks[2 * one + 1], layer)
         moved = Rows(*pair, columns[2 * one], columns[2 * one + 1])
+        passes.move(layer, places.order, done > 0, rows, moved, entries, counts, scratch)
         if whole[done, STEP] < 0:
-            passes.move(layer, places.order, done > 0, rows, moved, entries)
             known, origin, worst = _ended(layer, places, moved)
-            return done + 1, True, worst, known, origin, _events(spans, marks[3:], n_events)
-        more = spans[:, n_events:], marks[3:, n_events:]
-        seen = passes.move(layer, places.order, done > 0, rows, moved, entries)
-        n, places = _bent(layer, whole[done, STEP], places, moved, seen, entries, more, limits)
+            return done + 1, True, worst, known, origin, n_events
+        more = spans[:, n_events:], marks[MARKS:COUNTS, n_events:]
+        n, places = _bent(layer, whole[done, STEP], places, moved, counts, entries, more, limits)
         if n < 0:
             break
         rows, n_events, done = moved, n_events + n, done + 1
@@ -138,7 +142,16 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
     order = places.order
     known = places.t, rows.error[order], rows.jump_error[order]
     origin = _origin(places, order)
-    return done, False, 0.0, known, origin, _events(spans, marks[3:], n_events)
+    return done, False, 0.0, known, origin, n_events
+
+
+@nb.njit(**INNER)
+def _scratch(whole: Any) -> Any:
+    """Room for two rows of any layer."""
+    widest = 0
+    for i in range(len(whole)):
+        widest = max(widest, whole[i, INPUTS], whole[i, UNITS])
+    return passes.scratch(width_of(widest))
 
 
 @nb.njit(**INNER)
@@ -146,9 +159,10 @@ def _stored(places: Any, marks: Any) -> Any:
     """Places with room for more rows."""
     n = len(places.t)
     is_own, step, unit = marks[0], marks[1], marks[2]
+    t, order, own, of_step, of_unit = places
     for p in range(n):  # not by slices: what could be wrong with their shapes takes long to compile
-        is_own[p], step[p], unit[p] = places.is_own[p], places.step[p], places.unit[p]
-    return Places(places.t, places.order, is_own, step, unit)
+        is_own[p], step[p], unit[p] = own[p], of_step[p], of_unit[p]
+    return Places(t, order, is_own, step, unit)
 
 
 @nb.njit(**INNER)
@@ -161,20 +175,11 @@ def _shaped(block: Any, layer: Any) -> Any:
 
 @nb.njit(**INNER)
 def _origin(places: Any, which: Any) -> Any:
-    """What made some stored rows, whether they are own ones, and where they are stored."""
-    n = len(which)
-    step, unit, is_own = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.bool_)
+    """Step and unit of some stored rows, whether they are own ones, and where they are stored."""
+    origin, (_, _, is_own, step, unit) = np.empty((4, len(which)), np.int32), places
     for i, p in enumerate(which):
-        step[i], unit[i], is_own[i] = places.step[p], places.unit[p], places.is_own[p]
-    return step, unit, is_own, which
-
-
-@nb.njit(**INNER)
-def _events(spans: Any, marks: Any, n: Any) -> Any:
-    """The columns of `_events.Events`."""
-    step, unit = marks[0, :n].astype(np.int32), marks[1, :n].copy()
-    sides = marks[2, :n].astype(np.int8), marks[3, :n].astype(np.int8)
-    return spans[0, :n].copy(), spans[1, :n].copy(), step, unit, *sides, np.ones(n, np.int32)
+        origin[0, i], origin[1, i], origin[2, i], origin[3, i] = step[p], unit[p], is_own[p], p
+    return origin
 
 
 @nb.njit(error_model="numpy", **INNER)
@@ -184,48 +189,51 @@ def _ended(layer: Any, places: Any, rows: Any) -> Any:
     Returns:
         (Place, jump of the outputs and its error of each bend; its origin; the largest error).
     """
-    n = len(places.t)
+    (where, order, is_own, step, _), (_, jumps, error, bound) = places, rows
+    n = len(where)
     t, jump, jump_error, bends = np.empty(n), np.empty(n), np.empty(n), np.empty(n, np.int64)
     k, worst = 0, 0.0
-    for r, p in enumerate(places.order):
-        worst = max(worst, rows.error[p])
-        if places.is_own[p] and places.step[p] >= 0:
-            t[k], jump_error[k], bends[k] = places.t[r], rows.jump_error[p], p
-            jump[k] = np.abs(rows.jump[p, : layer.n_units]).max()
+    for r, p in enumerate(order):
+        worst = max(worst, error[p])
+        if is_own[p] and step[p] >= 0:
+            t[k], jump[k], jump_error[k], bends[k] = where[r], 0.0, bound[p], p
+            for j in range(layer.n_units):
+                jump[k] = max(jump[k], abs(jumps[p, j]))
             k += 1
-    known = t[:k].copy(), jump[:k].copy(), jump_error[:k].copy()
-    return known, _origin(places, bends[:k]), worst
+    return (t[:k], jump[:k], jump_error[:k]), _origin(places, bends[:k]), worst
 
 
 @nb.njit(error_model="numpy", **INNER)
 def _bent(
-    layer: Any, step: Any, places: Any, rows: Any, seen: Any, entries: Any, room: Any, limits: Any
+    layer: Any, step: Any, places: Any, rows: Any, counts: Any, entries: Any, room: Any, limits: Any
 ) -> Any:
     """The ReLU behind a layer: rows put in where units cross zero, events, jumps.
 
     Returns:
         (Number of events, -1 if there is no room for all; the places with the new rows).
     """
-    n, (typical, t_error), (n_on, n_near) = len(places.t), limits, seen
+    n, (typical, t_error), (n_on, n_near) = len(places.t), limits, (counts[0], counts[1])
     order, z, error = places.order, rows.x, rows.error[:n]
     bounds = entries[0], layer.unit, layer.floor, entries[1], layer.size
     near, cross = passes.nears(order, n_near, z, bounds), passes.changes(order, z)
-    n_events = near.shape[1] + cross.shape[1]
+    n_events, is_touched = near.shape[1] + cross.shape[1], np.zeros(n, np.bool_)
     if n_events > room[0].shape[1]:
         return -1, places
-    n_events = _note(near, cross, step, places, rows, bounds, room, t_error)
-    is_touched = passes.snap(near, order, z, error, bounds, typical)
-    crossings, placed = compiled.placed(places.t, order, z, error, bounds, cross, typical)
-    if n + len(placed[0]) > min(len(z), len(rows.error)):
-        return -1, places
-    places = _put_in(step, places, rows, crossings, placed)
-    order = places.order
-    is_touched = _set(order, rows, crossings[2], placed[2], is_touched)
-    zero, n_on = passes.zeros(order, is_touched, rows.error, z, layer.n_units, n_on)
-    slopes = np.array([[0.0], [1.0]])
-    known = z, rows.error, rows.jump, rows.jump_error
-    made, bound = loops.knot_jumps(places.t, order, *known, zero, slopes, 0.0, t_error, U, 1.0)
-    passes.put_jumps(order, zero, made, bound, n_on, rows.jump, rows.jump_error)
+    if n_events:  # deep in a net most layers have none
+        n_events = _note(near, cross, step, places, rows, bounds, room, t_error)
+        is_touched = passes.snap(near, order, z, error, bounds, typical)
+        crossings, placed = compiled.placed(places.t, order, z, error, bounds, cross, typical)
+        if n + len(placed[0]) > min(len(z), len(rows.error)):
+            return -1, places
+        places = _put_in(step, places, rows, crossings, placed)
+        order = places.order
+        is_touched = _set(order, rows, crossings[2], placed[2], is_touched)
+    zero = passes.zeros(order, is_touched, rows.error, z, layer.n_units, n_on)
+    passes.switch_off(order, n_on, rows.jump_error)
+    if zero.shape[1]:
+        known = z, rows.error, rows.jump, rows.jump_error
+        made, bound = loops.knot_jumps(places.t, order, *known, zero, _SLOPES, 0.0, t_error, U, 1.0)
+        passes.put_jumps(order, zero, made, bound, rows.jump, rows.jump_error)
     return n_events, places
 
 
@@ -234,25 +242,28 @@ def _note(
     near: Any, cross: Any, step: Any, places: Any, rows: Any, bounds: Any, room: Any, t_error: Any
 ) -> Any:
     """Write down where sides change, and where they are not known; return how many these are."""
-    order, z, error = places.order, rows.x, rows.error
-    row, unit, floor, _, _ = bounds
-    stored = places.is_own, error[: len(order)] == 0.0, row, unit, floor
-    clear = loops.clear(z, places.t, order, *stored, cross, 0.0, 1 + 8 * U, t_error)
-    n = _write(room, clear, step, 0)
+    (spans, marks), (t, order, is_own, _, _) = room, places
+    z, error, (row, unit, floor, _, _) = rows.x, rows.error, bounds
+    n = 0
+    for i in range(cross.shape[1]):
+        r, j = cross[0, i], cross[1, i]
+        here, there = order[r], order[r + 1]
+        if not is_own[here]:
+            continue
+        a, error_a = z[here, j], passes.error_at(here, j, error, row, unit, floor)
+        b, error_b = z[there, j], passes.error_at(there, j, error, row, unit, floor)
+        if abs(a) > error_a and abs(b) > error_b:
+            worst = max(error_a, error_b)
+            spans[0, n], spans[1, n] = loops.span(a, b, worst, t[r], t[r + 1], t_error)
+            marks[0, n], marks[1, n], marks[2, n], marks[3, n] = step, j, np.sign(a), np.sign(b)
+            n += 1
     if not near.shape[1]:
         return n
-    own = near[:, places.is_own[order[near[0]]] != 0]
-    return _write(room, passes.unclear(own, places.t, order, z, error, bounds, t_error), step, n)
-
-
-@nb.njit(**INNER)
-def _write(room: Any, events: Any, step: Any, n: Any) -> Any:
-    """Write events of one step behind n others; return how many that makes."""
-    spans, marks = room
-    low, high, unit, left, right = events
+    own = near[:, is_own[order[near[0]]] != 0]
+    low, high, which, left, right = passes.unclear(own, t, order, z, error, bounds, t_error)
     for i in range(len(low)):
         spans[0, n], spans[1, n] = low[i], high[i]
-        marks[0, n], marks[1, n], marks[2, n], marks[3, n] = step, unit[i], left[i], right[i]
+        marks[0, n], marks[1, n], marks[2, n], marks[3, n] = step, which[i], left[i], right[i]
         n += 1
     return n
 
@@ -260,19 +271,25 @@ def _write(room: Any, events: Any, step: Any, n: Any) -> Any:
 @nb.njit(**INNER)
 def _put_in(step: Any, places: Any, rows: Any, crossings: Any, placed: Any) -> Any:
     """Store a row for each new place, and say where; see `_state.Value.inserted`."""
-    first, t, _, _ = placed
-    cell, lam, which = crossings[0][first], crossings[1][first], crossings[2][first]
-    order, n = places.order, len(places.t)
-    before, behind = order[cell], order[cell + 1]
-    size = passes.interpolate(rows.x, rows.jump, before, behind, lam, n)
-    added = compiled.between(rows.x, rows.error, (before, behind), lam, size, U)
-    for i in range(len(cell)):
-        rows.error[n + i], rows.jump_error[n + i] = added[i], 0.0
-        places.is_own[n + i] = places.is_own[before[i]]
-        places.step[n + i], places.unit[n + i] = step, which[i]
-    order = loops.spread(order, n + np.arange(len(cell)), cell)
-    t = loops.spread(places.t, t, cell)
-    return Places(t, order, places.is_own, places.step, places.unit)
+    (first, between, _, _), (cell, lam, which, _) = placed, crossings
+    (x, jump, error, jump_error), (before, stored, is_own, of_step, of_unit) = rows, places
+    n, most, k = len(before), len(first), 0
+    t, order = np.empty(n + most), np.empty(n + most, np.int64)
+    for r in range(n):
+        here = stored[r]
+        t[r + k], order[r + k] = before[r], here
+        if k == most or cell[first[k]] != r:
+            continue
+        there = stored[r + 1]
+        size = passes.size_of(x, here, there)
+        while k < most and cell[first[k]] == r:
+            i, p = first[k], n + k
+            passes.interpolate(x, jump, here, there, lam[i], p)
+            error[p] = compiled.error_between(x, error, here, there, lam, i, size, U)
+            jump_error[p], is_own[p], of_step[p], of_unit[p] = 0.0, is_own[here], step, which[i]
+            t[r + k + 1], order[r + k + 1] = between[k], p
+            k += 1
+    return Places(t, order, is_own, of_step, of_unit)
 
 
 @nb.njit(**INNER)
@@ -283,13 +300,14 @@ def _set(order: Any, rows: Any, unit: Any, row: Any, is_touched: Any) -> Any:
         Whether that, or something else, changed a row; for each as they are stored.
     """
     moved, is_changed = np.zeros(len(order)), np.ones(len(order), np.bool_)
+    x, error = rows.x, rows.error
     for p in range(len(is_touched)):
         is_changed[p] = is_touched[p]
     for i in range(len(row)):
         p = order[row[i]]
-        moved[p] += rows.x[p, unit[i]] ** 2
-        rows.x[p, unit[i]] = 0.0
+        moved[p] += x[p, unit[i]] ** 2
+        x[p, unit[i]] = 0.0
         is_changed[p] = True
     for p in range(len(order)):
-        rows.error[p] += np.sqrt(moved[p])
+        error[p] += np.sqrt(moved[p])
     return is_changed

@@ -142,40 +142,47 @@ def crossed(z: Any, order: Any, cell: Any, unit: Any, knot: Any) -> Any:
         (Cell, place in it, unit, change of the value over the cell) of each crossing that is
         still one.
     """
-    n = 0
-    which, lam, change = np.empty(len(cell), np.int64), np.empty(len(cell)), np.empty(len(cell))
-    for i in range(len(cell)):
+    n, most = 0, len(cell)
+    inside, which = np.empty(most, np.int64), np.empty(most, np.int64)
+    lam, change = np.empty(most), np.empty(most)
+    for i in range(most):
         a, b = z[order[cell[i]], unit[i]] - knot, z[order[cell[i] + 1], unit[i]] - knot
         if a * np.sign(b) < 0:
-            which[n], lam[n], change[n] = i, a / (a - b), abs(b - a)
+            inside[n], which[n] = cell[i], unit[i]
+            lam[n], change[n] = a / (a - b), abs(b - a)
             n += 1
-    order = _order(cell[which[:n]], lam[:n])
-    which = which[:n][order]
-    return cell[which], lam[order], unit[which], change[order]
+    inside, lam, which, change = inside[:n], lam[:n], which[:n], change[:n]
+    _sort(inside, lam, which, change)
+    return inside, lam, which, change
 
 
-@nb.njit(**OPTIONS)
-def _order(cell: Any, lam: Any) -> Any:
-    """A stable order by cell, which is ascending, and place."""
-    order = np.arange(len(cell))
+@nb.njit(**INNER)
+def _sort(cell: Any, lam: Any, unit: Any, change: Any) -> None:
+    """Order the crossings of each cell by place; `cell` is ascending, and so it stays."""
     begin = 0
     while begin < len(cell):
         end = begin + 1
         while end < len(cell) and cell[end] == cell[begin]:
             end += 1
         if end - begin > 32:
-            inside = np.argsort(lam[begin:end], kind="mergesort")
-            for i in range(len(inside)):
-                order[begin + i] = begin + inside[i]
+            _sort_many(lam[begin:end], unit[begin:end], change[begin:end])
         else:
             for i in range(begin + 1, end):
-                k = i
-                while k > begin and lam[order[k - 1]] > lam[i]:
-                    order[k] = order[k - 1]
+                k, place, which, size = i, lam[i], unit[i], change[i]
+                while k > begin and lam[k - 1] > place:
+                    lam[k], unit[k], change[k] = lam[k - 1], unit[k - 1], change[k - 1]
                     k -= 1
-                order[k] = i
+                lam[k], unit[k], change[k] = place, which, size
         begin = end
-    return order
+
+
+@nb.njit(**INNER)
+def _sort_many(lam: Any, unit: Any, change: Any) -> None:
+    """The same for one cell with many."""
+    order = np.argsort(lam, kind="mergesort")
+    places, units, changes = lam.copy(), unit.copy(), change.copy()
+    for i in range(len(order)):
+        lam[i], unit[i], change[i] = places[order[i]], units[order[i]], changes[order[i]]
 
 
 @nb.njit(error_model="numpy", **OPTIONS)
@@ -184,7 +191,7 @@ def clear(
     t: Any,
     order: Any,
     is_own: Any,
-    is_exact: Any,
+    error: Any,
     row: Any,
     unit: Any,
     floor: Any,
@@ -195,9 +202,9 @@ def clear(
 ) -> Any:
     """Changes of side between two rows at which the side is known, in cells of this chunk.
 
-    Entry (r, j) errs by at most `slack` (row[r] * unit[j] + floor[j]), or not at all in an exact
-    row; places of rows by `t_error`. Only `t` is in the order of the segment: what else is known of
-    row r is stored at order[r].
+    Entry (r, j) errs by at most `slack` (row[r] * unit[j] + floor[j]), or not at all in a row
+    whose `error` is zero; places of rows by `t_error`. Only `t` is in the order of the segment:
+    what else is known of row r is stored at order[r].
 
     Returns:
         (Where the change is at least and at most, its unit, its sides before and behind).
@@ -212,16 +219,21 @@ def clear(
         if not is_own[here]:
             continue
         a, b = z[here, j] - knot, z[there, j] - knot
-        error_a = 0.0 if is_exact[here] else (row[here] * unit[j] + floor[j]) * slack
-        error_b = 0.0 if is_exact[there] else (row[there] * unit[j] + floor[j]) * slack
+        error_a = 0.0 if error[here] == 0.0 else (row[here] * unit[j] + floor[j]) * slack
+        error_b = 0.0 if error[there] == 0.0 else (row[there] * unit[j] + floor[j]) * slack
         if abs(a) > error_a and abs(b) > error_b:
-            lam, half = a / (a - b), max(error_a, error_b) / abs(b - a)
-            length = t[r + 1] - t[r]
-            low[n] = t[r] + max(lam - half, 0.0) * length - t_error
-            high[n] = t[r] + min(lam + half, 1.0) * length + t_error
+            low[n], high[n] = span(a, b, max(error_a, error_b), t[r], t[r + 1], t_error)
             which[n], left[n], right[n] = j, np.sign(a), np.sign(b)
             n += 1
     return low[:n], high[:n], which[:n], left[:n], right[:n]
+
+
+@nb.njit(error_model="numpy", **INNER)
+def span(a: Any, b: Any, error: Any, begin: Any, end: Any, t_error: Any) -> Any:
+    """Where a number that is a at one place, and b of the other sign at another, may be zero."""
+    lam, half, length = a / (a - b), error / abs(b - a), end - begin
+    low = begin + max(lam - half, 0.0) * length - t_error
+    return low, begin + min(lam + half, 1.0) * length + t_error
 
 
 @nb.njit(**OPTIONS)
@@ -258,10 +270,11 @@ def placed(t: Any, cell: Any, lam: Any, tolerance: Any) -> Any:
         else:
             row[i] = -1 - (cell[i] + (at >= end))
         was_new, before = is_new, at
-    shift = np.cumsum(put_in)
+    for r in range(len(t)):
+        put_in[r + 1] += put_in[r]  # from now on: in all cells before
     for i in range(len(cell)):
         if row[i] < 0:
-            row[i] = -1 - row[i] + shift[-1 - row[i]]
+            row[i] = -1 - row[i] + put_in[-1 - row[i]]
     return first[:n], place[:n], row, longest
 
 

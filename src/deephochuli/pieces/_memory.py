@@ -7,8 +7,6 @@ fetched from the system page by page, which takes longer than what is done with 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,8 +19,10 @@ _LINE = 64
 """Bytes of a line of the cache."""
 _LEAST = 1 << 12
 """Arrays of fewer numbers are made afresh: that takes no time."""
-_MOST_KEPT = 12
-"""So many blocks, 48 MiB, are kept between two walks; all of their pages were touched before."""
+_MOST_KEPT = 8
+"""So many blocks, 32 MiB, are kept between two walks; all of their pages were touched before."""
+N_DESK = 5
+"""Blocks of a desk."""
 
 
 class Memory:
@@ -76,20 +76,34 @@ class _Here(threading.local):
     def __init__(self) -> None:
         self.memory = Memory()
         self.is_used = False
+        self.desk: tuple[Rows, ...] = ()
 
 
 _here = _Here()
 
 
-@contextmanager
-def recycling() -> Generator[None]:
+def desk() -> tuple[Rows, ...]:
+    """Blocks on which a compiled call may write, and of which nothing is kept after it.
+
+    They are the same ones for all calls in a thread: to lend and to return them would take as long
+    as the count of a short segment.
+    """
+    if not _here.desk:
+        _here.desk = tuple(aligned(BLOCK) for _ in range(N_DESK))
+    return _here.desk
+
+
+class recycling:
     """Let `fresh` hand out memory again, in this thread, until the end of the block."""
-    before, _here.is_used = _here.is_used, True
-    try:
-        yield
-    finally:
-        _here.is_used = before
-        if not before:
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before, _here.is_used = _here.is_used, True
+
+    def __exit__(self, *_: object) -> None:
+        _here.is_used = self._before
+        if not self._before:
             _here.memory.trim()
 
 

@@ -14,7 +14,7 @@ from deephochuli.pieces._affine import WIDE, Affine, Conv, Dense, Gather, Rows, 
 from deephochuli.pieces._bends import Elementwise, Maximum
 from deephochuli.pieces._exactness import Grain
 from deephochuli.pieces._memory import fresh
-from deephochuli.pieces._norms import Norms, U, bend_rounding, norms_of
+from deephochuli.pieces._norms import Norms, U, bend_rounding, norms_of, spectral_bounds
 from deephochuli.pieces._program import Program, Step
 from deephochuli.pieces._state import Column, Entries, Value, norm
 
@@ -39,12 +39,15 @@ class Prepared:
 
 def prepare(program: Program) -> tuple[Prepared, ...]:
     """Norms and granularities of all steps."""
-    return tuple(_prepared(step) for step in program.steps)
+    ops = [step.op for step in program.steps]
+    matrices = {i: op.weight for i, op in enumerate(ops) if isinstance(op, Dense)}
+    bounds = dict(zip(matrices, spectral_bounds([*matrices.values()]), strict=True))
+    return tuple(_prepared(step, bounds.get(i)) for i, step in enumerate(program.steps))
 
 
-def _prepared(step: Step) -> Prepared:
+def _prepared(step: Step, spectral: float | None) -> Prepared:
     op = step.op
-    norms = None if isinstance(op, Elementwise | Maximum) else norms_of(op)
+    norms = None if isinstance(op, Elementwise | Maximum) else norms_of(op, spectral)
     return Prepared(step, norms, Grain(op))
 
 

@@ -24,8 +24,21 @@ _SIDE_SLACK = 1 + 8 * U
 """The roundings of a comparison with a bound."""
 
 
+@nb.njit(**INNER)
+def scratch(width: Any) -> Any:
+    """Room for what is known of two rows while they are multiplied, of this width at most.
+
+    Returns:
+        (Numbers of entries, facts, offsets of jumps, which are zero).
+    """
+    return np.empty(width + LANES, np.int64), np.empty(8), np.zeros(width)
+
+
 @nb.njit(error_model="numpy", **INNER)
-def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries: Any) -> Any:
+def move(
+    layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries: Any, counts: Any,
+    scratch: Any,
+) -> None:  # fmt: skip
     """A linear layer on all rows, and the ReLU before it where that is still to be done.
 
     Args:
@@ -35,22 +48,20 @@ def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries:
         before: The rows, `_links.Rows`.
         behind: Where to write the new ones.
         entries: Where to write what bounds single entries: `row` and `reach` of `_state.Entries`.
-
-    Returns:
-        For each row how many units are on, and how many are within their error of zero.
+        counts: Where to write how many units of each row are on, and how many are within their
+            error of zero.
+        scratch: See the function of this name.
     """
     weight, grain, unit, floor = layer.weight, layer.grain, layer.unit, layer.floor
     x, jump, z, out = before.x, before.jump, behind.x, behind.jump
-    scratch = np.empty(x.shape[1] + LANES, np.int64), np.empty(8), np.zeros(weight.shape[1])
     sizes = _multiply(weight, layer.offset, order, is_raw, x, jump, z, out, scratch)
     error, jump_error, z_error, out_error = (
         before.error, before.jump_error, behind.error, behind.jump_error
     )  # fmt: skip
-    row, reach = entries
+    (row, reach), (n_on, n_near) = entries, counts
     spectral, frobenius, offset_norm, gamma = layer.norms
-    n_on, n_near = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
     for p in order:
-        size, jump_size, terms, jump_terms = sizes[p]
+        size, jump_size, terms, jump_terms = sizes[p, 0], sizes[p, 1], sizes[p, 2], sizes[p, 3]
         lost = _rounding(terms, gamma) * size
         row[p], reach[p] = error[p] + lost, size
         rounded = frobenius * lost + gamma * offset_norm
@@ -65,7 +76,6 @@ def move(layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries:
         n_on[p], n_near[p] = _sides(z, p, row[p], unit, floor)
         if z_error[p] == 0.0:
             n_near[p] = 0
-    return n_on, n_near
 
 
 @nb.njit(**INNER)
@@ -74,9 +84,6 @@ def _multiply(
     scratch: Any,
 ) -> Any:  # fmt: skip
     """Products of all rows and of their jumps, two neighbours at a time.
-
-    `scratch` is room for numbers of entries and for facts, and an offset of zeros. These come from
-    the caller: an array of which only the address is used would be given back at once.
 
     Returns:
         For each row 2-norm, that of its jumps, and how many of both are not zero.
@@ -109,6 +116,16 @@ def _multiply(
 
 
 @nb.njit(**INNER)
+def _sides(z: Any, p: Any, error: Any, unit: Any, floor: Any) -> Any:
+    """How many units of a row are on, and how many are within their error of zero."""
+    n_on = n_near = 0
+    for j in range(len(unit)):
+        n_on += z[p, j] > 0.0
+        n_near += abs(z[p, j]) <= (error * unit[j] + floor[j]) * _SIDE_SLACK
+    return n_on, n_near
+
+
+@nb.njit(**INNER)
 def rectify(x: Any, jump: Any, order: Any) -> None:
     """The ReLU on all rows and their jumps, in place."""
     for p in order:
@@ -122,15 +139,6 @@ def _rectify(x: Any, jump: Any, p: Any) -> None:
         a, b = x[p, j], jump[p, j]  # both are read first, so that nothing branches
         x[p, j] = a if a > 0.0 else 0.0
         jump[p, j] = b if a >= 0.0 else 0.0
-
-
-@nb.njit(**INNER)
-def _n_terms(x: Any, p: Any) -> Any:
-    """How many entries of a row are not zero."""
-    n = 0
-    for k in range(x.shape[1]):
-        n += x[p, k] != 0.0
-    return n
 
 
 @nb.njit(fastmath={"reassoc", "contract"}, **INNER)
@@ -169,21 +177,13 @@ def _meets_nothing(weight: Any, jump: Any, out: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def _sides(z: Any, p: Any, error: Any, unit: Any, floor: Any) -> Any:
-    """How many units of a row are on, and how many are within their error of zero."""
-    n_on = n_near = 0
-    for j in range(len(unit)):
-        n_on += z[p, j] > 0.0
-        n_near += abs(z[p, j]) <= (error * unit[j] + floor[j]) * _SIDE_SLACK
-    return n_on, n_near
-
-
-@nb.njit(**INNER)
 def nears(order: Any, n_near: Any, z: Any, entries: Any) -> Any:
     """Row along the segment, and unit, of each entry that is within its error of zero."""
-    near = np.empty((2, n_near.sum()), np.int64)
+    n = k = 0
+    for p in order:
+        n += n_near[p]
+    near = np.empty((2, n), np.int64)
     row, unit, floor = entries[0], entries[1], entries[2]
-    k = 0
     for r, p in enumerate(order):
         if n_near[p]:
             for j in range(len(unit)):
@@ -200,14 +200,14 @@ def unclear(near: Any, t: Any, order: Any, z: Any, error: Any, entries: Any, t_e
     Returns:
         (Where it begins and ends, the unit, its sides before and behind; 0 where not known).
     """
-    n = near.shape[1]
+    n, (row, unit, floor, _, _) = near.shape[1], entries
     ends, signs = np.empty((2, n)), np.empty((2, n), np.int8)
     for i in range(n):
         r, j = near[0, i], near[1, i]
-        here, bound = z[order[r], j], _error_at(order[r], j, error, entries)
+        here, bound = z[order[r], j], error_at(order[r], j, error, row, unit, floor)
         for way in range(2):
             other = min(max(r + 2 * way - 1, 0), len(order) - 1)
-            there, known = z[order[other], j], _error_at(order[other], j, error, entries)
+            there, known = z[order[other], j], error_at(order[other], j, error, row, unit, floor)
             share = (max(bound, known) + abs(here)) / abs(there - here)
             share = min(share, 1.0) if np.isfinite(share) else 1.0
             ends[way, i] = t[r] + share * (t[other] - t[r]) + (2 * way - 1) * t_error
@@ -216,9 +216,8 @@ def unclear(near: Any, t: Any, order: Any, z: Any, error: Any, entries: Any, t_e
 
 
 @nb.njit(**INNER)
-def _error_at(p: Any, j: Any, error: Any, entries: Any) -> Any:
+def error_at(p: Any, j: Any, error: Any, row: Any, unit: Any, floor: Any) -> Any:
     """Bound on the error of one entry."""
-    row, unit, floor = entries[0], entries[1], entries[2]
     return 0.0 if error[p] == 0.0 else (row[p] * unit[j] + floor[j]) * _SIDE_SLACK
 
 
@@ -245,18 +244,21 @@ def snap(near: Any, order: Any, z: Any, error: Any, entries: Any, typical: Any) 
 @nb.njit(**INNER)
 def changes(order: Any, z: Any) -> Any:
     """Cell and unit of each change of side, in the order of the segment."""
-    n_cross = np.zeros(len(order) - 1, np.int64)
+    n_cross, n = np.empty(len(order), np.int64), 0
     for r in range(len(order) - 1):
         n_cross[r] = _n_changes(z, order[r], order[r + 1])
-    cross = np.empty((2, n_cross.sum() + 1), np.int64)
-    k = 0
-    for r in np.flatnonzero(n_cross):
-        here, there = order[r], order[r + 1]
-        for j in range(z.shape[1]):
+        n += n_cross[r]
+    cross, k = np.empty((2, n), np.int64), 0
+    for r in range(len(order) - 1):
+        here, there, end = order[r], order[r + 1], k + n_cross[r]
+        j = 0
+        while k < end:  # most rows have none
             a, b = z[here, j], z[there, j]
-            cross[0, k], cross[1, k] = r, j  # overwritten by the next one: nothing branches
-            k += ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
-    return cross[:, :k].copy()
+            if (a < 0.0 and b > 0.0) or (a > 0.0 and b < 0.0):
+                cross[0, k], cross[1, k] = r, j
+                k += 1
+            j += 1
+    return cross
 
 
 @nb.njit(**INNER)
@@ -270,48 +272,52 @@ def _n_changes(z: Any, here: Any, there: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def interpolate(x: Any, jump: Any, before: Any, behind: Any, lam: Any, n: Any) -> Any:
-    """Fill rows from n on, each between two others, with jumps of zero.
+def interpolate(x: Any, jump: Any, here: Any, there: Any, share: Any, p: Any) -> None:
+    """Fill row p, between two others, with a jump of zero."""
+    for j in range(x.shape[1]):
+        x[p, j] = x[here, j] + share * (x[there, j] - x[here, j])
+        jump[p, j] = 0.0
 
-    Returns:
-        The sum of the 2-norms of the two others of each.
-    """
-    size = np.empty(len(lam))
-    for i in range(len(lam)):
-        here, there, share = before[i], behind[i], lam[i]
-        for j in range(x.shape[1]):
-            x[n + i, j] = x[here, j] + share * (x[there, j] - x[here, j])
-            jump[n + i, j] = 0.0
-        if i and here == before[i - 1]:
-            size[i] = size[i - 1]
-        else:
-            size[i] = np.sqrt(_square(x, here)) + np.sqrt(_square(x, there))
-    return size
+
+@nb.njit(**INNER)
+def size_of(x: Any, here: Any, there: Any) -> Any:
+    """The sum of the 2-norms of two rows."""
+    return np.sqrt(_square(x, here)) + np.sqrt(_square(x, there))
 
 
 @nb.njit(**INNER)
 def zeros(order: Any, is_touched: Any, error: Any, x: Any, n_units: Any, n_on: Any) -> Any:
     """Entries that are zero: of rows that are touched, and of exact ones; others have none.
 
+    How many units of such rows are on is counted again.
+
     Returns:
-        (Row along the segment, and unit, of each; how many units are on in each stored row).
+        Row along the segment, and unit, of each.
     """
-    on, n_zeros = np.empty(len(order), np.int64), 0
-    for p in range(len(n_on)):
-        on[p] = n_on[p]
+    n = k = 0
     for p in range(len(order)):
         if is_touched[p] or error[p] == 0.0:
-            on[p] = _n_positive(x, p)
-            n_zeros += x.shape[1] - _n_terms(x, p)
-    zero = np.empty((2, n_zeros), np.int64)
-    k = 0
+            n_on[p] = _n_positive(x, p)
+            n += _n_zeros(x, p, n_units)
+    zero = np.empty((2, n), np.int64)
+    if not n:
+        return zero
     for r, p in enumerate(order):
         if is_touched[p] or error[p] == 0.0:
             for j in range(n_units):
                 if x[p, j] == 0.0:
                     zero[0, k], zero[1, k] = r, j
                     k += 1
-    return zero[:, :k].copy(), on
+    return zero
+
+
+@nb.njit(**INNER)
+def _n_zeros(x: Any, p: Any, n_units: Any) -> Any:
+    """How many units of a row are zero."""
+    n = 0
+    for j in range(n_units):
+        n += x[p, j] == 0.0
+    return n
 
 
 @nb.njit(**INNER)
@@ -324,13 +330,16 @@ def _n_positive(x: Any, p: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def put_jumps(
-    order: Any, zero: Any, made: Any, bound: Any, n_on: Any, jump: Any, jump_error: Any
-) -> None:
-    """Jumps of units that are zero, and the errors of rows behind a ReLU."""
+def switch_off(order: Any, n_on: Any, jump_error: Any) -> None:
+    """Behind a ReLU no jump of a row errs of which no unit is on."""
     for p in range(len(order)):
         if n_on[p] == 0:
             jump_error[p] = 0.0
+
+
+@nb.njit(**INNER)
+def put_jumps(order: Any, zero: Any, made: Any, bound: Any, jump: Any, jump_error: Any) -> None:
+    """Jumps of units that are zero, and the errors that come with them."""
     for i in range(zero.shape[1]):
         r, p = zero[0, i], order[zero[0, i]]
         jump[p, zero[1, i]] = made[i] if 0 < r < len(order) - 1 else 0.0

@@ -12,11 +12,10 @@ the name of the place, and the finished program is compared with the module on o
 
 from __future__ import annotations
 
-import copy
 import math
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 from deephochuli.errors import PiecesError, near_matches
 from deephochuli.pieces._affine import Affine, Rows
 from deephochuli.pieces._bends import Bend
+from deephochuli.pieces._copies import double
 from deephochuli.pieces._program import Program, Step
 
 MOST_MISMATCH = 1e-5
@@ -206,7 +206,8 @@ def trace(
     part = _double(whole if layer is None else inner(whole, layer), layer or "")
     x = samples[:1].clone()
     recorder = Recorder(x, handlers)
-    undo = [_follow(module, name, recorder) for name, module in part.named_modules()]
+    for name, module in part.named_modules():
+        _follow(module, name, recorder)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), recorder:
             result = part(x)
@@ -217,10 +218,6 @@ def trace(
             f"The model does not accept an input of shape {tuple(x.shape[1:])}, in a batch of one: "
             f"{type(error).__name__}: {error}"
         ) from error
-    finally:
-        for handles in undo:
-            for handle in handles:
-                handle.remove()
     output = _only_tensor(result)
     if recorder.find(output) is None:
         raise recorder.refusal("an output that does not follow from the input by torch functions")
@@ -240,55 +237,52 @@ def inner(model: nn.Module, layer: str) -> nn.Module:
 
 def _double(model: nn.Module, prefix: str) -> nn.Module:
     """A double-precision copy of a module whose numbers are finite."""
-    for name, tensor in [*model.named_parameters(prefix), *model.named_buffers(prefix)]:
+    for name, tensor in chain(model.named_parameters(prefix), model.named_buffers(prefix)):
         if nn.parameter.is_lazy(tensor):
             raise PiecesError(
                 f"{name!r} has no shape before the model has been called: call it once with an "
                 "input, so that its weights are made."
             )
-        bad = int((~torch.isfinite(tensor)).sum())
-        if bad:
-            raise PiecesError(
-                f"{name!r} holds {bad} of {tensor.numel()} numbers that are NaN or infinite; "
-                "a function with such weights has no affine pieces. Load weights from before "
-                "they appeared."
-            )
     for name, module in model.named_modules(prefix=prefix):
-        _check_mode(module, name or "(model)")
+        _check_module(module, name or "(model)")
     try:
-        return copy.deepcopy(model, _empty_copies(model)).cpu().double()
+        made = double(model)
     except Exception as error:
         raise PiecesError(
             f"The model cannot be copied, and its pieces are counted on a copy of it: "
             f"{type(error).__name__}: {error} Give a model that copy.deepcopy accepts; "
             "torch.nn.utils.parametrizations has a weight norm that does."
         ) from error
+    for name, tensor in chain(made.named_parameters(prefix), made.named_buffers(prefix)):
+        # A sum is the quickest look at all numbers; it may overflow where none of them is infinite.
+        if tensor.numel() and not math.isfinite(abs(tensor.detach().sum().item())):
+            _check_finite(name, tensor)
+    return made
 
 
-def _empty_copies(model: nn.Module) -> dict[int, Any]:
-    """Copies of the empty containers of all modules, by identity, as `deepcopy` remembers them.
-
-    Each module holds a dozen for hooks, and `deepcopy` is slow with them: most of its time.
-    """
-    held = (each for module in model.modules() for each in vars(module).values())
-    return {
-        id(each): type(each)()
-        for each in held
-        if type(each) in (dict, set, list, OrderedDict) and not each
-    }
+def _check_finite(name: str, tensor: torch.Tensor) -> None:
+    bad = int((~torch.isfinite(tensor)).sum())
+    if bad:
+        raise PiecesError(
+            f"{name!r} holds {bad} of {tensor.numel()} numbers that are NaN or infinite; "
+            "a function with such weights has no affine pieces. Load weights from before "
+            "they appeared."
+        )
 
 
-def _check_mode(module: nn.Module, name: str) -> None:
+def _check_module(module: nn.Module, name: str) -> None:
     """Refuse modules that do something else in training than later, or cannot be followed."""
-    kind = type(module).__name__
     if isinstance(module, torch.jit.ScriptModule):
         raise PiecesError(
             f"{name!r} is compiled by torch.jit, and what it calls cannot be followed: count the "
             "module that it was made from."
         )
+    if not module.training:
+        return
+    kind = type(module).__name__
     is_norm = kind.startswith(("BatchNorm", "SyncBatchNorm", "InstanceNorm"))
     is_random = "Dropout" in kind and getattr(module, "p", 0) > 0
-    if module.training and (is_norm or is_random):
+    if is_norm or is_random:
         what = "normalises by the batch" if is_norm else "is random"
         raise PiecesError(
             f"{name!r} ({kind}) is in training mode, where it {what}: there is no one function "
@@ -296,16 +290,18 @@ def _check_mode(module: nn.Module, name: str) -> None:
         )
 
 
-def _follow(module: nn.Module, name: str, recorder: Recorder) -> list[Any]:
-    """Tell the recorder while a module runs."""
+def _follow(module: nn.Module, name: str, recorder: Recorder) -> None:
+    """Let a copy of a module tell the recorder while it runs."""
+    forward = module.forward
 
-    def enter(module: nn.Module, args: Any) -> None:
+    def told(*args: Any, **kwargs: Any) -> Any:
         recorder.path.append(name or "(model)")
+        try:
+            return forward(*args, **kwargs)
+        finally:
+            recorder.path.pop()
 
-    def leave(module: nn.Module, args: Any, result: Any) -> None:
-        recorder.path.pop()
-
-    return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    module.__dict__["forward"] = told  # as fast as no hook, and a hook would be called by others
 
 
 def _only_tensor(result: Any) -> torch.Tensor:
@@ -321,8 +317,12 @@ def _only_tensor(result: Any) -> torch.Tensor:
     return tensors[0]
 
 
-def _evaluated(program: Program, samples: torch.Tensor) -> tuple[Rows, float]:
-    """The outputs, and the largest magnitude of anything on the way to them."""
+def evaluated(program: Program, samples: torch.Tensor) -> tuple[Rows, float]:
+    """The outputs of a program, and the largest magnitude of anything on the way to them.
+
+    Raises:
+        PiecesError: Numbers on the way are too large or too small for bounds on their errors.
+    """
     rows = samples.numpy().reshape(len(samples), -1).astype(np.float64)
     values, sizes = {0: rows}, [float(np.abs(rows).max(initial=0.0))]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -343,7 +343,7 @@ def _compare(program: Program, model: nn.Module, samples: torch.Tensor) -> None:
     """Check that the program computes what the module does, also where it did not look."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         theirs = [_only_tensor(model(x[None])).double().numpy().reshape(-1) for x in samples]
-    ours, largest = _evaluated(program, samples)
+    ours, largest = evaluated(program, samples)
     for mine, other in zip(ours, theirs, strict=True):
         scale = float(np.abs(other).max(initial=0.0))
         worst = float(np.abs(mine - other).max(initial=0.0))

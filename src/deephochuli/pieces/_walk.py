@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, repeat
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +27,9 @@ from numpy.typing import NDArray
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._bend import bent
 from deephochuli.pieces._bends import Elementwise, Maximum
-from deephochuli.pieces._chain import Bends, Chains, chains, followed
+from deephochuli.pieces._chain import Beginning, Bends, Chains, Judged, begun, chains, followed
 from deephochuli.pieces._envelope import maximal
-from deephochuli.pieces._events import Events, joined
+from deephochuli.pieces._events import Events, joined, none
 from deephochuli.pieces._insert import halved
 from deephochuli.pieces._memory import BLOCK, recycling
 from deephochuli.pieces._moves import Prepared, moved
@@ -39,6 +40,7 @@ _FEW = 16
 """A state with fewer rows has its cells parted before it is cut."""
 _MOST_ROWS = 1 << 14
 """Narrow programs have more columns of bounds and places than values."""
+_Kind = TypeVar("_Kind")
 Report = Callable[[float, int], None]
 """Told the finished share of the segment, and the number of rows found, now and then."""
 
@@ -95,13 +97,60 @@ def walk(
         report: Told how far it is.
     """
     linked = chains(program, prepared) if linked is None else linked
-    trails = _Walker(program, prepared, linked, most_bytes, report).finish(_start(ends), 0, np.inf)
+    walker = _Walker(program, prepared, linked, most_bytes, report)
+    yield from _recycled(walker.finish(_start(ends), 0, np.inf, []))
+
+
+def walks(
+    program: Program,
+    prepared: tuple[Prepared, ...],
+    segments: Rows,
+    *,
+    linked: Chains,
+    takes_open: bool,
+    most_bytes: int = 1 << 28,
+    report: Report | None = None,
+) -> Iterator[Judged | Iterator[Trail]]:
+    """Do the same on many segments, in few calls as far as a chain goes.
+
+    Args:
+        program: What is evaluated.
+        prepared: What was found once for each of its steps.
+        segments: Both ends of each, shape (segments, 2, numel).
+        linked: The chains among the steps.
+        takes_open: Whether bends that may or may not reach the output are left so.
+        most_bytes: About how much memory the rows of one may take.
+        report: Told how far each is.
+
+    Yields:
+        For each segment all that there is to know, or what `walk` yields, which is to be read
+        before the next one is asked for.
+    """
+    chain, most_rows = linked.get(0), _most_rows(program, most_bytes)
+    found: Iterator[Beginning] = repeat(None)
+    if chain is not None:
+        found = begun(chain, segments, most_rows, takes_open=takes_open)
+    for ends in segments:
+        with recycling():
+            behind = next(found)
+        if isinstance(behind, Judged):
+            if report is not None:
+                report(1.0, len(behind.t))
+            yield behind
+        else:
+            n, state, events = behind or (0, _start(ends), none())
+            walker = _Walker(program, prepared, linked, most_bytes, report)
+            yield _recycled(walker.finish(state, n, np.inf, [events]))
+
+
+def _recycled(found: Iterator[_Kind]) -> Iterator[_Kind]:
+    """The same, one after the other, with memory that is handed out again."""
     while True:
         with recycling():
-            trail = next(trails, None)
-        if trail is None:
+            each = next(found, None)
+        if each is None:
             return
-        yield trail
+        yield each
 
 
 def together(first: Trail, then: Trail) -> Trail:
@@ -121,6 +170,12 @@ def _start(ends: Rows) -> State:
     return State(np.array([0.0, 1.0]), np.ones(2, dtype=bool), origin, origin, {0: value})
 
 
+def _most_rows(program: Program, most_bytes: int) -> int:
+    """How many rows fit the memory: values, jumps, bounds, masks and what is made of them."""
+    rows = min(most_bytes // 80, BLOCK) // max(program.widest, 1)
+    return max(64, min(rows, _MOST_ROWS))
+
+
 class _Walker:
     """Does the steps of one program, chunk by chunk."""
 
@@ -137,17 +192,17 @@ class _Walker:
         self._report = report
         self._n_found = 0
         self._chains = linked
-        # The arrays of a step: values, jumps, bounds, masks and what is made of them.
-        rows = min(most_bytes // 80, BLOCK) // max(program.widest, 1)
-        self._most_rows = max(64, min(rows, _MOST_ROWS))
+        self._most_rows = _most_rows(program, most_bytes)
 
-    def finish(self, state: State, begin: int, until: float) -> Iterator[Trail]:
+    def finish(
+        self, begin: State | Bends, step: int, until: float, events: list[Events]
+    ) -> Iterator[Trail]:
         """Do all steps from one on, and yield what each chunk finds, in order.
 
-        `until` is where the rows of the chunk behind this state begin.
+        `until` is where the rows of the chunk behind this state begin; `events` are those of the
+        steps before.
         """
-        events: list[Events] = []
-        i, here = begin, state
+        i, here = step, begin
         while i < len(self._prepared) and isinstance(here, State):
             done = self._next(here, i, events) if len(here) <= self._most_rows else None
             if done is None:
@@ -183,7 +238,7 @@ class _Walker:
         for a, b in pairwise(edges):
             # The next chunk has one more cell on its left.
             behind = min(float(state.t[b - 1]), until) if b < n_cells else until
-            for trail in self.finish(state.part(a, b), i, behind):
+            for trail in self.finish(state.part(a, b), i, behind, []):
                 yield _with_events(trail, events)
                 events = []
 

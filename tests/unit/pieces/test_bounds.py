@@ -12,7 +12,7 @@ from deephochuli.pieces._certificate import clusters
 from deephochuli.pieces._events import Events, connected
 from deephochuli.pieces._exactness import COARSEST, Grain, granularity, is_exact_between
 from deephochuli.pieces._loops import interpolated, sides
-from deephochuli.pieces._norms import norms_of, spectral_bound
+from deephochuli.pieces._norms import norms_of, spectral_bound, spectral_bounds
 
 
 def matrix_of(op, n):
@@ -61,6 +61,18 @@ def test_the_spectral_bound_is_one_and_tight(shape, scale):
     matrix = np.random.default_rng(2).standard_normal(shape) * scale
     largest = np.linalg.svd(matrix, compute_uv=False)[0]
     assert largest <= spectral_bound(matrix) <= 1.2 * largest
+
+
+def test_bounds_of_many_matrices_are_those_of_each():
+    generator = np.random.default_rng(3)
+    shapes = [(5, 5), (1, 7), (5, 5), (7, 1), (3, 4), (4, 3), (5, 5), (129, 128), (129, 128)]
+    matrices = [generator.standard_normal(shape) * 2.0**i for i, shape in enumerate(shapes)]
+    matrices += [np.zeros((5, 5)), np.zeros((1, 3)), np.full((5, 5), 1e-200), np.eye(5)]
+    bounds = spectral_bounds(matrices)
+    for matrix, bound in zip(matrices, bounds, strict=True):
+        largest = np.linalg.norm(matrix, 2)
+        assert largest <= bound <= 1.1 * largest
+        assert bound == pytest.approx(spectral_bound(matrix), rel=1e-3, abs=0)
 
 
 def test_the_spectral_bound_when_power_iteration_starts_in_the_wrong_place():

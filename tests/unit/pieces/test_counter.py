@@ -20,7 +20,7 @@ from deephochuli.pieces._memory import BLOCK, fresh, recycling
 from deephochuli.pieces._moves import prepare
 from deephochuli.pieces._trace import trace
 from deephochuli.pieces._walk import walk
-from tests.unit.pieces.nets import he, sawtooth, unit_segment
+from tests.unit.pieces.nets import he, linear, sawtooth, unit_segment
 
 ZERO, ONE = torch.zeros(1), torch.ones(1)
 
@@ -43,6 +43,94 @@ def test_a_counter_counts_what_count_counts():
     for a, b, on_path in zip(points, points[1:], path, strict=False):
         assert same(counter.count(a, b), count(net, a, b))
         assert same(counter.count(a, b), on_path)
+
+
+def faint():
+    """A net of which some bends change the output by less than it errs."""
+    net = he([3, 12, 12, 1], 6)
+    net[4].weight.data[:, 4:] = 1e-30
+    return net
+
+
+KINDS = {
+    "he": lambda: he([3, 12, 12, 2], 5),
+    "dyadic": lambda: nn.Sequential(linear([[1.0, -1.0, 0.5]], [0.0]), *sawtooth(5)),
+    "near its knots": lambda: he([3, 9, 9, 1], 1, bias=0.0),
+    "faint": faint,
+    "no chain": lambda: he([3, 9, 9, 1], 2, activation=nn.LeakyReLU),
+    "a chain in front": lambda: nn.Sequential(he([3, 9, 9, 4], 3), nn.Hardtanh(), he([4, 5, 1], 3)),
+}
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_segments_are_counted_as_one_by_one(kind, exact):
+    net, generator = KINDS[kind](), torch.Generator().manual_seed(2)
+    starts, ends = torch.randn(2, 9, 3, generator=generator, dtype=torch.float64)
+    starts[1::2], ends[1::2] = starts[1::2].round(), ends[1::2].round()
+    starts[0], ends[0] = -ends[1] - 1, ends[1] + 1  # through zero, or near
+    counter = Counter(net, starts[0])
+    found = counter.count_many(starts, ends, exact=exact)
+    assert len(found) == 9
+    for a, b, each in zip(starts, ends, found, strict=True):
+        alone = counter.count(a, b, exact=exact)
+        assert same(each, alone)
+        assert (each.n_regions, each.n_pieces) == (alone.n_regions, alone.n_pieces)
+        assert (each.n_exact, each.max_error) == (alone.n_exact, alone.max_error)
+        assert np.array_equal(each.evaluate(), alone.evaluate())
+        assert each.is_certain or not exact
+        if not exact:  # nor does it matter who judges the bends
+            known = counter._program, counter._prepared, torch.stack([a, b]).numpy()
+            walked = joined(parts(walk(*known, linked=counter._chains)))
+            assert (each.regions, each.pieces) == (walked.regions, walked.pieces)
+            assert each.n_ambiguous == len(walked.open_low)
+            assert np.array_equal(each.t, walked.t)
+            assert np.array_equal(each.is_bend, walked.is_bend)
+    assert any(each.n_exact for each in found) or not exact or kind not in ("faint", "dyadic")
+    assert sum(each.n_regions for each in found) > 40
+
+
+def test_many_segments_of_which_some_are_long(monkeypatch):
+    # Little memory: the long ones are cut, and short ones before and behind them are not.
+    net = he([1, 32, 32, 32, 1], 0)
+    counter = Counter(net, ZERO)
+    starts, ends = torch.zeros(7, 1), torch.full((7, 1), 1e-3)
+    starts[2], ends[2], starts[5], ends[5] = -3.0, 3.0, 3.0, -3.0
+    told = []
+    found = counter.count_many(
+        starts, ends, most_bytes=1, report=lambda share, n: told.append((share, n))
+    )
+    for a, b, each in zip(starts, ends, found, strict=True):
+        alone = counter.count(a, b)
+        np.testing.assert_array_equal(each.unit, alone.unit)
+        np.testing.assert_allclose(each.t, alone.t, atol=1e-12)
+        assert each.regions == alone.regions
+    assert found[2].n_regions > 64
+    assert [n for share, n in told if share == 1.0] == [len(each.t) for each in found]
+    assert len(told) > 9  # those that are cut tell more often
+
+
+def test_many_segments_fill_several_calls(monkeypatch):
+    monkeypatch.setattr("deephochuli.pieces._counter._MOST_SEGMENTS", 4)
+    counter = Counter(he([1, 8, 8, 1], 0), ZERO)
+    ends = torch.linspace(0.5, 2.0, 11)[:, None]
+    found = counter.count_many(-ends, ends)
+    alone = [counter.count(-end, end) for end in ends]
+    assert all(same(a, b) for a, b in zip(found, alone, strict=True))
+    assert len(found) == 11
+    assert counter.count_many([], []) == ()
+
+
+def test_many_segments_that_do_not_fit_are_refused():
+    counter = Counter(he([2, 4, 1], 0), torch.zeros(2))
+    with pytest.raises(PiecesError, match="got 3 starts, 2 ends"):
+        counter.count_many(torch.zeros(3, 2), torch.ones(2, 2))
+    with pytest.raises(PiecesError, match="same point"):
+        counter.count_many(torch.ones(3, 2), torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 2.0]]))
+    with pytest.raises(PiecesError, match="NaN or infinity"):
+        counter.count_many([torch.zeros(2)], [torch.tensor([1.0, float("inf")])])
+    with pytest.raises(PiecesError, match="two points or more; got 1"):
+        counter.count_path([torch.zeros(2)])
 
 
 def test_a_counter_keeps_the_weights_of_its_moment():
