@@ -9,6 +9,7 @@ from deephochuli.arithmetic._plans import plan_of
 from deephochuli.formats import round_array
 from deephochuli.kernels.products import _cpu_parameters as parameters
 from deephochuli.kernels.products import cpu_products, reference_products
+from deephochuli.kernels.products._cpu import late_factors
 
 NAMES = (
     *("v100-fp16", "a100-bf16", "a100-tf32", "h100-fp16", "h100-bf16", "h100-fp8"),
@@ -44,6 +45,34 @@ def test_the_ends_of_the_range(name, places):
     rng = np.random.default_rng(sum(places) + 1000)
     a, b = spread(rng, (1, 6, 64), *places), spread(rng, (1, 64, 37), *places)
     assert agree(name, a, b)
+
+
+@pytest.mark.parametrize("name", ["mi300-bf16", "mi300-xf32"])
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "is_scaled"),
+    [
+        *(((30, 36), (30, 36), True), ((95, 99), (-95, -90), True), ((96, 100), (6, 12), True)),
+        *(((0, 50), (0, 50), True), ((-90, -80), (98, 104), True), ((98, 110), (-108, -90), True)),
+        *(((0, 75), (0, 75), False), ((-40, 90), (20, 30), False), ((60, 63), (55, 59), False)),
+        *(((100, 126), (-120, -90), False), ((-20, 0), (-8, 8), False)),
+    ],
+)
+def test_large_operands_are_brought_down_where_no_sum_can_notice(name, of_a, of_b, is_scaled):
+    rng, plan = np.random.default_rng(8), plan_of(get_arithmetic(name))
+    a, b = spread(rng, (1, 6, 64), *of_a), spread(rng, (1, 64, 37), *of_b)
+    tensors = [torch.tensor(round_array(x, plan.inputs)).float() for x in (a, b)]
+    assert (late_factors(plan, *tensors) is not None) == is_scaled
+    assert agree(name, a, b)
+
+
+def test_subnormal_operands_are_not_brought_down():
+    plan = plan_of(get_arithmetic("mi300-bf16"))
+    a, b = torch.full((1, 4, 8), 2.0**100), torch.full((1, 8, 4), 2.0**-100)
+    assert late_factors(plan, a, b) is not None
+    b[0, 0, 0] = 2.0**-130
+    assert late_factors(plan, a, b) is None
+    b[0, 0, 0] = torch.inf
+    assert late_factors(plan, a, b) is None
 
 
 @pytest.mark.parametrize("name", NAMES)

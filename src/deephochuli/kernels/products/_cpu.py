@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import threading
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from deephochuli.formats import BINARY32, Rounding
 from deephochuli.kernels._pool import run_everywhere
 from deephochuli.kernels.products import _cpu_blocks as blocks
 from deephochuli.kernels.products import _cpu_control as parts
+from deephochuli.kernels.products import _cpu_late as late
 from deephochuli.kernels.products import _cpu_steady as steady
 from deephochuli.kernels.products._cpu_chains import COLUMNS, ROWS
 from deephochuli.kernels.products._cpu_entries import address_of
@@ -81,10 +83,13 @@ class CpuProducts:
             a, b = flushed_operand(plan, a), flushed_operand(plan, b)
             if initial is not None:
                 initial = flushed_operand(plan, initial, is_start=True)
+        factors = late_factors(plan, a, b) if initial is None else None
+        if factors is not None:
+            a, b = a * factors[0], b * factors[1]
         start = None if initial is None else initial.contiguous()
         way = way_of(plan, _sizes(plan, a, b, start), has_start=start is not None)
         _run(plan, way, a, b, start, out)
-        return out
+        return out if factors is None else out.mul_(1 / (factors[0] * factors[1]))
 
 
 def _never_flushes(
@@ -112,6 +117,34 @@ def _least_exponent(x: torch.Tensor) -> int:
     return ((int(least[0]) + 1) >> 23) - 127
 
 
+def _largest_size(x: torch.Tensor) -> float:
+    """What no magnitude exceeds."""
+    return max(abs(float(value)) for value in torch.aminmax(x))
+
+
+def late_factors(plan: ProductPlan, a: torch.Tensor, b: torch.Tensor) -> tuple[float, float] | None:
+    """Powers of two that bring operands that are too large into the range of late joining.
+
+    None where they are not too large, or where a sum could notice: where an operand or a sum is
+    subnormal or overflows, here or there, or where the exponents of products differ by too much.
+    """
+    if plan.late_bits is None or plan.outer is not None or plan.inputs is None:
+        return None
+    sizes = [_largest_size(x) for x in (a, b)]
+    if not all(map(math.isfinite, sizes)):
+        return None
+    tops = [math.frexp(size)[1] - 1 for size in sizes]
+    if max(tops) <= steady.HIGHEST and sum(tops) <= late.HIGHEST:
+        return None
+    lows = [_least_exponent(x) for x in (a, b)]
+    top, bits = min(sum(tops), late.HIGHEST), a.shape[2].bit_length()
+    shifts = 1 - tops[0], top - 1 - tops[1]
+    moved = [low + shift for low, shift in zip(lows, shifts, strict=True)]
+    normal = sum(lows) >= BINARY32.emin + late.FRACTION_BITS and sum(tops) + bits <= 124
+    fit = min(*lows, *moved) >= plan.inputs.emin and sum(moved) >= steady.LOWEST
+    return (2.0 ** shifts[0], 2.0 ** shifts[1]) if normal and fit else None
+
+
 def _sizes(
     plan: ProductPlan, a: torch.Tensor, b: torch.Tensor, start: torch.Tensor | None
 ) -> Sizes:
@@ -121,8 +154,8 @@ def _sizes(
     narrow = plan.format.precision <= 20 and plan.rounding is Rounding.NEAREST_EVEN
     if plan.kind == "exact" or not narrow:
         return UNKNOWN
-    sizes = [max(abs(float(low)), abs(float(high))) for low, high in map(torch.aminmax, (a, b))]
-    first = 0.0 if start is None else max(abs(float(x)) for x in torch.aminmax(start))
+    sizes = [_largest_size(x) for x in (a, b)]
+    first = 0.0 if start is None else _largest_size(start)
     product = sizes[0] * sizes[1]
     bound = max((first + product) * a.shape[2] * 2.0, sizes[1])
     if bound != bound:
