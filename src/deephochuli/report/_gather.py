@@ -202,4 +202,5 @@ def extremes(column: Floats, cell: Ints, size: int, *, largest: bool) -> Floats:
 
 def stacked(parts: Iterable[npt.NDArray[np.integer[Any]]]) -> Ints:
     """Arrays one after the other, flat; empty when there is none."""
-    return np.concatenate([np.zeros(0, np.int64), *(part.reshape(-1) for part in parts)])
+    flat = [np.zeros(0, np.int64), *(part.reshape(-1) for part in parts)]
+    return np.concatenate(flat, dtype=np.int64)
