@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deephochuli.errors import DeepHochuliError, describe
+from deephochuli.live._memory import give_back
 from deephochuli.live._pace import Pace
 from deephochuli.live._pulse import Pulse, pulse_of
 from deephochuli.live._watched import Watched
@@ -139,6 +140,7 @@ class Board:
                 with self._pace.measured() if held.part else nullcontext():
                     self._make(held, reader)
                 self._publish()
+                give_back()
 
     def _find(self) -> None:
         """Take up runs that were not there before."""

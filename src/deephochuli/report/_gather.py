@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from deephochuli.report._rows import Floats, Ints, Rows
 from deephochuli.report._timeline import Timeline
@@ -199,6 +200,7 @@ def extremes(column: Floats, cell: Ints, size: int, *, largest: bool) -> Floats:
     return out
 
 
-def stacked(parts: Iterable[Ints]) -> Ints:
+def stacked(parts: Iterable[npt.NDArray[np.integer[Any]]]) -> Ints:
     """Arrays one after the other, flat; empty when there is none."""
-    return np.concatenate([np.zeros(0, np.int64), *(part.reshape(-1) for part in parts)])
+    flat = [np.zeros(0, np.int64), *(part.reshape(-1) for part in parts)]
+    return np.concatenate(flat, dtype=np.int64)
