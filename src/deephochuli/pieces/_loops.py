@@ -12,9 +12,11 @@ import numpy as np
 from deephochuli.pieces._memory import fresh
 
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True}
-INNER: dict[str, Any] = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INNER: dict[str, Any] = {
+    **{"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
+}
 """For functions that only compiled ones call: what Python would need to call them costs as much to
-compile as they do."""
+compile as they do, and a call counts the references to each of its arrays by an atomic operation."""
 COARSEST = 1 << 20
 
 
