@@ -16,7 +16,7 @@ INNER: dict[str, Any] = {
     **{"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
 }
 """For functions that only compiled ones call: what Python would need to call them costs as much to
-compile as they do, and a call counts the references to each of its arrays by an atomic operation."""
+compile as they do, and each call counts the references to its arrays by atomic operations."""
 COARSEST = 1 << 20
 
 
