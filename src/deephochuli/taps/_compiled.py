@@ -259,7 +259,11 @@ class CompiledWatch:
                 if graph.owning_module is not None:
                     graph.owning_module.recompile()
         except Exception as error:  # an instrument never stops the training
-            self._reader.faults.report("functions in compiled code", error)
+            self.unheard(error)
+
+    def unheard(self, error: Exception) -> None:
+        """Say once that activation functions inside compiled code are not looked at."""
+        self._reader.faults.report("functions in compiled code", error)
 
     def _say_fused(self, traced: Traced, calls: list[FunctionCall]) -> None:
         """Say which function is not looked at, and in which module."""

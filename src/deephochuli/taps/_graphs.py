@@ -109,6 +109,10 @@ class GraphListener(Protocol):
         """Take a graph."""
         ...
 
+    def unheard(self, error: Exception) -> None:
+        """Learn that graphs cannot be told of: this torch keeps them otherwise."""
+        ...
+
 
 _listeners: Final[list[GraphListener]] = []
 _lock: Final = threading.Lock()
@@ -117,10 +121,15 @@ _original: Callable[..., Any] | None = None
 
 def _compile(self: Any, gm: GraphModule, example_inputs: list[Tensor]) -> Any:
     """Hand a graph to the back end as torch would, with the listeners told before."""
-    back_end = getattr(self.compiler_fn, "__name__", "a back end")
-    traced = Traced(gm, self.root_tx.f_code, _owner(self.root_tx), back_end)
-    for listener in tuple(_listeners):
-        listener.traced(traced)
+    try:
+        back_end = getattr(self.compiler_fn, "__name__", "a back end")
+        traced = Traced(gm, self.root_tx.f_code, _owner(self.root_tx), back_end)
+    except Exception as error:  # an instrument never stops the training
+        for listener in tuple(_listeners):
+            listener.unheard(error)
+    else:
+        for listener in tuple(_listeners):
+            listener.traced(traced)
     hand_over = cast("Callable[..., Any]", _original or type(self).call_user_compiler)
     return hand_over(self, gm, example_inputs)
 
@@ -142,8 +151,12 @@ def listen(listener: GraphListener) -> Callable[[], None]:
     with _lock:
         _listeners.append(listener)
         if _original is None:
-            _original = OutputGraph.call_user_compiler
-            OutputGraph.call_user_compiler = _compile
+            try:
+                _original = OutputGraph.call_user_compiler
+            except AttributeError as error:
+                listener.unheard(error)
+            else:
+                OutputGraph.call_user_compiler = _compile
 
     def cease() -> None:
         global _original

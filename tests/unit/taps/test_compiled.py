@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from deephochuli.errors import DeepHochuliWarning
-from deephochuli.taps import QUANTITIES, Selection, attach
+from deephochuli.taps import QUANTITIES, Selection, _graphs, attach
 from tests.unit.taps.conftest import Collector
 
 EVERYTHING = Selection(quantities=QUANTITIES)
@@ -383,6 +383,30 @@ def test_torch_compiles_with_its_own_method_afterwards():
     with attach(Wrapped(), [], Collector()), attach(Wrapped(), [], Collector()):
         assert OutputGraph.call_user_compiler is not before
     assert OutputGraph.call_user_compiler is before
+
+
+def of_another_torch(frame):
+    """Read a frame by a name that it does not have."""
+    return frame.self_of_the_method
+
+
+@pytest.mark.parametrize("lacks", ["the method", "a name in the frame"])
+def test_where_torch_keeps_graphs_otherwise_it_compiles_as_ever(lacks, monkeypatch):
+    from torch._dynamo.output_graph import OutputGraph
+
+    model, x = Wrapped(), torch.linspace(-2, 2, 8).reshape(2, 4)
+    expected = model(x)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", DeepHochuliWarning)
+        with monkeypatch.context() as other:
+            if lacks == "the method":
+                other.delattr(OutputGraph, "call_user_compiler")
+            attachment = attach(model, [], Collector())
+        monkeypatch.setattr(_graphs, "_owner", of_another_torch)
+        with attachment:
+            assert torch.equal(torch.compile(model, backend="aot_eager")(x), expected)
+    (message,) = [str(each.message) for each in said if each.category is DeepHochuliWarning]
+    assert "functions in compiled code" in message
 
 
 def test_the_warning_filters_are_as_they_were():
