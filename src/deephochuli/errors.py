@@ -119,6 +119,30 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"
 
 
+def check_kind(
+    given: object, kind: type, expected: str, error: type[DeepHochuliError], doing: str
+) -> None:
+    """Refuse a value of another kind.
+
+    Args:
+        given: The value.
+        kind: What it is to be.
+        expected: The same in words.
+        error: What to raise.
+        doing: What it is wanted for, such as "Cannot round".
+
+    Raises:
+        DeepHochuliError: It is not of this kind; of the class that was asked for.
+
+    Example:
+        >>> check_kind(1.5, str, "text", FormatError, "Cannot read")
+        Traceback (most recent call last):
+        deephochuli.errors.FormatError: Cannot read a value of type float: expected text.
+    """
+    if not isinstance(given, kind):
+        raise error(f"{doing} a value of type {type(given).__name__}: expected {expected}.")
+
+
 def near_matches(name: str, known: Iterable[str], limit: int = 3) -> str:
     """Say which known names a mistyped one resembles, as the tail of an error message.
 

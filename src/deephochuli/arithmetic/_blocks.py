@@ -22,7 +22,7 @@ from deephochuli.arithmetic._block_work import (
 from deephochuli.arithmetic._custom_op import LIBRARY, define, key_of, like
 from deephochuli.arithmetic._random import key_for
 from deephochuli.arithmetic._spec import name_of, plan_of, spec_of
-from deephochuli.errors import ArithmeticSpecError
+from deephochuli.errors import ArithmeticSpecError, check_kind
 from deephochuli.formats import Overflow, Rounding
 from deephochuli.kernels.rounding import CARRIERS, StochasticKey
 
@@ -97,6 +97,7 @@ def _specs_of(fmt: BlockFormat | str, mode: Rounding) -> tuple[str, str]:
 
 
 def _check(x: Tensor, fmt: BlockFormat, tensor_scale: float | Literal["amax"] | None) -> None:
+    check_kind(x, Tensor, "a torch.Tensor", ArithmeticSpecError, "Cannot round")
     if name_of(x.dtype) not in CARRIERS or x.dim() == 0:
         raise ArithmeticSpecError(
             f"Cannot round a {name_of(x.dtype)} tensor of shape {tuple(x.shape)} to {fmt}: "

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from numbers import Real
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from deephochuli.errors import ArithmeticSpecError, near_matches
+from deephochuli.errors import ArithmeticSpecError, check_kind, near_matches
 
 Law = Literal["uniform", "normal", "rademacher"]
 On = Literal["bias", "all"] | Callable[[str, Tensor], bool]
@@ -218,6 +219,7 @@ def noisy(
         raise ArithmeticSpecError(
             f"There is no law of noise {law!r}. {near_matches(law, SUP_DENSITY)}"
         )
+    check_kind(level, Real, "a number", ArithmeticSpecError, "Cannot take as a level of noise")
     if not (level >= 0 and math.isfinite(level)):
         raise ArithmeticSpecError(
             f"Noise of level {level!r}: expected a finite number from 0, such as 2**-8."

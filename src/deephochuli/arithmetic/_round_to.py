@@ -15,7 +15,7 @@ from deephochuli.arithmetic._custom_op import (
 )
 from deephochuli.arithmetic._random import key_for
 from deephochuli.arithmetic._spec import name_of, spec_of
-from deephochuli.errors import ArithmeticSpecError
+from deephochuli.errors import ArithmeticSpecError, check_kind
 from deephochuli.formats import Format, Overflow, Rounding
 from deephochuli.kernels.rounding import StochasticKey
 
@@ -52,7 +52,8 @@ def round_to(
     Raises:
         FormatError: The format or the mode is unknown; the policy is impossible; the type of x
             cannot hold the values of the format.
-        ArithmeticSpecError: Stochastic rounding without a key; an `out` that does not fit.
+        ArithmeticSpecError: Stochastic rounding without a key; an `out` that does not fit; x is no
+            tensor.
 
     Numerics:
         Bit for bit the result of `round_scalar`, for stochastic rounding with 32 random bits an
@@ -63,6 +64,7 @@ def round_to(
         >>> round_to(torch.tensor([1.0, 1 + 2**-9]), "bf16")
         tensor([1., 1.])
     """
+    check_kind(x, Tensor, "a torch.Tensor", ArithmeticSpecError, "Cannot round")
     if is_block_format(fmt):
         return _round_blocks(x, fmt, rounding, overflow, key, out, straight_through)
     assert not isinstance(fmt, BlockFormat)

@@ -22,7 +22,7 @@ from deephochuli.arithmetic._arithmetic import Arithmetic
 from deephochuli.arithmetic._emulation import Emulation
 from deephochuli.arithmetic._names import get_arithmetic
 from deephochuli.arithmetic._storage import Storage
-from deephochuli.errors import ArithmeticSpecError, near_matches
+from deephochuli.errors import ArithmeticSpecError, check_kind, near_matches
 
 Scope = Mapping[str, "Arithmetic | str | None"]
 
@@ -80,6 +80,7 @@ def run_as(
         ...     model(torch.ones(1, 2)).item()
         2.0
     """
+    check_kind(model, nn.Module, "a torch.nn.Module", ArithmeticSpecError, "Cannot run")
     plan = _plan(model, arithmetic, scope or {})
     emulation = Emulation(model, plan, Storage(seed))
     with ExitStack() as entered:

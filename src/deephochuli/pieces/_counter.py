@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from deephochuli.errors import PiecesError
+from deephochuli.errors import PiecesError, check_kind
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._assembly import Found, joined, parts
 from deephochuli.pieces._chain import Judged, chains
@@ -177,6 +177,7 @@ class Counter:
 
 def _program(model: nn.Module, examples: Sequence[torch.Tensor], layer: str | None) -> Program:
     """A module as a program: as it is written where that can be seen, otherwise as it runs."""
+    check_kind(model, nn.Module, "a torch.nn.Module", PiecesError, "Cannot count the pieces of")
     whole = getattr(model, "_orig_mod", model)  # behind torch.compile
     part, known = whole if layer is None else inner(whole, layer), samples(examples)
     found = stacked(part, tuple(known.shape[1:]))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deephochuli.errors import PiecesError
+from deephochuli.errors import PiecesError, check_kind
 
 LARGEST = 1e150
 """Squares of larger numbers do not fit into float64."""
@@ -25,7 +25,7 @@ def stacked(inputs: Sequence[torch.Tensor], of: str) -> torch.Tensor:
     Raises:
         PiecesError: They have different shapes, or are complex, not finite, or beyond `LARGEST`.
     """
-    shapes = [tuple(x.shape) for x in inputs]
+    shapes = [shape_of(x, of) for x in inputs]
     if len(set(shapes)) > 1:
         raise PiecesError(
             f"The inputs of the {of} have different shapes: {' and '.join(map(str, shapes))}. "
@@ -34,6 +34,12 @@ def stacked(inputs: Sequence[torch.Tensor], of: str) -> torch.Tensor:
     found = torch.stack([double(x, of) for x in inputs])
     check_numbers(found.numpy(), of)
     return found
+
+
+def shape_of(x: torch.Tensor, of: str) -> tuple[int, ...]:
+    """The shape of an input, which is to be a tensor."""
+    check_kind(x, torch.Tensor, "a torch.Tensor", PiecesError, f"An input of the {of} cannot be")
+    return tuple(x.shape)
 
 
 def double(x: torch.Tensor, of: str) -> torch.Tensor:

@@ -9,12 +9,12 @@ import torch
 
 from deephochuli.errors import PiecesError
 from deephochuli.pieces._affine import Rows
-from deephochuli.pieces._finite import check_numbers, double, stacked
+from deephochuli.pieces._finite import check_numbers, double, shape_of, stacked
 
 
 def check(x0: torch.Tensor, x1: torch.Tensor) -> None:
     """Refuse what no segment can run between, before a model is looked at."""
-    segments([x0], [x1], tuple(x0.shape))
+    segments([x0], [x1], shape_of(x0, "segment"))
 
 
 def samples(examples: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -51,7 +51,7 @@ def _shapes(inputs: Sequence[torch.Tensor]) -> list[tuple[int, ...]]:
     """The shape of each input."""
     if isinstance(inputs, torch.Tensor):
         return [tuple(inputs.shape[1:])] * len(inputs)
-    return [tuple(x.shape) for x in inputs]
+    return [shape_of(x, "segment") for x in inputs]
 
 
 def _rows(inputs: Sequence[torch.Tensor]) -> Rows:

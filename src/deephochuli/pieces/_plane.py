@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deephochuli.errors import PiecesError
+from deephochuli.errors import PiecesError, check_kind
 from deephochuli.pieces import _polygons as polygons
 from deephochuli.pieces._affine import Rows
 from deephochuli.pieces._cells import MOST_BYTES, Cells, walk_cells
@@ -130,6 +130,7 @@ def plane(
     places = _convex(polygon)
     points = _checked(x0, x1, x2)
     samples = _at(points, np.concatenate([places, places.mean(axis=0)[None]]))
+    check_kind(model, nn.Module, "a torch.nn.Module", PiecesError, "Cannot count the pieces of")
     program = trace(model, torch.as_tensor(samples).reshape(-1, *x0.shape), layer, HANDLERS)
     if exact:
         found = exact_cells(program, points, places, report)

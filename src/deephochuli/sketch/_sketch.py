@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deephochuli.errors import SketchError
+from deephochuli.errors import SketchError, check_kind
 from deephochuli.formats import Format, Overflow
 from deephochuli.kernels import (
     Summary,
@@ -69,8 +69,11 @@ class Sketch(Counts):
             >>> sketch.n, sketch.n_zero, sketch.n_nonfinite, sketch.max_abs
             (4, 1, 1, 3.0)
         """
+        from torch import Tensor
+
         from deephochuli.kernels import TensorJob, backend_for
 
+        check_kind(tensor, Tensor, "a torch.Tensor", SketchError, "Cannot sketch")
         (summary,) = backend_for(tensor.device).summarise([TensorJob(tensor)])
         return cls.from_summary(summary)
 

@@ -11,14 +11,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from deephochuli.errors import TapError
+from deephochuli.errors import TapError, check_kind
 from deephochuli.taps._parameters import parameters_of
 
 
 def check_module(given: object) -> None:
     """Refuse what is no model."""
-    if not isinstance(given, nn.Module):
-        raise TapError(f"Cannot look at a {type(given).__name__}: expected a torch.nn.Module.")
+    check_kind(given, nn.Module, "a torch.nn.Module", TapError, "Cannot look at")
 
 
 def listed(optimizers: Any) -> list[Any]:

@@ -24,7 +24,7 @@ from deephochuli.analysis.compare._dice import SameDice
 from deephochuli.analysis.compare._executors import Executor
 from deephochuli.analysis.compare._hooks import Visitor, following
 from deephochuli.analysis.compare._trace import Call, Trace
-from deephochuli.errors import CompareError, say
+from deephochuli.errors import CompareError, check_kind, say
 
 Loss = Callable[[Any], Tensor]
 DEFAULT_BYTES = 8 * 2**30
@@ -52,6 +52,10 @@ class Task:
     seed: int = 0
     max_bytes: int = DEFAULT_BYTES
     meter: Meter = field(default_factory=lambda: Meter())
+
+    def __post_init__(self) -> None:
+        """Refuse what is no model."""
+        check_kind(self.model, nn.Module, "a torch.nn.Module", CompareError, "Cannot execute")
 
 
 @dataclass(slots=True)
@@ -263,7 +267,7 @@ def loss_of(task: Task, output: Any) -> Tensor | None:
     """The scalar whose gradients are compared; None where the model gives no number."""
     if task.loss is not None:
         home = next((p.device for p in task.model.parameters()), torch.device("cpu"))
-        return task.loss(_on(output, home))
+        return _scalar(task.loss(_on(output, home)))
     own = getattr(output, "loss", None)
     if isinstance(own, Tensor):
         return own
@@ -276,6 +280,19 @@ def loss_of(task: Task, output: Any) -> Tensor | None:
         (each * torch.randn(each.shape, generator=generator).to(each)).mean() for each in outputs
     ]
     return torch.stack(terms).sum()
+
+
+def _scalar(loss: Any) -> Tensor | None:
+    """What a loss returned, if a gradient can be taken of it."""
+    if loss is None:
+        return None
+    check_kind(loss, Tensor, "a torch.Tensor", CompareError, "Cannot take as a loss")
+    if loss.numel() != 1:
+        raise CompareError(
+            f"The loss returned a tensor of shape {tuple(loss.shape)}: expected a single number, "
+            "whose gradients are compared. Take its mean or its sum."
+        )
+    return loss
 
 
 def _on(output: Any, device: torch.device) -> Any:

@@ -17,7 +17,7 @@ from torch import nn
 
 from deephochuli.analysis.compare import _onnx as _exported
 from deephochuli.arithmetic import Arithmetic, get_arithmetic, list_arithmetics, run_as
-from deephochuli.errors import ArithmeticSpecError, CompareError, near_matches
+from deephochuli.errors import ArithmeticSpecError, CompareError, check_kind, near_matches
 
 Context = Callable[[nn.Module], AbstractContextManager[Any]]
 
@@ -105,6 +105,13 @@ def executor_of(spec: Executor | Arithmetic | nn.Module | str) -> Executor:
         return emulated(spec)
     if isinstance(spec, nn.Module):
         return of_model(spec)
+    check_kind(
+        spec,
+        str,
+        "an executor, an arithmetic, a module or a name",
+        ArithmeticSpecError,
+        "Cannot execute a model with",
+    )
     for pattern, make in _MAKERS.items():
         if found := re.fullmatch(pattern, spec):
             return make(spec, *found.groups())

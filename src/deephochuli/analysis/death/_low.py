@@ -9,7 +9,7 @@ from torch import nn
 
 from deephochuli.analysis.compare import Executor, Patient, Task, executor_of, prepare
 from deephochuli.arithmetic import Arithmetic, get_arithmetic, round_to
-from deephochuli.errors import ArithmeticSpecError, CompareError
+from deephochuli.errors import ArithmeticSpecError, CompareError, check_kind
 from deephochuli.formats import Format, format_of_dtype
 
 Spec = Arithmetic | Executor | torch.dtype | str
@@ -45,7 +45,9 @@ def low_of(spec: Spec, model: nn.Module) -> Low:
 
     Raises:
         ArithmeticSpecError: The name is unknown, or the executor cannot be used here.
+        CompareError: The model is none.
     """
+    check_kind(model, nn.Module, "a torch.nn.Module", CompareError, "Cannot follow")
     if isinstance(spec, torch.dtype):
         fmt = format_of_dtype(str(spec))
         name = str(spec).removeprefix("torch.")

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from deephochuli.analysis.significance._margins import ARGMAX
 from deephochuli.analysis.significance._watch import Sink, Watch, is_float, scores_of
 from deephochuli.arithmetic import perturbed
-from deephochuli.errors import CompareError
+from deephochuli.errors import CompareError, check_kind
 
 Loss = Callable[[Any], Tensor]
 
@@ -37,8 +37,9 @@ def copied(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Patient
     """Copy a model and its optimizer together, so that the copies belong together.
 
     Raises:
-        CompareError: The model cannot be copied.
+        CompareError: The model is no module, or cannot be copied.
     """
+    check_kind(model, nn.Module, "a torch.nn.Module", CompareError, "Cannot run")
     memo: dict[int, Any] = {}
     try:
         made = copy.deepcopy(model, memo)
