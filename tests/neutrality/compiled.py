@@ -107,8 +107,28 @@ def functions(backend: str) -> Training:
     return classify(model, torch.optim.SGD(model.parameters(), 0.05, momentum=0.9), images)
 
 
+def sums(backend: str) -> Training:
+    """Sums that are fused with activations: if somebody asks for these, in another order."""
+    torch.compiler.reset()
+
+    class Mean(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3))
+
+    torch.manual_seed(8)
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(1, 8), nn.LeakyReLU(0.1)),
+        *(nn.Conv2d(8, 5, 3, padding=1), nn.BatchNorm2d(5), nn.Tanh()),
+        *(nn.Conv2d(5, 5, 3, padding=1), nn.LeakyReLU(0.1), Mean()),
+        *(nn.LayerNorm(5), nn.LeakyReLU(0.1), nn.Linear(5, 10)),
+    )
+    compiled = torch.compile(model, backend=backend)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    return classify(compiled, optimizer, functools.partial(images, 5, 13))
+
+
 COMPILED: dict[str, Callable[[], Training]] = {
     f"{build.__name__}-{backend}": functools.partial(build, backend)
-    for build in (whole, in_place, parts, afterwards, breaking, functions)
+    for build in (whole, in_place, parts, afterwards, breaking, functions, sums)
     for backend in BACKENDS
 }

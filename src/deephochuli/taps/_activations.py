@@ -21,9 +21,6 @@ _FUNCTION_NAMES: Final = (
 ATTENTION: Final = "attention"
 CLAMP: Final = "clamp"
 RELU: Final = "relu"
-SUMMING: Final = frozenset({"softmax", "softmin", "log_softmax", "gumbel_softmax"})
-"""Activations that add up along a dimension."""
-
 _KIND_OF_CLASS: Final[dict[str, str]] = {
     **{name.replace("_", ""): name for name in _FUNCTION_NAMES},
     "gelutanh": "gelu",

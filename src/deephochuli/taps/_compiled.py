@@ -17,9 +17,9 @@ the graph runs, the operator calls back here. Six facts shape this:
   is narrower, unless something asks for such a value: then it is rounded, and what follows is
   computed from the rounded one. So tensors narrower than binary32 are not looked at in compiled
   code: looking would change the training. The watch says so once.
-- What it fuses, it may compute in another order once a value is asked for. Where a back end fuses,
-  activation functions are not looked at, nor is what a softmax returns: that was measured to change
-  the last bits of the training. The watch says so once.
+- What it fuses, it computes in other loops once a value is asked for: sums come out in another
+  order, and exponentials by other implementations. That was measured to change the last bits of
+  trainings. So where a back end fuses, nothing inside is looked at. The watch says so once.
 - Where torch is about to compile, but calls a hook outside of a graph, the hook must run as it is:
   compiled by itself it would show nothing and change how the code around it is compiled. Nor may a
   function mode lie on the stack then, which is compiled into whatever is traced under it.
@@ -46,7 +46,6 @@ from torch._library.effects import EffectType
 from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.fx import Graph, Node
 
-from deephochuli.taps._activations import SUMMING
 from deephochuli.taps._catalogue import Catalogue, Slot, Tapped, channel_dim
 from deephochuli.taps._checkpoint import in_backward
 from deephochuli.taps._compiler import is_exporting
@@ -75,17 +74,11 @@ NARROW: Final = (
     "compiler keeps in more. Parameters, gradients and updates are recorded. To see the "
     "activations too, record without torch.compile."
 )
-SUMS: Final = (
-    "What comes out of the softmax at {place!r} lies inside code that {back_end} fuses: it is not "
-    "looked at there, nor is its gradient, nor are others like it, because that would change the "
-    "last bits of the training. What goes in is recorded, and so is the gradient of that. To see "
-    "the rest, too, record without torch.compile or with backend='aot_eager'."
-)
 FUSED: Final = (
-    "The activation function {place} lies inside code that {back_end} fuses: it is not looked at "
-    "there, nor are others like it, because that can change the last bits of the training. "
-    "Parameters, gradients and updates are recorded, and so are activation modules. To see "
-    "functions, too, record without torch.compile or with backend='aot_eager'."
+    "The activation {place} lies inside code that {back_end} fuses: it is not looked at there, nor "
+    "is any other, because that can change the last bits of the training. Parameters, gradients "
+    "and updates are recorded. To see activations, too, record without torch.compile or with "
+    "backend='aot_eager'."
 )
 UNKNOWN: Final = (
     "A call of {place} lies in compiled code after a graph break, where nothing tells which "
@@ -243,7 +236,7 @@ class CompiledWatch:
     # ---- called with what was traced, before it is compiled
 
     def traced(self, traced: Traced) -> None:
-        """Put calls of `show` beside the activation functions of a graph, if nothing fuses them."""
+        """Have a graph show its activation functions too, or nothing if operations are fused."""
         if is_exporting():
             return
         try:
@@ -251,7 +244,7 @@ class CompiledWatch:
             changed = {call.node.graph for call in calls}
             if traced.is_fused:
                 self._say_fused(traced, calls)
-                changed = self._show_no_sums(traced)
+                changed = self._show_nothing(traced)
             else:
                 for call in calls:
                     self._show_function(traced, call)
@@ -274,17 +267,16 @@ class CompiledWatch:
                 place = f"{_name(caller, call.kind)!r} of a {caller.type_name}"
             self.say_once(FUSED, f"{place} ({call.line})", traced.back_end)
 
-    def _show_no_sums(self, traced: Traced) -> set[Graph]:
-        """Take away what a hook has put beside the results of modules that add up."""
+    def _show_nothing(self, traced: Traced) -> set[Graph]:
+        """Take away what hooks have put beside values: asking for them changes what is fused."""
         changed: set[Graph] = set()
         for node in list(nodes_in(traced.module)):
-            if node.target is not show or node.args[1] != self.number or node.args[3] != OUTPUT:
+            if node.target is not show or node.args[1] != self.number or node.args[3] == BEGIN:
                 continue
             tapped = self._tapped[cast("int", node.args[2])]
-            if tapped.kind in SUMMING:
-                self.say_once(SUMS, tapped.path, traced.back_end)
-                changed.add(node.graph)
-                node.graph.erase_node(node)
+            self.say_once(FUSED, f"{tapped.path!r} ({tapped.kind})", traced.back_end)
+            changed.add(node.graph)
+            node.graph.erase_node(node)
         return changed
 
     def _show_function(self, traced: Traced, call: FunctionCall) -> None:

@@ -169,13 +169,9 @@ def test_functions_are_seen_in_compiled_code_as_in_eager_code(way, before):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of inductor's own making
 @pytest.mark.skipif(sys.platform == "win32", reason="inductor needs a C++ compiler")
 @pytest.mark.parametrize("way", WAYS)
-def test_inductor_shows_its_own_numbers(way):
-    expected, _ = seen_in(None, None)
+def test_nothing_is_looked_at_in_what_inductor_fuses(way):
     collector, _ = seen_in(WAYS[way], "inductor", after=True)
-    assert set(collector.seen) == set(expected.seen)
-    for place, tensors in expected.seen.items():
-        for ours, theirs in zip(collector.seen[place], tensors, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    assert {place.rpartition(":")[2] for place in collector.seen} == {"w", "g", "dw"}
 
 
 def parts_of(model, backend):
@@ -360,14 +356,18 @@ def fuses(gm, example_inputs):
     return gm.forward
 
 
-def test_where_a_back_end_fuses_functions_are_left_alone_and_that_is_said():
-    model = nn.Sequential(Wrapped(), nn.Tanh(), nn.Softmax(1))
-    collector, said = seen_of_functions(model, backend=fuses)
-    assert set(collector.seen) == {"1:z", "1:a", "1:dz", "1:da", "2:z", "2:dz"}
-    function, softmax = sorted(said)
-    assert "function '0.gelu' of a Wrapped (File " in function
-    assert "code that fuses fuses" in function
-    assert "the softmax at '2'" in softmax
+@pytest.mark.parametrize(
+    ("model", "place"),
+    [
+        (nn.Sequential(nn.Linear(4, 3), nn.ReLU()), "The activation '1' (relu) lies"),
+        (nn.Sequential(Wrapped(), nn.Tanh()), "The activation '0.gelu' of a Wrapped (File "),
+    ],
+)
+def test_where_a_back_end_fuses_nothing_is_looked_at_and_that_is_said(model, place):
+    collector, (said,) = seen_of_functions(model, backend=fuses)
+    assert not collector.seen
+    assert said.startswith(place)
+    assert "inside code that fuses fuses" in said
 
 
 def test_functions_of_other_models_in_the_same_graph_are_none_of_ours():

@@ -114,7 +114,9 @@ def test_a_long_list_of_names_is_cut(collector):
 def test_models_and_optimizers_that_cannot_be_looked_at(collector):
     with pytest.raises(TapError, match="neither parameters nor activation modules"):
         attach(nn.Flatten(), [], collector)
-    with pytest.raises(TapError, match=r"Cannot look at a value of type str: expected a torch.nn.Module"):
+    with pytest.raises(
+        TapError, match=r"Cannot look at a value of type str: expected a torch.nn.Module"
+    ):
         attach("model", [], collector)
     with pytest.raises(TapError, match="Cannot look at the updates of a float"):
         attach(Net(), 0.1, collector)
