@@ -3,7 +3,7 @@
     python benchmarks/overhead.py                      # the full table
     python benchmarks/overhead.py --quick              # a narrow net and few pairs
     python benchmarks/overhead.py --only every1,wandb --threads 1
-    python benchmarks/overhead.py --compile inductor   # under torch.compile, plain loop as well
+    python benchmarks/overhead.py --compile aot_eager  # under torch.compile, plain loop as well
     python benchmarks/overhead.py --write docs/benchmarks.md
 
 A contender that needs a package which is not installed is named with its reason and left out.
