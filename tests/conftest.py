@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import sys
 
@@ -12,6 +13,10 @@ from hypothesis import HealthCheck, settings
 # Without a GPU, Triton interprets its kernels. It decides that when it is first imported.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# A job in the background of a shell ignores SIGINT, and so do the processes that tests start and
+# interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "headless_shell")
 
