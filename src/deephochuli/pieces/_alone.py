@@ -45,12 +45,10 @@ def matched(t: Any, low: Any, high: Any, left: Any, right: Any, weight: Any) -> 
 def _last_before(t: Any, place: Any) -> Any:
     """Number of the last bend that is not behind a place; -1 where there is none."""
     k, n = -1, len(t)
-    while n - k > 1:
-        middle = (k + n) // 2
-        if t[middle] <= place:
-            k = middle
-        else:
-            n = middle
+    while n > 0:  # a number is chosen, nothing branches: which way it goes cannot be foreseen
+        half = (n + 1) // 2
+        k = k + half if t[k + half] <= place else k
+        n -= half
     return k
 
 

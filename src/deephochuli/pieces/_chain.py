@@ -27,6 +27,7 @@ MOST_UNITS = 256
 """Of wider layers, library products of many rows are faster."""
 _LIMITS = TYPICAL, T_ERROR
 _Whole = NDArray[np.int64]
+_Room = tuple[tuple[Column, ...], Column, _Whole, NDArray[np.uint64]]
 _N_NUMBERS, _N_COLUMNS = 8, 17
 """Columns of a chain beside values and jumps, and those of them that are no whole numbers."""
 
@@ -48,6 +49,12 @@ class Chain:
     steps: tuple[int, ...]
     width: int
     tables: tuple[_Whole, Column, Column]
+
+    @property
+    def has_one_output(self) -> bool:
+        """Whether the last layer is one of the program, and has one unit."""
+        last = self.tables[0][-1]
+        return bool(last[links.STEP] < 0 and last[links.UNITS] == 1)
 
     def after(self, n: int) -> Chain:
         """What is left of a chain behind its first n layers, n > 0."""
@@ -105,14 +112,14 @@ def _chain(prepared: tuple[Prepared, ...], begin: int, lengths: list[int]) -> Ch
     values: list[int] = []
     i, first = begin, 0
     for n in lengths:
-        packed = _numbers(prepared[i])
-        whole.append(
-            [i + 1 if n > 1 else -1, *_shape(prepared[i]), first, *prepared[i].grain.fixed[:2]]
-        )
+        packed, back = _numbers(prepared[i]), _back(prepared[i]) if i > begin else np.empty(0)
+        step = i + 1 if n > 1 else -1
+        fixed, behind = prepared[i].grain.fixed[:2], first + len(packed)
+        whole.append([step, *_shape(prepared[i]), first, *fixed, behind])
         real.append(_real(prepared[i]))
-        numbers.append(packed)
+        numbers += [packed, back]
         values.append(prepared[i + n - 1].step.output)
-        i, first = i + n, first + len(packed)
+        i, first = i + n, behind + len(back)
     together = aligned(first)
     np.concatenate(numbers, out=together)
     tables = np.array(whole, np.int64), np.array(real), together
@@ -131,7 +138,9 @@ def _real(prepared: Prepared) -> list[float]:
     norms = prepared.norms
     assert norms is not None
     reach, shift = prepared.grain.fixed[2:4]
-    return [norms.spectral, norms.frobenius, norms.offset_norm, norms.gamma, reach, shift]
+    unit, floor = float(norms.unit.max()), float((norms.gamma * norms.offset).max())
+    numbers = [norms.spectral, norms.frobenius, norms.offset_norm, norms.gamma, reach, shift]
+    return [*numbers, unit, floor]
 
 
 def _numbers(prepared: Prepared) -> Column:
@@ -149,6 +158,13 @@ def _numbers(prepared: Prepared) -> Column:
     rows[n + 2] = -1.0
     rows[n + 2, :m] = norms.gamma * norms.offset
     return rows.reshape(-1)
+
+
+def _back(prepared: Prepared) -> Column:
+    """Weights of a layer, not transposed, each row filled up to whole vectors."""
+    op = prepared.step.op
+    assert isinstance(op, Dense)
+    return _filled(op.weight, int(links.width_of(op.weight.shape[1]))).reshape(-1)
 
 
 def _filled(x: Column, width: int) -> Column:
@@ -234,7 +250,7 @@ def followed(
     )
     n = len(state)
     places = links.Places(state.t, np.arange(n), state.is_own, state.step, state.unit)
-    call = _Call(chain, np.array([0, n]), places, rows, most_rows, (False, False))
+    call = _Call(chain, np.array([0, n]), places, rows, most_rows, (False, False, False))
     return call.followed(0)
 
 
@@ -254,9 +270,9 @@ def begun(chain: Chain, segments: Rows, most_rows: int, *, takes_open: bool) -> 
     Yields:
         For each segment all that there is to know, or what `followed` returns.
     """
-    at = 0
+    at, judges = 0, (True, takes_open, chain.has_one_output)
     while at < len(segments):
-        call = _Call(chain, *_beginnings(segments[at:]), most_rows, (True, takes_open))
+        call = _Call(chain, *_beginnings(segments[at:]), most_rows, judges)
         for k in range(call.n):
             yield call.judged(k) if call.is_judged(k) else call.followed(k)
         at += call.n
@@ -289,10 +305,9 @@ class _Call:
         places: links.Places,
         rows: links.Rows,
         most_rows: int,
-        judges: tuple[bool, bool],
+        judges: tuple[bool, bool, bool],
     ) -> None:
-        room = _room(chain, most_rows)
-        n = room[1].shape[1]
+        room, n = _room(chain, most_rows), _n_rows(chain, most_rows)
         most = min(most_rows, max(n - chain.width, n // 2))
         self._chain, self._blocks = chain, room[0]
         found = compiled.run(chain.tables, first, places, rows, room, most, _LIMITS, judges)
@@ -327,8 +342,8 @@ class _Call:
             t, jump, jump_error = known
             what = t, origin[0], origin[1], jump, jump_error
             return done, Bends(*what, self._worst[k], self._reached[k]), events
-        pair = 2 * ((n - 1) % 2)
-        return done, _stopped(self._chain, n, self._blocks[pair : pair + 2], known, origin), events
+        block = self._blocks[(n - 1) % 2]
+        return done, _stopped(self._chain, n, block, known, origin), events
 
     def _range(self, what: int, k: int) -> slice:
         """Which of the bends or events of all segments are those of segment k."""
@@ -341,22 +356,29 @@ class _Call:
         return Events(low, high, step, unit, left, right, weight)
 
 
-def _room(chain: Chain, most_rows: int) -> tuple[tuple[Column, ...], Column, _Whole]:
+def _room(chain: Chain, most_rows: int) -> _Room:
     """Memory for the rows of a chain: blocks of a size that is handed out again.
 
-    Layers may add rows beyond `most_rows`, as many as the blocks hold.
+    Layers may add rows beyond `most_rows`, as many as the blocks hold: twice as many without jumps.
     """
-    n = min(4 * most_rows, BLOCK // max(chain.width, _N_COLUMNS))
-    *blocks, columns = desk()
+    *blocks, columns, words = desk()
+    half = _n_rows(chain, most_rows) * chain.width
+    n = min(2 * half // chain.width, BLOCK // _N_COLUMNS)
     columns = columns[: n * _N_COLUMNS].reshape(_N_COLUMNS, n)
-    blocks = tuple(block[: n * chain.width] for block in blocks)
-    return blocks, columns[:_N_NUMBERS], columns[_N_NUMBERS:].view(np.int64)
+    blocks = tuple(block[: 2 * half] for block in blocks)
+    whole = columns[_N_NUMBERS:].view(np.int64)
+    return blocks, columns[:_N_NUMBERS], whole, words.view(np.uint64)
+
+
+def _n_rows(chain: Chain, most_rows: int) -> int:
+    """How many rows with their jumps there is room for."""
+    return min(4 * most_rows, BLOCK // max(chain.width, _N_COLUMNS))
 
 
 def _stopped(
     chain: Chain,
     n: int,
-    blocks: tuple[Column, ...],
+    block: Column,
     known: Column,
     origin: NDArray[np.int32],
 ) -> State:
@@ -367,7 +389,7 @@ def _stopped(
     width = int(links.width_of(units))
     x, jump = (
         np.ascontiguousarray(each[: len(t) * width].reshape(-1, width)[order, :units])
-        for each in blocks
+        for each in np.split(block, 2)
     )
     value = Value(x, error, None, has_exact_zeros=True, jump=jump, jump_error=jump_error)
     return State(t, is_own.astype(np.bool_), step, unit, {chain.values[n - 1]: value})

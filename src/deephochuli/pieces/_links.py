@@ -18,13 +18,14 @@ import numpy as np
 from deephochuli.pieces import _compiled as compiled
 from deephochuli.pieces import _loops as loops
 from deephochuli.pieces import _passes as passes
+from deephochuli.pieces import _signs as signs
 from deephochuli.pieces._loops import INNER, OPTIONS
 from deephochuli.pieces._passes import U
 from deephochuli.pieces._sparse import LANES
 
-STEP, INPUTS, UNITS, FIRST, FACTOR, OFFSET = range(6)
+STEP, INPUTS, UNITS, FIRST, FACTOR, OFFSET, BACK = range(7)
 """Columns of a table of layers: what is a whole number."""
-SPECTRAL, FROBENIUS, OFFSET_NORM, GAMMA, REACH, SHIFT = range(6)
+SPECTRAL, FROBENIUS, OFFSET_NORM, GAMMA, REACH, SHIFT, UNIT, FLOOR = range(8)
 """Columns of a table of layers: what is none."""
 SPANS, MARKS, COUNTS = 4, 3, 7
 """Where columns of the room for rows begin that hold events: numbers, whole numbers; and those
@@ -45,6 +46,8 @@ class Layer(NamedTuple):
         n_units: How many of the columns are units.
         norms: What `_norms.Norms` has as one number each: spectral, frobenius, offset_norm, gamma.
         grain: `_exactness.Grain.fixed`.
+        most: The largest `unit`, the largest `floor`.
+        back: The weights, not transposed, columns filled up; of the first layer no row.
     """
 
     weight: Any
@@ -55,10 +58,14 @@ class Layer(NamedTuple):
     n_units: Any
     norms: Any
     grain: Any
+    most: Any
+    back: Any
 
 
 class Rows(NamedTuple):
     """Values and jumps of rows, and bounds on the 2-norm of the error of both.
+
+    Both of jumps are None where these are not followed.
 
     Values behind the first layer of a chain are those before its ReLU; jumps too, but for those of
     units that are zero: they are the ones behind it.
@@ -87,7 +94,7 @@ def width_of(n: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def _layer(tables: Any, i: Any) -> Any:
+def layer_of(tables: Any, i: Any) -> Any:
     """One layer of a chain."""
     whole, real, numbers = tables
     n, first = whole[i, INPUTS], whole[i, FIRST]
@@ -99,7 +106,9 @@ def _layer(tables: Any, i: Any) -> Any:
     grain = whole[i, FACTOR], whole[i, OFFSET], of[REACH], of[SHIFT], True
     norms = of[SPECTRAL], of[FROBENIUS], of[OFFSET_NORM], of[GAMMA]
     units = columns[0], columns[1], columns[2], columns[3]
-    return Layer(weight, *units, whole[i, UNITS], norms, grain)
+    wide, n_back = width_of(n), whole[i, UNITS] if i else 0
+    back = numbers[whole[i, BACK] : whole[i, BACK] + n_back * wide].reshape((n_back, wide))
+    return Layer(weight, *units, whole[i, UNITS], norms, grain, (of[UNIT], of[FLOOR]), back)
 
 
 @nb.njit(error_model="numpy", **INNER)
@@ -110,8 +119,9 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
         tables: Numbers of all layers: whole ones, others, and those of all columns.
         places: Where the rows are, in their order.
         rows: What is known at them.
-        room: Memory for all rows there can be: four blocks for values and jumps, columns of
-            numbers, shape (8, rows), and of whole numbers, shape (9, rows).
+        room: Memory for all rows there can be: two blocks for values, and jumps behind them; columns
+            of numbers, shape (8, rows), and of whole numbers, shape (9, rows); words for the sides
+            of units.
         most_rows: How many rows there may be before a layer.
         limits: `_crossings.TYPICAL` and `T_ERROR`.
 
@@ -120,20 +130,22 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
         bend, or before the next layer of each row: place, jump or error, and error of the jump;
         what `_origin` says of them; how many events are in the room).
     """
-    blocks, columns, marks = room
+    blocks, columns, marks, words = room
     whole, spans, entries = tables[0], columns[SPANS : SPANS + 2], (columns[6], columns[7])
-    places, counts, scratch = _stored(places, marks[:MARKS]), marks[COUNTS:], _scratch(whole)
+    places, counts, scratch = stored(places, marks[:MARKS]), marks[COUNTS:], scratch_of(whole)
     n_events = done = 0
     while done < len(whole) and len(places.t) <= most_rows:
-        layer, one = _layer(tables, done), done % 2
-        pair = _shaped(blocks[2 * one], layer), _shaped(blocks[2 * one + 1], layer)
+        layer, one = layer_of(tables, done), done % 2
+        pair = halves(blocks[one], layer.weight.shape[1])
         moved = Rows(*pair, columns[2 * one], columns[2 * one + 1])
-        passes.move(layer, places.order, done > 0, rows, moved, entries, counts, scratch)
+        sides = _sides(words, columns.shape[1], layer)
+        passes.move(layer, places.order, done > 0, rows, moved, entries, counts, sides, scratch)
         if whole[done, STEP] < 0:
             known, origin, worst = _ended(layer, places, moved)
             return done + 1, True, worst, known, origin, n_events
         more = spans[:, n_events:], marks[MARKS:COUNTS, n_events:]
-        n, places = _bent(layer, whole[done, STEP], places, moved, counts, entries, more, limits)
+        known = counts, entries, sides
+        n, places = _bent(layer, whole[done, STEP], places, moved, known, more, limits)
         if n < 0:
             break
         rows, n_events, done = moved, n_events + n, done + 1
@@ -141,12 +153,12 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
         passes.rectify(rows.x, rows.jump, places.order)
     order = places.order
     known = places.t, rows.error[order], rows.jump_error[order]
-    origin = _origin(places, order)
+    origin = origin_of(places, order)
     return done, False, 0.0, known, origin, n_events
 
 
 @nb.njit(**INNER)
-def _scratch(whole: Any) -> Any:
+def scratch_of(whole: Any) -> Any:
     """Room for two rows of any layer."""
     widest = 0
     for i in range(len(whole)):
@@ -155,7 +167,7 @@ def _scratch(whole: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def _stored(places: Any, marks: Any) -> Any:
+def stored(places: Any, marks: Any) -> Any:
     """Places with room for more rows."""
     n = len(places.t)
     is_own, step, unit = marks[0], marks[1], marks[2]
@@ -166,15 +178,29 @@ def _stored(places: Any, marks: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def _shaped(block: Any, layer: Any) -> Any:
-    """A block as rows behind a layer."""
-    width = layer.weight.shape[1]
+def shaped(block: Any, width: Any) -> Any:
+    """A block as rows."""
     n = len(block) // width
     return block[: n * width].reshape((n, width))
 
 
 @nb.njit(**INNER)
-def _origin(places: Any, which: Any) -> Any:
+def halves(block: Any, width: Any) -> Any:
+    """A block as rows and their jumps."""
+    half = len(block) // 2
+    return shaped(block[:half], width), shaped(block[half:], width)
+
+
+@nb.njit(**INNER)
+def _sides(words: Any, n: Any, layer: Any) -> Any:
+    """Room for which units of n rows are above zero, and which are below."""
+    each = signs.words_of(layer.weight.shape[1])
+    both = words[: 2 * n * each].reshape((2, n, each))
+    return both[0], both[1]
+
+
+@nb.njit(**INNER)
+def origin_of(places: Any, which: Any) -> Any:
     """Step and unit of some stored rows, whether they are own ones, and where they are stored."""
     origin, (_, _, is_own, step, unit) = np.empty((4, len(which)), np.int32), places
     for i, p in enumerate(which):
@@ -200,41 +226,67 @@ def _ended(layer: Any, places: Any, rows: Any) -> Any:
             for j in range(layer.n_units):
                 jump[k] = max(jump[k], abs(jumps[p, j]))
             k += 1
-    return (t[:k], jump[:k], jump_error[:k]), _origin(places, bends[:k]), worst
+    return (t[:k], jump[:k], jump_error[:k]), origin_of(places, bends[:k]), worst
 
 
 @nb.njit(error_model="numpy", **INNER)
 def _bent(
-    layer: Any, step: Any, places: Any, rows: Any, counts: Any, entries: Any, room: Any, limits: Any
+    layer: Any, step: Any, places: Any, rows: Any, known: Any, room: Any, limits: Any
 ) -> Any:
     """The ReLU behind a layer: rows put in where units cross zero, events, jumps.
 
     Returns:
         (Number of events, -1 if there is no room for all; the places with the new rows).
     """
-    n, (typical, t_error), (n_on, n_near) = len(places.t), limits, (counts[0], counts[1])
-    order, z, error = places.order, rows.x, rows.error[:n]
-    bounds = entries[0], layer.unit, layer.floor, entries[1], layer.size
-    near, cross = passes.nears(order, n_near, z, bounds), passes.changes(order, z)
-    n_events, is_touched = near.shape[1] + cross.shape[1], np.zeros(n, np.bool_)
-    if n_events > room[0].shape[1]:
+    n_events, _, places, is_touched = parted(layer, step, places, rows, known, room, limits)
+    if n_events < 0:
         return -1, places
-    if n_events:  # deep in a net most layers have none
-        n_events = _note(near, cross, step, places, rows, bounds, room, t_error)
-        is_touched = passes.snap(near, order, z, error, bounds, typical)
-        crossings, placed = compiled.placed(places.t, order, z, error, bounds, cross, typical)
-        if n + len(placed[0]) > min(len(z), len(rows.error)):
-            return -1, places
-        places = _put_in(step, places, rows, crossings, placed)
-        order = places.order
-        is_touched = _set(order, rows, crossings[2], placed[2], is_touched)
-    zero = passes.zeros(order, is_touched, rows.error, z, layer.n_units, n_on)
-    passes.switch_off(order, n_on, rows.jump_error)
+    order, z, is_on, t_error = places.order, rows.x, known[0][0], limits[1]
+    zero = passes.zeros(order, is_touched, rows.error, z, layer.n_units, is_on)
+    passes.switch_off(order, is_on, rows.jump_error)
     if zero.shape[1]:
-        known = z, rows.error, rows.jump, rows.jump_error
-        made, bound = loops.knot_jumps(places.t, order, *known, zero, _SLOPES, 0.0, t_error, U, 1.0)
+        columns = z, rows.error, rows.jump, rows.jump_error
+        made, bound = loops.knot_jumps(places.t, order, *columns, zero, _SLOPES, 0.0, t_error, U, 1)
         passes.put_jumps(order, zero, made, bound, rows.jump, rows.jump_error)
     return n_events, places
+
+
+@nb.njit(error_model="numpy", **INNER)
+def parted(
+    layer: Any, step: Any, places: Any, rows: Any, known: Any, room: Any, limits: Any
+) -> Any:
+    """Rows put in where units of a layer cross zero, and the events.
+
+    Args:
+        layer: The layer.
+        step: Step of its ReLU.
+        places: Where the rows are.
+        rows: What is known at them behind the layer.
+        known: What `passes.move` wrote: counts, bounds of single entries, sides.
+        room: For events: where they begin and end; step, unit, sides.
+        limits: See `run`.
+
+    Returns:
+        (Number of events, -1 if there is no room for all; that of crossings; the places with the
+        new rows; for each row, as they are stored, whether it is new or was changed).
+    """
+    (counts, entries, sides), n, (typical, t_error) = known, len(places.t), limits
+    order, z, error = places.order, rows.x, rows.error[:n]
+    bounds = entries[0], layer.unit, layer.floor, entries[1], layer.size
+    near, cross = passes.nears(order, counts[1], z, bounds), signs.changes(order, *sides)
+    n_events, is_touched = near.shape[1] + cross.shape[1], np.zeros(n, np.bool_)
+    if n_events > room[0].shape[1]:
+        return -1, 0, places, is_touched
+    if not n_events:  # deep in a net it is so for most layers
+        return 0, 0, places, is_touched
+    n_events = _note(near, cross, step, places, rows, bounds, room, t_error)
+    is_touched = passes.snap(near, order, z, error, bounds, typical)
+    crossings, placed = compiled.placed(places.t, order, z, error, bounds, cross, typical)
+    if n + len(placed[0]) > min(len(z), len(rows.error)):
+        return -1, 0, places, is_touched
+    places = _put_in(step, places, rows, crossings, placed)
+    is_touched = _set(places.order, rows, crossings[2], placed[2], is_touched)
+    return n_events, len(crossings[0]), places, is_touched
 
 
 @nb.njit(**INNER)
@@ -284,9 +336,10 @@ def _put_in(step: Any, places: Any, rows: Any, crossings: Any, placed: Any) -> A
         size = passes.size_of(x, here, there)
         while k < most and cell[first[k]] == r:
             i, p = first[k], n + k
-            passes.interpolate(x, jump, here, there, lam[i], p)
+            passes.interpolate(x, here, there, lam[i], p)
+            passes.no_jump(jump, jump_error, p)
             error[p] = compiled.error_between(x, error, here, there, lam, i, size, U)
-            jump_error[p], is_own[p], of_step[p], of_unit[p] = 0.0, is_own[here], step, which[i]
+            is_own[p], of_step[p], of_unit[p] = is_own[here], step, which[i]
             t[r + k + 1], order[r + k + 1] = between[k], p
             k += 1
     return Places(t, order, is_own, of_step, of_unit)

@@ -21,8 +21,8 @@ _LEAST = 1 << 12
 """Arrays of fewer numbers are made afresh: that takes no time."""
 _MOST_KEPT = 8
 """So many blocks, 32 MiB, are kept between two walks; all of their pages were touched before."""
-N_DESK = 5
-"""Blocks of a desk."""
+DESK = 2, 2, 1, 1
+"""Blocks that lie together on a desk."""
 
 
 class Memory:
@@ -89,7 +89,7 @@ def desk() -> tuple[Rows, ...]:
     as the count of a short segment.
     """
     if not _here.desk:
-        _here.desk = tuple(aligned(BLOCK) for _ in range(N_DESK))
+        _here.desk = tuple(aligned(n * BLOCK) for n in DESK)
     return _here.desk
 
 

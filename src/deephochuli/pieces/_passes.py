@@ -15,6 +15,7 @@ import numpy as np
 
 from deephochuli.pieces import _compiled as compiled
 from deephochuli.pieces import _loops as loops
+from deephochuli.pieces import _signs as signs
 from deephochuli.pieces import _sparse as sparse
 from deephochuli.pieces._loops import INNER
 from deephochuli.pieces._sparse import LANES
@@ -26,7 +27,7 @@ _SIDE_SLACK = 1 + 8 * U
 
 @nb.njit(**INNER)
 def scratch(width: Any) -> Any:
-    """Room for what is known of two rows while they are multiplied, of this width at most.
+    """Room for what is known of some rows while they are multiplied, of this width at most.
 
     Returns:
         (Numbers of entries, facts, offsets of jumps, which are zero).
@@ -37,7 +38,7 @@ def scratch(width: Any) -> Any:
 @nb.njit(error_model="numpy", **INNER)
 def move(
     layer: Any, order: Any, is_raw: Any, before: Any, behind: Any, entries: Any, counts: Any,
-    scratch: Any,
+    sides: Any, scratch: Any,
 ) -> None:  # fmt: skip
     """A linear layer on all rows, and the ReLU before it where that is still to be done.
 
@@ -45,51 +46,100 @@ def move(
         layer: The layer, `_links.Layer`.
         order: Where the rows are stored.
         is_raw: Whether the rows are those before a ReLU.
-        before: The rows, `_links.Rows`.
+        before: The rows, `_links.Rows`; without jumps, where there are none.
         behind: Where to write the new ones.
         entries: Where to write what bounds single entries: `row` and `reach` of `_state.Entries`.
-        counts: Where to write how many units of each row are on, and how many are within their
-            error of zero.
+        counts: Where to write whether units of each row are on, and how many are within their error
+            of zero.
+        sides: Where to write which units are above and below zero; see `_signs.write`.
         scratch: See the function of this name.
     """
-    weight, grain, unit, floor = layer.weight, layer.grain, layer.unit, layer.floor
-    x, jump, z, out = before.x, before.jump, behind.x, behind.jump
-    sizes = _multiply(weight, layer.offset, order, is_raw, x, jump, z, out, scratch)
-    error, jump_error, z_error, out_error = (
-        before.error, before.jump_error, behind.error, behind.jump_error
-    )  # fmt: skip
-    (row, reach), (n_on, n_near) = entries, counts
+    grain, unit, floor = layer.grain, layer.unit, layer.floor
+    x, z = before.x, behind.x
+    sizes = _multiply(layer, order, is_raw, x, before.jump, z, behind.jump, scratch)
+    error, z_error, (row, reach) = before.error, behind.error, entries
+    (is_on, n_near), (on, off) = counts, sides
     spectral, frobenius, offset_norm, gamma = layer.norms
-    for p in order:
-        size, jump_size, terms, jump_terms = sizes[p, 0], sizes[p, 1], sizes[p, 2], sizes[p, 3]
-        lost = _rounding(terms, gamma) * size
-        row[p], reach[p] = error[p] + lost, size
+    for r in order:
+        p = np.uintp(r)  # of which nobody asks whether it counts from the end
+        size, old = np.sqrt(sizes[p, 0]), error[p]
+        lost = rounding(sizes[p, 2], gamma) * size
         rounded = frobenius * lost + gamma * offset_norm
-        if error[p] == 0.0 and _is_exact(grain, x[p]):
+        if old == 0.0 and _is_exact(grain, x[p]):
             rounded = 0.0
-        z_error[p] = spectral * error[p] + rounded
-        rounded = frobenius * (_rounding(jump_terms, gamma) * jump_size)
-        if jump_error[p] == 0.0 and rounded > 0.0:
-            if _is_exact(grain, jump[p]) or _meets_nothing(weight, jump[p], out[p]):
-                rounded = 0.0
-        out_error[p] = spectral * jump_error[p] + rounded
-        n_on[p], n_near[p] = _sides(z, p, row[p], unit, floor)
-        if z_error[p] == 0.0:
-            n_near[p] = 0
+        new = spectral * old + rounded
+        bounds = old + lost, unit, floor
+        some_on, near = signs.write(z, bounds, layer.most, _SIDE_SLACK, r, on, off)
+        row[p], reach[p], z_error[p] = old + lost, size, new
+        is_on[p], n_near[p] = some_on, near if new != 0.0 else 0
+    errors = before.jump_error, behind.jump_error
+    _bound_jumps(layer, order, before.jump, behind.jump, errors, sizes)
+
+
+@nb.njit(error_model="numpy", **INNER)
+def _bound_jumps(layer: Any, order: Any, jump: Any, out: Any, errors: Any, sizes: Any) -> None:
+    """Errors of the jumps behind a layer, where there are any."""
+    if jump is not None:
+        (jump_error, out_error), grain = errors, layer.grain
+        spectral, frobenius, _, gamma = layer.norms
+        for p in order:
+            size, terms = np.sqrt(sizes[p, 1]), sizes[p, 3]
+            rounded = frobenius * (rounding(terms, gamma) * size)
+            if jump_error[p] == 0.0 and rounded > 0.0:
+                if _is_exact(grain, jump[p]) or _meets_nothing(layer.weight, jump[p], out[p]):
+                    rounded = 0.0
+            out_error[p] = spectral * jump_error[p] + rounded
 
 
 @nb.njit(**INNER)
 def _multiply(
-    weight: Any, offset: Any, order: Any, is_raw: Any, x: Any, jump: Any, z: Any, out: Any,
-    scratch: Any,
-) -> Any:  # fmt: skip
-    """Products of all rows and of their jumps, two neighbours at a time.
+    layer: Any, order: Any, is_raw: Any, x: Any, jump: Any, z: Any, out: Any, scratch: Any
+) -> Any:
+    """Products of all rows, and of their jumps where there are any.
 
     Returns:
-        For each row 2-norm, that of its jumps, and how many of both are not zero.
+        For each row the sum of its squares, that of its jumps, and at least how many of both are
+        not zero; where there are no jumps, nothing of these.
     """
+    sizes = np.empty((len(order), 4))
+    if jump is None:
+        _multiply_values(layer, order, is_raw, x, z, scratch, sizes)
+    else:
+        _multiply_both(layer, order, is_raw, x, jump, z, out, scratch, sizes)
+    return sizes
+
+
+@nb.njit(**INNER)
+def _multiply_values(
+    layer: Any, order: Any, is_raw: Any, x: Any, z: Any, scratch: Any, sizes: Any
+) -> None:
+    """Products of all rows, four neighbours at a time; the last may be there more than once."""
+    weight, last = layer.weight, len(order) - 1
+    live, facts, _ = scratch
+    at, to, offset = live.ctypes.data, facts.ctypes.data, layer.offset.ctypes.data
+    numbers = weight.ctypes.data, offset, offset
+    step, behind = 8 * x.shape[1], 8 * weight.shape[1]
+    n_columns, n_vectors = x.shape[1] // LANES, weight.shape[1] // LANES
+    x_at, z_at = x.ctypes.data, z.ctypes.data
+    for r in range(0, len(order), 4):
+        a, b = order[r], order[min(r + 1, last)]
+        c, d = order[min(r + 2, last)], order[min(r + 3, last)]
+        rows = x_at + a * step, x_at + b * step, x_at + c * step, x_at + d * step
+        made = z_at + a * behind, z_at + b * behind, z_at + c * behind, z_at + d * behind
+        n_live = sparse.read_values(rows, n_columns, is_raw, at, to)
+        sparse.multiplied(at, n_live, rows, numbers, made, n_vectors)
+        sizes[a, 0], sizes[b, 0], sizes[c, 0], sizes[d, 0] = facts[0], facts[1], facts[2], facts[3]
+        sizes[a, 2] = sizes[b, 2] = sizes[c, 2] = sizes[d, 2] = n_live
+
+
+@nb.njit(**INNER)
+def _multiply_both(
+    layer: Any, order: Any, is_raw: Any, x: Any, jump: Any, z: Any, out: Any, scratch: Any,
+    sizes: Any,
+) -> None:  # fmt: skip
+    """Products of all rows and of their jumps, two neighbours at a time."""
+    weight, offset = layer.weight, layer.offset
     n, n_columns, n_vectors = len(order), x.shape[1] // LANES, weight.shape[1] // LANES
-    sizes = np.empty((n, 4))
     live, facts, nothing = scratch
     at, to = live.ctypes.data, facts.ctypes.data
     numbers = weight.ctypes.data, offset.ctypes.data, nothing.ctypes.data
@@ -110,19 +160,6 @@ def _multiply(
         n_live = sparse.read(rows, n_columns, is_raw, at, to)
         sparse.multiplied(at, n_live, rows, numbers, made, n_vectors)
         sizes[p, 0], sizes[p, 1], sizes[p, 2], sizes[p, 3] = facts[0], facts[1], facts[2], facts[3]
-    for p in range(n):
-        sizes[p, 0], sizes[p, 1] = np.sqrt(sizes[p, 0]), np.sqrt(sizes[p, 1])
-    return sizes
-
-
-@nb.njit(**INNER)
-def _sides(z: Any, p: Any, error: Any, unit: Any, floor: Any) -> Any:
-    """How many units of a row are on, and how many are within their error of zero."""
-    n_on = n_near = 0
-    for j in range(len(unit)):
-        n_on += z[p, j] > 0.0
-        n_near += abs(z[p, j]) <= (error * unit[j] + floor[j]) * _SIDE_SLACK
-    return n_on, n_near
 
 
 @nb.njit(**INNER)
@@ -151,7 +188,7 @@ def _square(x: Any, p: Any) -> Any:
 
 
 @nb.njit(error_model="numpy", **INNER)
-def _rounding(terms: Any, gamma: Any) -> Any:
+def rounding(terms: Any, gamma: Any) -> Any:
     """Relative rounding of a sum: what is multiplied with a zero neither rounds nor changes it."""
     return min(gamma, (terms + 2) * U / (1 - (terms + 2) * U))
 
@@ -242,41 +279,19 @@ def snap(near: Any, order: Any, z: Any, error: Any, entries: Any, typical: Any) 
 
 
 @nb.njit(**INNER)
-def changes(order: Any, z: Any) -> Any:
-    """Cell and unit of each change of side, in the order of the segment."""
-    n_cross, n = np.empty(len(order), np.int64), 0
-    for r in range(len(order) - 1):
-        n_cross[r] = _n_changes(z, order[r], order[r + 1])
-        n += n_cross[r]
-    cross, k = np.empty((2, n), np.int64), 0
-    for r in range(len(order) - 1):
-        here, there, end = order[r], order[r + 1], k + n_cross[r]
-        j = 0
-        while k < end:  # most rows have none
-            a, b = z[here, j], z[there, j]
-            if (a < 0.0 and b > 0.0) or (a > 0.0 and b < 0.0):
-                cross[0, k], cross[1, k] = r, j
-                k += 1
-            j += 1
-    return cross
-
-
-@nb.njit(**INNER)
-def _n_changes(z: Any, here: Any, there: Any) -> Any:
-    """How many units have different sides in two rows."""
-    n = 0
-    for j in range(z.shape[1]):
-        a, b = z[here, j], z[there, j]
-        n += ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
-    return n
-
-
-@nb.njit(**INNER)
-def interpolate(x: Any, jump: Any, here: Any, there: Any, share: Any, p: Any) -> None:
-    """Fill row p, between two others, with a jump of zero."""
+def interpolate(x: Any, here: Any, there: Any, share: Any, p: Any) -> None:
+    """Fill row p, between two others."""
     for j in range(x.shape[1]):
         x[p, j] = x[here, j] + share * (x[there, j] - x[here, j])
-        jump[p, j] = 0.0
+
+
+@nb.njit(**INNER)
+def no_jump(jump: Any, jump_error: Any, p: Any) -> None:
+    """Row p has no jump, where there are any."""
+    if jump is not None:
+        jump_error[p] = 0.0
+        for j in range(jump.shape[1]):
+            jump[p, j] = 0.0
 
 
 @nb.njit(**INNER)
@@ -286,10 +301,10 @@ def size_of(x: Any, here: Any, there: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def zeros(order: Any, is_touched: Any, error: Any, x: Any, n_units: Any, n_on: Any) -> Any:
+def zeros(order: Any, is_touched: Any, error: Any, x: Any, n_units: Any, is_on: Any) -> Any:
     """Entries that are zero: of rows that are touched, and of exact ones; others have none.
 
-    How many units of such rows are on is counted again.
+    Whether units of such rows are on is found out again.
 
     Returns:
         Row along the segment, and unit, of each.
@@ -297,8 +312,8 @@ def zeros(order: Any, is_touched: Any, error: Any, x: Any, n_units: Any, n_on: A
     n = k = 0
     for p in range(len(order)):
         if is_touched[p] or error[p] == 0.0:
-            n_on[p] = _n_positive(x, p)
-            n += _n_zeros(x, p, n_units)
+            is_on[p] = _is_any_positive(x, p)
+            n += n_zeros(x, p, n_units)
     zero = np.empty((2, n), np.int64)
     if not n:
         return zero
@@ -312,7 +327,7 @@ def zeros(order: Any, is_touched: Any, error: Any, x: Any, n_units: Any, n_on: A
 
 
 @nb.njit(**INNER)
-def _n_zeros(x: Any, p: Any, n_units: Any) -> Any:
+def n_zeros(x: Any, p: Any, n_units: Any) -> Any:
     """How many units of a row are zero."""
     n = 0
     for j in range(n_units):
@@ -321,19 +336,19 @@ def _n_zeros(x: Any, p: Any, n_units: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def _n_positive(x: Any, p: Any) -> Any:
-    """How many entries of a row are positive."""
+def _is_any_positive(x: Any, p: Any) -> Any:
+    """Whether an entry of a row is positive."""
     n = 0
     for j in range(x.shape[1]):
         n += x[p, j] > 0.0
-    return n
+    return n > 0
 
 
 @nb.njit(**INNER)
-def switch_off(order: Any, n_on: Any, jump_error: Any) -> None:
+def switch_off(order: Any, is_on: Any, jump_error: Any) -> None:
     """Behind a ReLU no jump of a row errs of which no unit is on."""
     for p in range(len(order)):
-        if n_on[p] == 0:
+        if is_on[p] == 0:
             jump_error[p] = 0.0
 
 

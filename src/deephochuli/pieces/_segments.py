@@ -15,9 +15,12 @@ import numpy as np
 
 from deephochuli.pieces import _alone as alone
 from deephochuli.pieces import _links as links
+from deephochuli.pieces import _values as values
 from deephochuli.pieces._loops import INNER, OPTIONS
 
 DONE, IS_LAST, IS_JUDGED, N_BENDS, N_OPEN, BENDS, EVENTS = range(7)
+_TRIES = 4
+"""So many segments more than half of them may be done again, before it is tried no longer."""
 """Columns of what is said of each segment: how many layers were done, and whether these were all;
 whether there is nothing more to decide; how many of its bends reach the output, and how many may or
 may not; how many bends and events there are up to its end, on all segments."""
@@ -61,7 +64,8 @@ def run(
         room: Memory for all rows there can be of one segment.
         most_rows: How many rows a segment may have before a layer.
         limits: `_crossings.TYPICAL` and `T_ERROR`.
-        judges: Whether to judge bends that are alone, and whether also where that leaves some open.
+        judges: Whether to judge bends that are alone, and whether also where that leaves some open;
+            whether the chain has one output, and jumps need not be followed.
 
     Returns:
         (How many segments were looked at; what is known of each; the largest error of the outputs
@@ -73,17 +77,23 @@ def run(
         np.empty((3, 0)), np.empty((4, 0), np.int32), np.empty((2, 0)), np.empty((2, 0), np.int32),
         np.empty((1, 0), np.int64), np.empty((2, 0), np.int8),
     )  # fmt: skip
-    n_bends = n_events = k = 0
+    n_bends = n_events = n_again = k = 0
     is_last = True
     while k < n and is_last:
         here, there = _segment(places, rows, first[k], first[k + 1])
-        done, is_last, worst[k], known, origin, seen = links.run(
-            tables, here, there, room, most_rows, limits
-        )
-        facts[k, DONE], facts[k, IS_LAST] = done, is_last
+        is_known, is_last, done = False, True, len(tables[0])
+        if judges[2] and 2 * n_again <= k + _TRIES:
+            found = values.run(tables, here, there, room, limits)
+            is_known, worst[k], known, origin, seen = found
+            n_again += not is_known
+        if not is_known:
+            done, is_last, worst[k], known, origin, seen = links.run(
+                tables, here, there, room, most_rows, limits
+            )
         if is_last and judges[0]:
             _judge(facts[k], known, origin, room, seen, judges[1])
-            seen = 0 if facts[k, IS_JUDGED] else seen
+        facts[k, DONE], facts[k, IS_LAST] = done, is_last
+        seen = 0 if facts[k, IS_JUDGED] else seen
         columns = _longer(columns, n_bends + len(known[0]), n_events + seen)
         _write_bends(columns, n_bends, known, origin)
         _write_events(columns, n_events, room, seen)
@@ -106,7 +116,7 @@ def _segment(places: Any, rows: Any, begin: Any, end: Any) -> Any:
 @nb.njit(**INNER)
 def _judge(facts: Any, known: Any, origin: Any, room: Any, n_seen: Any, takes_open: Any) -> None:
     """Judge bends that are far from each other, one for each event; see `_alone`."""
-    (_, spans, marks), (t, jump, bound) = room, known
+    (_, spans, marks, _), (t, jump, bound) = room, known
     low, high = spans[links.SPANS, :n_seen], spans[links.SPANS + 1, :n_seen]
     left, right = marks[links.MARKS + 2, :n_seen], marks[links.MARKS + 3, :n_seen]
     is_alone, _, _ = alone.matched(t, low, high, left, right, np.ones(n_seen, np.int32))
@@ -157,7 +167,7 @@ def _write_bends(columns: Any, n: Any, known: Any, origin: Any) -> None:
 @nb.njit(**INNER)
 def _write_events(columns: Any, n: Any, room: Any, n_seen: Any) -> None:
     """Write the events that a segment left in its room behind n others."""
-    (_, low_high, marks), spans, sides = room, columns.spans, columns.sides
+    (_, low_high, marks, _), spans, sides = room, columns.spans, columns.sides
     for i in range(n_seen):
         k = n + i
         spans[0, k] = low_high[links.SPANS, i]

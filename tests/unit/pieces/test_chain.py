@@ -275,6 +275,6 @@ def test_products_by_panels_are_products(n_rows, n, m):
 
 def test_blocks_hold_the_rows_of_a_chain():
     chain = next(iter(chains(*written(he([1, 3, 3, 1], 0), unit_segment())).values()))
-    (first, *_), numbers, whole = _chain._room(chain, 1 << 14)
+    (first, *_), numbers, whole, _ = _chain._room(chain, 1 << 14)
     assert len(first) == numbers.shape[1] * chain.width <= BLOCK
     assert numbers.size + whole.size <= BLOCK

@@ -1,0 +1,133 @@
+"""Compiled: the layers of a chain with one output, without following the jumps of slopes.
+
+What `_links` does for all segments, this does for most of them, with half of the products: where
+each bend has a row of its own. The jumps are found afterwards, see `_back`. Where bends coincide or
+rows are exact, jumps have to be followed, and `_links` does the segment again.
+"""
+
+# Compiled functions get their types from their callers; the type checker cannot follow.
+# pyright: basic
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+from deephochuli.pieces import _alone as alone
+from deephochuli.pieces import _back as back
+from deephochuli.pieces import _links as links
+from deephochuli.pieces import _passes as passes
+from deephochuli.pieces import _signs as signs
+from deephochuli.pieces._links import COUNTS, MARKS, SPANS, STEP, UNITS
+from deephochuli.pieces._loops import INNER
+
+_STEPS = 2
+"""Steps of a layer and its ReLU."""
+
+
+@nb.njit(error_model="numpy", **INNER)
+def run(tables: Any, places: Any, rows: Any, room: Any, limits: Any) -> Any:
+    """Do all layers of a chain whose last one has one unit.
+
+    Args:
+        tables: See `_links.run`; like all others.
+        places: Where the rows are; both ends of a segment.
+        rows: What is known at them; their jumps are zero.
+        room: Memory.
+        limits: `_crossings.TYPICAL` and `T_ERROR`.
+
+    Returns:
+        (Whether that was possible; the largest error of the outputs; of each bend place, jump, and
+        bound on its error; what `_links.origin_of` says of them; how many events are in the room).
+    """
+    blocks, columns, marks, words = room
+    whole, spans, entries = tables[0], columns[SPANS : SPANS + 2], (columns[6], columns[7])
+    places, counts, scratch = (
+        links.stored(places, marks[:MARKS]), marks[COUNTS:], links.scratch_of(whole)
+    )  # fmt: skip
+    sides, size = _sides(words, whole, columns.shape[1]), columns[1]
+    rows = links.Rows(rows.x, None, rows.error, None)
+    n_events = done = 0
+    while whole[done, STEP] >= 0 and _will_fit(len(places.t), done, sides):
+        layer, on = links.layer_of(tables, done), (sides[done], sides[len(whole)])
+        moved = _room(blocks, columns, layer, done, sides.shape[1])
+        passes.move(layer, places.order, done > 0, rows, moved, entries, counts, on, scratch)
+        more = spans[:, n_events:], marks[MARKS:COUNTS, n_events:]
+        known, n = (counts, entries, on), len(places.t)
+        n_more, n_crossings, places, is_touched = links.parted(
+            layer, whole[done, STEP], places, moved, known, more, limits
+        )
+        is_each_alone = n_crossings == len(places.t) - n == is_touched.sum()
+        if n_more < 0 or not is_each_alone or not _slopes(layer, places, moved, n, size):
+            break
+        rows, n_events, done = moved, n_events + n_more, done + 1
+    order = places.order
+    bends = order[1:-1]
+    origin = links.origin_of(places, bends)
+    if whole[done, STEP] >= 0:
+        nothing = np.empty(0)
+        return False, 0.0, (nothing, nothing, nothing), origin, 0
+    layer = links.layer_of(tables, done)
+    moved = _room(blocks, columns, layer, done, sides.shape[1])
+    on = sides[done], sides[len(whole)]
+    passes.move(layer, order, done > 0, rows, moved, entries, counts, on, scratch)
+    worst = 0.0
+    for p in range(len(order)):
+        worst = max(worst, moved.error[p])
+    step = places.step
+    for p in range(len(order)):
+        step[p] = (step[p] - whole[0, STEP]) // _STEPS
+    rooms = blocks[0], blocks[1], scratch
+    jump, bound, is_sure = back.jumps(tables, bends, (step, places.unit), size, sides, rooms)
+    for i in range(len(jump)):
+        _, is_open = alone.judge(jump[i], bound[i])
+        is_sure &= not is_open
+    return is_sure, worst, (places.t[1:-1].copy(), jump, bound), origin, n_events
+
+
+@nb.njit(**INNER)
+def _will_fit(n: Any, done: Any, sides: Any) -> Any:
+    """Whether there will be room for all rows, if each layer adds as many as those before."""
+    n_layers = len(sides) - 2
+    return n * n_layers <= sides.shape[1] * max(done, 1)
+
+
+@nb.njit(**INNER)
+def _sides(words: Any, whole: Any, n: Any) -> Any:
+    """Room for the sides of units: above zero, for each layer; below it, behind these."""
+    widest = 0
+    for i in range(len(whole)):
+        widest = max(widest, whole[i, UNITS])
+    n_layers, each = len(whole) + 1, signs.words_of(links.width_of(widest))
+    n = min(n, len(words) // (n_layers * each))
+    return words[: n_layers * n * each].reshape((n_layers, n, each))
+
+
+@nb.njit(**INNER)
+def _room(blocks: Any, columns: Any, layer: Any, done: Any, most: Any) -> Any:
+    """Room for the rows behind a layer, of which there may be so many."""
+    one = done % 2
+    x, error = links.shaped(blocks[one], layer.weight.shape[1]), columns[2 * one, :most]
+    return links.Rows(x, None, error, None)
+
+
+@nb.njit(error_model="numpy", **INNER)
+def _slopes(layer: Any, places: Any, rows: Any, n: Any, size: Any) -> Any:
+    """Write how much the slopes of units change at the rows that were put in behind n others.
+
+    Returns:
+        Whether each of these rows is made by one unit alone, none is exact, and none at an end.
+    """
+    (t, order, _, _, unit), (z, _, error, _) = places, rows
+    for r in range(1, len(order) - 1):
+        p = order[r]
+        if p < n:
+            continue
+        j = unit[p]
+        left, right = z[order[r - 1], j], z[order[r + 1], j]
+        is_alone = z[p, j] == 0.0 and passes.n_zeros(z, p, layer.n_units) == 1
+        if not is_alone or error[p] == 0.0 or left * right >= 0.0:
+            return False
+        size[p] = abs((right - left) / (t[r + 1] - t[r - 1]))
+    return True
