@@ -124,12 +124,11 @@ def _multiply(
         Bound on the error of each; -1 where a number was too small for one.
     """
     n, width, n_vectors = len(out), v.shape[1], out.shape[1] // LANES
-    bounds, masked = np.empty(n), np.empty((4, width))
-    live, facts, nothing = scratch
+    bounds, (live, facts, nothing, masked) = np.empty(n), scratch
     live_at, facts_at, zero = live.ctypes.data, facts.ctypes.data, nothing.ctypes.data
     numbers = layer.back.ctypes.data, zero, zero
-    at, step, to, line = masked.ctypes.data, 8 * width, out.ctypes.data, 8 * out.shape[1]
-    copies = at, at + step, at + 2 * step, at + 3 * step
+    at, each, to, line = masked.ctypes.data, 8 * masked.shape[1], out.ctypes.data, 8 * out.shape[1]
+    copies, step = (at, at + each, at + 2 * each, at + 3 * each), 8 * width
     source, bits, each = v.ctypes.data, on.ctypes.data, 8 * on.shape[1]
     for a in range(0, n, 4):
         b, c, d = min(a + 1, n - 1), min(a + 2, n - 1), min(a + 3, n - 1)

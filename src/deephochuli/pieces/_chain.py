@@ -250,7 +250,7 @@ def followed(
     )
     n = len(state)
     places = links.Places(state.t, np.arange(n), state.is_own, state.step, state.unit)
-    call = _Call(chain, np.array([0, n]), places, rows, most_rows, (False, False, False))
+    call = _Call(chain, np.array([0, n]), places, rows, most_rows, (False, False))
     return call.followed(0)
 
 
@@ -270,21 +270,30 @@ def begun(chain: Chain, segments: Rows, most_rows: int, *, takes_open: bool) -> 
     Yields:
         For each segment all that there is to know, or what `followed` returns.
     """
-    at, judges = 0, (True, takes_open, chain.has_one_output)
+    at, judges, needs_jumps = 0, (True, takes_open), not chain.has_one_output
     while at < len(segments):
-        call = _Call(chain, *_beginnings(segments[at:]), most_rows, judges)
+        some = segments[at:]
+        call = _Call(chain, *_beginnings(some, needs_jumps=needs_jumps), most_rows, judges)
         for k in range(call.n):
-            yield call.judged(k) if call.is_judged(k) else call.followed(k)
+            if call.is_undone(k) and not needs_jumps:
+                rows = _beginnings(some[k : k + 1], needs_jumps=True)
+                yield _Call(chain, *rows, most_rows, judges).found(0)
+            else:
+                yield call.found(k)
         at += call.n
+        needs_jumps = True  # where it left off, jumps were needed too often
 
 
-def _beginnings(segments: Rows) -> tuple[_Whole, links.Places, links.Rows]:
+def _beginnings(
+    segments: Rows, *, needs_jumps: bool
+) -> tuple[_Whole, links.Places, links.Rows]:
     """Where the rows of each segment begin, where they are, and what is known at them."""
     n = 2 * len(segments)
     width = int(links.width_of(segments.shape[2]))
     first, places, jump, nothing = _ends(n, width)
-    x = _filled(segments.reshape(n, -1), width)
-    return first, places, links.Rows(x, jump, nothing, nothing)
+    x, jumps = _filled(segments.reshape(n, -1), width), (jump, nothing)
+    jump, jump_error = jumps if needs_jumps else (None, None)
+    return first, places, links.Rows(x, jump, nothing, jump_error)
 
 
 @lru_cache(maxsize=16)
@@ -305,12 +314,16 @@ class _Call:
         places: links.Places,
         rows: links.Rows,
         most_rows: int,
-        judges: tuple[bool, bool, bool],
+        judges: tuple[bool, bool],
     ) -> None:
         room, n = _room(chain, most_rows), _n_rows(chain, most_rows)
-        most = min(most_rows, max(n - chain.width, n // 2))
         self._chain, self._blocks = chain, room[0]
-        found = compiled.run(chain.tables, first, places, rows, room, most, _LIMITS, judges)
+        known = chain.tables, first, places, rows, room
+        if rows.jump is None:
+            found = compiled.run_values(*known, _LIMITS, judges)
+        else:
+            most = min(most_rows, max(n - chain.width, n // 2))
+            found = compiled.run(*known, most, _LIMITS, judges)
         self.n: int = found[0]
         """How many segments were looked at: the last of them may have too many rows."""
         self._facts: list[list[int]] = found[1].tolist()
@@ -318,12 +331,15 @@ class _Call:
         self._columns: compiled.Columns = found[3]
         self._reached: list[float] = places.t[first[1:] - 1].tolist()
 
-    def is_judged(self, k: int) -> bool:
-        """Whether there is nothing more to decide on segment k."""
-        return bool(self._facts[k][compiled.IS_JUDGED])
+    def is_undone(self, k: int) -> bool:
+        """Whether no layer was done on segment k."""
+        return not self._facts[k][compiled.DONE]
 
-    def judged(self, k: int) -> Judged:
-        """All that there is to know of a segment that is judged."""
+    def found(self, k: int) -> Beginning:
+        """All that there is to know of segment k if it is judged, or what `followed` returns."""
+        return self._judged(k) if self._facts[k][compiled.IS_JUDGED] else self.followed(k)
+
+    def _judged(self, k: int) -> Judged:
         bends, facts = self._range(compiled.BENDS, k), self._facts[k]
         t, jump, _ = self._columns.numbers[:, bends]
         step, unit, is_bend, _ = self._columns.origins[:, bends]

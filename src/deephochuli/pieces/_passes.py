@@ -30,9 +30,9 @@ def scratch(width: Any) -> Any:
     """Room for what is known of some rows while they are multiplied, of this width at most.
 
     Returns:
-        (Numbers of entries, facts, offsets of jumps, which are zero).
+        (Numbers of entries, facts, offsets of jumps, which are zero; copies of four rows).
     """
-    return np.empty(width + LANES, np.int64), np.empty(8), np.zeros(width)
+    return np.empty(width + LANES, np.int64), np.empty(8), np.zeros(width), np.empty((4, width))
 
 
 @nb.njit(error_model="numpy", **INNER)
@@ -47,7 +47,7 @@ def move(
         order: Where the rows are stored.
         is_raw: Whether the rows are those before a ReLU.
         before: The rows, `_links.Rows`; without jumps, where there are none.
-        behind: Where to write the new ones.
+        behind: Where to write the new ones; where there are no jumps, it may be the same memory.
         entries: Where to write what bounds single entries: `row` and `reach` of `_state.Entries`.
         counts: Where to write whether units of each row are on, and how many are within their error
             of zero.
@@ -56,6 +56,7 @@ def move(
     """
     grain, unit, floor = layer.grain, layer.unit, layer.floor
     x, z = before.x, behind.x
+    is_exact = _exact_rows(grain, order, is_raw, x, before.error, scratch[3])
     sizes = _multiply(layer, order, is_raw, x, before.jump, z, behind.jump, scratch)
     error, z_error, (row, reach) = before.error, behind.error, entries
     (is_on, n_near), (on, off) = counts, sides
@@ -65,7 +66,7 @@ def move(
         size, old = np.sqrt(sizes[p, 0]), error[p]
         lost = rounding(sizes[p, 2], gamma) * size
         rounded = frobenius * lost + gamma * offset_norm
-        if old == 0.0 and _is_exact(grain, x[p]):
+        if is_exact[p]:
             rounded = 0.0
         new = spectral * old + rounded
         bounds = old + lost, unit, floor
@@ -74,6 +75,18 @@ def move(
         is_on[p], n_near[p] = some_on, near if new != 0.0 else 0
     errors = before.jump_error, behind.jump_error
     _bound_jumps(layer, order, before.jump, behind.jump, errors, sizes)
+
+
+@nb.njit(**INNER)
+def _exact_rows(grain: Any, order: Any, is_raw: Any, x: Any, error: Any, copies: Any) -> Any:
+    """On which rows a layer rounds nothing, behind the ReLU that is still to be done."""
+    found, n = np.zeros(len(order), np.bool_), x.shape[1]
+    for p in order:
+        if error[p] == 0.0:
+            for j in range(n):
+                copies[0, j] = 0.0 if is_raw and not x[p, j] > 0.0 else x[p, j]
+            found[p] = _is_exact(grain, copies[0, :n])
+    return found
 
 
 @nb.njit(error_model="numpy", **INNER)
@@ -115,8 +128,10 @@ def _multiply_values(
 ) -> None:
     """Products of all rows, four neighbours at a time; the last may be there more than once."""
     weight, last = layer.weight, len(order) - 1
-    live, facts, _ = scratch
+    live, facts, _, copies = scratch
     at, to, offset = live.ctypes.data, facts.ctypes.data, layer.offset.ctypes.data
+    begin, line = copies.ctypes.data, 8 * copies.shape[1]
+    read = begin, begin + line, begin + 2 * line, begin + 3 * line
     numbers = weight.ctypes.data, offset, offset
     step, behind = 8 * x.shape[1], 8 * weight.shape[1]
     n_columns, n_vectors = x.shape[1] // LANES, weight.shape[1] // LANES
@@ -126,8 +141,8 @@ def _multiply_values(
         c, d = order[min(r + 2, last)], order[min(r + 3, last)]
         rows = x_at + a * step, x_at + b * step, x_at + c * step, x_at + d * step
         made = z_at + a * behind, z_at + b * behind, z_at + c * behind, z_at + d * behind
-        n_live = sparse.read_values(rows, n_columns, is_raw, at, to)
-        sparse.multiplied(at, n_live, rows, numbers, made, n_vectors)
+        n_live = sparse.read_values(rows, read, n_columns, is_raw, at, to)
+        sparse.multiplied(at, n_live, read, numbers, made, n_vectors)
         sizes[a, 0], sizes[b, 0], sizes[c, 0], sizes[d, 0] = facts[0], facts[1], facts[2], facts[3]
         sizes[a, 2] = sizes[b, 2] = sizes[c, 2] = sizes[d, 2] = n_live
 
@@ -140,7 +155,7 @@ def _multiply_both(
     """Products of all rows and of their jumps, two neighbours at a time."""
     weight, offset = layer.weight, layer.offset
     n, n_columns, n_vectors = len(order), x.shape[1] // LANES, weight.shape[1] // LANES
-    live, facts, nothing = scratch
+    live, facts, nothing, _ = scratch
     at, to = live.ctypes.data, facts.ctypes.data
     numbers = weight.ctypes.data, offset.ctypes.data, nothing.ctypes.data
     step, behind = 8 * x.shape[1], 8 * weight.shape[1]

@@ -19,11 +19,11 @@ from deephochuli.pieces import _values as values
 from deephochuli.pieces._loops import INNER, OPTIONS
 
 DONE, IS_LAST, IS_JUDGED, N_BENDS, N_OPEN, BENDS, EVENTS = range(7)
-_TRIES = 4
-"""So many segments more than half of them may be done again, before it is tried no longer."""
 """Columns of what is said of each segment: how many layers were done, and whether these were all;
 whether there is nothing more to decide; how many of its bends reach the output, and how many may or
 may not; how many bends and events there are up to its end, on all segments."""
+_TRIES = 4
+"""Of all segments, half and so many more may be left undone before no more are tried."""
 
 
 class Columns(NamedTuple):
@@ -64,53 +64,79 @@ def run(
         room: Memory for all rows there can be of one segment.
         most_rows: How many rows a segment may have before a layer.
         limits: `_crossings.TYPICAL` and `T_ERROR`.
-        judges: Whether to judge bends that are alone, and whether also where that leaves some open;
-            whether the chain has one output, and jumps need not be followed.
+        judges: Whether to judge bends that are alone, and whether also where that leaves some open.
 
     Returns:
         (How many segments were looked at; what is known of each; the largest error of the outputs
         of each; columns).
     """
-    n = len(first) - 1
-    facts, worst = np.zeros((n, 7), np.int64), np.zeros(n)
-    columns = Columns(
-        np.empty((3, 0)), np.empty((4, 0), np.int32), np.empty((2, 0)), np.empty((2, 0), np.int32),
-        np.empty((1, 0), np.int64), np.empty((2, 0), np.int8),
-    )  # fmt: skip
-    n_bends = n_events = n_again = k = 0
-    is_last = True
-    while k < n and is_last:
-        here, there = _segment(places, rows, first[k], first[k + 1])
-        is_known, is_last, done = False, True, len(tables[0])
-        if judges[2] and 2 * n_again <= k + _TRIES:
-            found = values.run(tables, here, there, room, limits)
-            is_known, worst[k], known, origin, seen = found
-            n_again += not is_known
-        if not is_known:
-            done, is_last, worst[k], known, origin, seen = links.run(
-                tables, here, there, room, most_rows, limits
-            )
-        if is_last and judges[0]:
-            _judge(facts[k], known, origin, room, seen, judges[1])
-        facts[k, DONE], facts[k, IS_LAST] = done, is_last
-        seen = 0 if facts[k, IS_JUDGED] else seen
-        columns = _longer(columns, n_bends + len(known[0]), n_events + seen)
-        _write_bends(columns, n_bends, known, origin)
-        _write_events(columns, n_events, room, seen)
-        n_bends, n_events = n_bends + len(known[0]), n_events + seen
-        facts[k, BENDS], facts[k, EVENTS] = n_bends, n_events
+    facts, worst, columns = _begun(len(first) - 1)
+    k, is_last = 0, True
+    while k < len(facts) and is_last:
+        begin, end = first[k], first[k + 1]
+        jump, jump_error = rows.jump[begin:end], rows.jump_error[begin:end]
+        there = links.Rows(rows.x[begin:end], jump, rows.error[begin:end], jump_error)
+        here = _places(places, begin, end)
+        found = links.run(tables, here, there, room, most_rows, limits)
+        columns, is_last = _noted(facts, worst, columns, k, found, room, judges), found[1]
         k += 1
     return k, facts, worst, columns
 
 
+@nb.njit(error_model="numpy", **OPTIONS)
+def run_values(
+    tables: Any, first: Any, places: Any, rows: Any, room: Any, limits: Any, judges: Any
+) -> Any:
+    """The same for chains with one output, by `_values`; it ends where too many are left undone.
+
+    Of these no layer is done. `rows` are without jumps, which are zero.
+    """
+    facts, worst, columns = _begun(len(first) - 1)
+    k = n_undone = 0
+    while k < len(facts) and 2 * n_undone <= k + _TRIES:
+        begin, end = first[k], first[k + 1]
+        there = links.Rows(rows.x[begin:end], None, rows.error[begin:end], None)
+        here = _places(places, begin, end)
+        found = values.run(tables, here, there, room, limits)
+        columns = _noted(facts, worst, columns, k, found, room, judges)
+        n_undone, k = n_undone + (found[0] == 0), k + 1
+    return k, facts, worst, columns
+
+
 @nb.njit(**INNER)
-def _segment(places: Any, rows: Any, begin: Any, end: Any) -> Any:
-    """The rows of one segment."""
-    t, is_own = places.t[begin:end], places.is_own[begin:end]
-    step, unit = places.step[begin:end], places.unit[begin:end]
-    here = links.Places(t, places.order[begin:end], is_own, step, unit)
-    x, jump = rows.x[begin:end], rows.jump[begin:end]
-    return here, links.Rows(x, jump, rows.error[begin:end], rows.jump_error[begin:end])
+def _begun(n: Any) -> Any:
+    """What is known of n segments before the first one."""
+    columns = Columns(
+        np.empty((3, 0)), np.empty((4, 0), np.int32), np.empty((2, 0)), np.empty((2, 0), np.int32),
+        np.empty((1, 0), np.int64), np.empty((2, 0), np.int8),
+    )  # fmt: skip
+    return np.zeros((n, 7), np.int64), np.zeros(n), columns
+
+
+@nb.njit(**INNER)
+def _places(places: Any, begin: Any, end: Any) -> Any:
+    """Where the rows of one segment are."""
+    t, order, is_own, step, unit = places
+    more = is_own[begin:end], step[begin:end], unit[begin:end]
+    return links.Places(t[begin:end], order[begin:end], *more)
+
+
+@nb.njit(**INNER)
+def _noted(
+    facts: Any, worst: Any, columns: Any, k: Any, found: Any, room: Any, judges: Any
+) -> Any:
+    """Write down what was found on segment k; return the columns."""
+    done, is_last, worst[k], known, origin, seen = found
+    facts[k, DONE], facts[k, IS_LAST] = done, is_last
+    if done and is_last and judges[0]:
+        _judge(facts[k], known, origin, room, seen, judges[1])
+        seen = 0 if facts[k, IS_JUDGED] else seen
+    n_bends, n_events = (facts[k - 1, BENDS], facts[k - 1, EVENTS]) if k else (0, 0)
+    facts[k, BENDS], facts[k, EVENTS] = n_bends + len(known[0]), n_events + seen
+    columns = _longer(columns, facts[k, BENDS], facts[k, EVENTS])
+    _write_bends(columns, n_bends, known, origin)
+    _write_events(columns, n_events, room, seen)
+    return columns
 
 
 @nb.njit(**INNER)

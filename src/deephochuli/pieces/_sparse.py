@@ -96,14 +96,14 @@ def read(rows: Any, n_vectors: Any, is_raw: Any, live: Any, facts: Any) -> Any:
 
 
 @nb.njit(**OPTIONS)
-def read_values(rows: Any, n_vectors: Any, is_raw: Any, live: Any, facts: Any) -> Any:
-    """The same for four rows that all are values.
+def read_values(rows: Any, to: Any, n_vectors: Any, is_raw: Any, live: Any, facts: Any) -> Any:
+    """The same for four rows that all are values, which are copied and stay as they are.
 
-    `facts` are the sums of squares only: what is returned is at least how many entries of each are
-    not zero.
+    `to` are the addresses of the copies. `facts` are the sums of squares only: what is returned is
+    at least how many entries of each are not zero.
     """
     least = 0.0 if is_raw else -np.inf
-    return _read_values(rows, rows, least, n_vectors, live, facts, _CHOSEN.ctypes.data)
+    return _read_values(rows, to, least, n_vectors, live, facts, _CHOSEN.ctypes.data)
 
 
 @nb.njit(**OPTIONS)

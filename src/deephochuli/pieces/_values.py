@@ -2,7 +2,7 @@
 
 What `_links` does for all segments, this does for most of them, with half of the products: where
 each bend has a row of its own. The jumps are found afterwards, see `_back`. Where bends coincide or
-rows are exact, jumps have to be followed, and `_links` does the segment again.
+rows are exact, jumps have to be followed: that is left to `_links`.
 """
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
@@ -33,13 +33,13 @@ def run(tables: Any, places: Any, rows: Any, room: Any, limits: Any) -> Any:
     Args:
         tables: See `_links.run`; like all others.
         places: Where the rows are; both ends of a segment.
-        rows: What is known at them; their jumps are zero.
+        rows: What is known at them, without jumps: these are zero.
         room: Memory.
         limits: `_crossings.TYPICAL` and `T_ERROR`.
 
     Returns:
-        (Whether that was possible; the largest error of the outputs; of each bend place, jump, and
-        bound on its error; what `_links.origin_of` says of them; how many events are in the room).
+        What `_links.run` returns of a segment that was done to the end; with 0 layers done where
+        jumps have to be followed.
     """
     blocks, columns, marks, words = room
     whole, spans, entries = tables[0], columns[SPANS : SPANS + 2], (columns[6], columns[7])
@@ -47,11 +47,10 @@ def run(tables: Any, places: Any, rows: Any, room: Any, limits: Any) -> Any:
         links.stored(places, marks[:MARKS]), marks[COUNTS:], links.scratch_of(whole)
     )  # fmt: skip
     sides, size = _sides(words, whole, columns.shape[1]), columns[1]
-    rows = links.Rows(rows.x, None, rows.error, None)
     n_events = done = 0
     while whole[done, STEP] >= 0 and _will_fit(len(places.t), done, sides):
         layer, on = links.layer_of(tables, done), (sides[done], sides[len(whole)])
-        moved = _room(blocks, columns, layer, done, sides.shape[1])
+        moved = _room(blocks, columns, layer, whole, done, sides.shape[1])
         passes.move(layer, places.order, done > 0, rows, moved, entries, counts, on, scratch)
         more = spans[:, n_events:], marks[MARKS:COUNTS, n_events:]
         known, n = (counts, entries, on), len(places.t)
@@ -67,9 +66,9 @@ def run(tables: Any, places: Any, rows: Any, room: Any, limits: Any) -> Any:
     origin = links.origin_of(places, bends)
     if whole[done, STEP] >= 0:
         nothing = np.empty(0)
-        return False, 0.0, (nothing, nothing, nothing), origin, 0
+        return 0, True, 0.0, (nothing, nothing, nothing), origin, 0
     layer = links.layer_of(tables, done)
-    moved = _room(blocks, columns, layer, done, sides.shape[1])
+    moved = _room(blocks, columns, layer, whole, done, sides.shape[1])
     on = sides[done], sides[len(whole)]
     passes.move(layer, order, done > 0, rows, moved, entries, counts, on, scratch)
     worst = 0.0
@@ -83,7 +82,8 @@ def run(tables: Any, places: Any, rows: Any, room: Any, limits: Any) -> Any:
     for i in range(len(jump)):
         _, is_open = alone.judge(jump[i], bound[i])
         is_sure &= not is_open
-    return is_sure, worst, (places.t[1:-1].copy(), jump, bound), origin, n_events
+    known = places.t[1:-1].copy(), jump, bound
+    return len(whole) if is_sure else 0, True, worst, known, origin, n_events
 
 
 @nb.njit(**INNER)
@@ -105,9 +105,15 @@ def _sides(words: Any, whole: Any, n: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def _room(blocks: Any, columns: Any, layer: Any, done: Any, most: Any) -> Any:
-    """Room for the rows behind a layer, of which there may be so many."""
-    one = done % 2
+def _room(blocks: Any, columns: Any, layer: Any, whole: Any, done: Any, most: Any) -> Any:
+    """Room for the rows behind a layer, of which there may be so many.
+
+    It is the same as that of the rows before, if these are as wide: so more of them stay in the
+    cache.
+    """
+    one = 0
+    for i in range(1, done + 1):
+        one ^= links.width_of(whole[i, UNITS]) != links.width_of(whole[i - 1, UNITS])
     x, error = links.shaped(blocks[one], layer.weight.shape[1]), columns[2 * one, :most]
     return links.Rows(x, None, error, None)
 
