@@ -85,12 +85,14 @@ def _taken(
 
     Args:
         i: Number of the layer.
-        which: See `jumps`; like `jump` and `bound`, which are filled.
+        which: See `jumps`.
         known: Derivatives, their errors, `origin` and `size`.
         kept: Numbers of the bends of this layer and those before, ascending.
         at: Which of the derivatives belongs to each.
         parents: Where to write which derivatives each part had.
         seen: Where to write a row in it.
+        jump: Where to write the jumps.
+        bound: Where to write the bounds on their errors.
 
     Returns:
         (Numbers of the bends of the layers before, the part of each; number of parts).
@@ -104,6 +106,8 @@ def _taken(
             derivative = v[part, unit[p]]
             jump[kept[k]] = abs(size[p] * derivative)
             bound[kept[k]] = size[p] * (error[part] + 4 * U * abs(derivative))
+            if jump[kept[k]] == 0.0 and derivative != 0.0:  # not known: it is too small
+                bound[kept[k]] = np.inf
             is_new = True
             continue
         if is_new or part != last:
@@ -145,20 +149,17 @@ def _multiply(
         sparse.multiplied(live_at, n_live, copies, numbers, made, n_vectors)
         for k in range(4):
             i = min(a + k, n - 1)
-            bounds[i] = _bound(layer, error[parents[i]], facts[k], n_live, on, seen[i])
+            size = np.sqrt(facts[k])
+            bounds[i] = 0.0
+            if on[seen[i]].any():  # otherwise all are zero, without an error
+                bounds[i] = _bound(layer.norms, error[parents[i]], size, n_live)
+            if size < LEAST and masked[k, :width].any():
+                bounds[i] = -1.0
     return bounds
 
 
 @nb.njit(error_model="numpy", **INNER)
-def _bound(layer: Any, error: Any, square: Any, terms: Any, on: Any, p: Any) -> Any:
-    """Bound on the error of derivatives before a layer; -1 where they are too small for one."""
-    n_on = np.uint64(0)
-    for w in range(on.shape[1]):
-        n_on |= on[p, w]
-    if n_on == 0:  # all are zero, without an error
-        return 0.0
-    spectral, frobenius, _, _ = layer.norms
-    size = np.sqrt(square)
-    if size < LEAST:
-        return -1.0
+def _bound(norms: Any, error: Any, size: Any, terms: Any) -> Any:
+    """Bound on the error of derivatives before a layer."""
+    spectral, frobenius, _, _ = norms
     return spectral * error + frobenius * (passes.rounding(terms, 1.0) * size)

@@ -284,9 +284,7 @@ def begun(chain: Chain, segments: Rows, most_rows: int, *, takes_open: bool) -> 
         needs_jumps = True  # where it left off, jumps were needed too often
 
 
-def _beginnings(
-    segments: Rows, *, needs_jumps: bool
-) -> tuple[_Whole, links.Places, links.Rows]:
+def _beginnings(segments: Rows, *, needs_jumps: bool) -> tuple[_Whole, links.Places, links.Rows]:
     """Where the rows of each segment begin, where they are, and what is known at them."""
     n = 2 * len(segments)
     width = int(links.width_of(segments.shape[2]))

@@ -119,9 +119,9 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
         tables: Numbers of all layers: whole ones, others, and those of all columns.
         places: Where the rows are, in their order.
         rows: What is known at them.
-        room: Memory for all rows there can be: two blocks for values, and jumps behind them; columns
-            of numbers, shape (8, rows), and of whole numbers, shape (9, rows); words for the sides
-            of units.
+        room: Memory for all rows there can be: two blocks for values, and jumps behind them;
+            columns of numbers, shape (8, rows), and of whole numbers, shape (9, rows); words for
+            the sides of units.
         most_rows: How many rows there may be before a layer.
         limits: `_crossings.TYPICAL` and `T_ERROR`.
 
@@ -136,8 +136,8 @@ def run(tables: Any, places: Any, rows: Any, room: Any, most_rows: Any, limits: 
     n_events = done = 0
     while done < len(whole) and len(places.t) <= most_rows:
         layer, one = layer_of(tables, done), done % 2
-        pair = halves(blocks[one], layer.weight.shape[1])
-        moved = Rows(*pair, columns[2 * one], columns[2 * one + 1])
+        x, jump = _halves(blocks[one], layer.weight.shape[1])
+        moved = Rows(x, jump, columns[2 * one], columns[2 * one + 1])
         sides = _sides(words, columns.shape[1], layer)
         passes.move(layer, places.order, done > 0, rows, moved, entries, counts, sides, scratch)
         if whole[done, STEP] < 0:
@@ -185,7 +185,7 @@ def shaped(block: Any, width: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def halves(block: Any, width: Any) -> Any:
+def _halves(block: Any, width: Any) -> Any:
     """A block as rows and their jumps."""
     half = len(block) // 2
     return shaped(block[:half], width), shaped(block[half:], width)
@@ -230,9 +230,7 @@ def _ended(layer: Any, places: Any, rows: Any) -> Any:
 
 
 @nb.njit(error_model="numpy", **INNER)
-def _bent(
-    layer: Any, step: Any, places: Any, rows: Any, known: Any, room: Any, limits: Any
-) -> Any:
+def _bent(layer: Any, step: Any, places: Any, rows: Any, known: Any, room: Any, limits: Any) -> Any:
     """The ReLU behind a layer: rows put in where units cross zero, events, jumps.
 
     Returns:

@@ -58,23 +58,27 @@ def move(
     x, z = before.x, behind.x
     is_exact = _exact_rows(grain, order, is_raw, x, before.error, scratch[3])
     sizes = _multiply(layer, order, is_raw, x, before.jump, z, behind.jump, scratch)
-    error, z_error, (row, reach) = before.error, behind.error, entries
-    (is_on, n_near), (on, off) = counts, sides
-    spectral, frobenius, offset_norm, gamma = layer.norms
-    for r in order:
-        p = np.uintp(r)  # of which nobody asks whether it counts from the end
-        size, old = np.sqrt(sizes[p, 0]), error[p]
-        lost = rounding(sizes[p, 2], gamma) * size
-        rounded = frobenius * lost + gamma * offset_norm
-        if is_exact[p]:
-            rounded = 0.0
-        new = spectral * old + rounded
-        bounds = old + lost, unit, floor
-        some_on, near = signs.write(z, bounds, layer.most, _SIDE_SLACK, r, on, off)
-        row[p], reach[p], z_error[p] = old + lost, size, new
-        is_on[p], n_near[p] = some_on, near if new != 0.0 else 0
+    _bound(layer, before.error, behind.error, entries, sizes, is_exact)
+    row, z_error, (is_on, n_near), (on, off) = entries[0], behind.error, counts, sides
+    for p in range(len(order)):
+        bounds = row[p], unit, floor
+        is_on[p], near = signs.write(z, bounds, layer.most, _SIDE_SLACK, p, on, off)
+        n_near[p] = near if z_error[p] != 0.0 else 0
     errors = before.jump_error, behind.jump_error
     _bound_jumps(layer, order, before.jump, behind.jump, errors, sizes)
+
+
+@nb.njit(error_model="numpy", **INNER)
+def _bound(layer: Any, error: Any, z_error: Any, entries: Any, sizes: Any, is_exact: Any) -> None:
+    """Errors of the rows behind a layer, and of their entries."""
+    spectral, frobenius, offset_norm, gamma = layer.norms
+    row, reach = entries
+    for p in range(len(is_exact)):
+        size = np.sqrt(sizes[p, 0])
+        lost = rounding(sizes[p, 2], gamma) * size
+        rounded = 0.0 if is_exact[p] else frobenius * lost + gamma * offset_norm
+        row[p], reach[p] = error[p] + lost, size
+        z_error[p] = spectral * error[p] + rounded
 
 
 @nb.njit(**INNER)

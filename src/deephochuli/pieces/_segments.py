@@ -122,9 +122,7 @@ def _places(places: Any, begin: Any, end: Any) -> Any:
 
 
 @nb.njit(**INNER)
-def _noted(
-    facts: Any, worst: Any, columns: Any, k: Any, found: Any, room: Any, judges: Any
-) -> Any:
+def _noted(facts: Any, worst: Any, columns: Any, k: Any, found: Any, room: Any, judges: Any) -> Any:
     """Write down what was found on segment k; return the columns."""
     done, is_last, worst[k], known, origin, seen = found
     facts[k, DONE], facts[k, IS_LAST] = done, is_last

@@ -10,6 +10,7 @@ bits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba as nb
@@ -68,7 +69,7 @@ def write(z: Any, bounds: Any, most: Any, slack: Any, p: Any, on: Any, off: Any)
 
 
 @intrinsic
-def _write(context: Any, at: Any, far: Any, to: Any, n_vectors: Any) -> Any:
+def _writing(context: Any, at: Any, far: Any, to: Any, n_vectors: Any) -> Any:
     """Write sides; `_ON` if any number is above zero, and `_NEAR` if any is not beyond `far`."""
     word, two = types.int64, types.UniTuple(types.int64, 2)
     signature = word(word, types.float64, two, word)
@@ -93,6 +94,10 @@ def _write(context: Any, at: Any, far: Any, to: Any, n_vectors: Any) -> Any:
         return builder.or_(is_on, builder.shl(is_near, emit.index(1)))
 
     return signature, generate
+
+
+_write: Callable[..., Any] = _writing
+"""The same as what compiled code calls, without the context."""
 
 
 def _magnitude(builder: Any, x: Any) -> Any:
@@ -129,21 +134,20 @@ def _changed(on: Any, off: Any, here: Any, there: Any, w: Any) -> Any:
     return (on[here, w] & off[there, w]) | (off[here, w] & on[there, w])
 
 
-@intrinsic
-def count(context: Any, bits: Any) -> Any:
-    """How many bits of a word are set."""
+def _of_bits(name: str, make: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """A function of a word."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ctpop(args[0])
+    def code(context: Any, bits: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return make(builder, args[0])
 
-    return types.int64(types.uint64), generate
+        return types.int64(types.uint64), generate
+
+    code.__name__ = name
+    return intrinsic(code)
 
 
-@intrinsic
-def first(context: Any, bits: Any) -> Any:
-    """Number of the lowest bit of a word that is set; one is."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), generate
+count = _of_bits("count", lambda builder, bits: builder.ctpop(bits))
+"""How many bits of a word are set."""
+first = _of_bits("first", lambda builder, bits: builder.cttz(bits, ir.Constant(ir.IntType(1), 1)))
+"""Number of the lowest bit of a word that is set; one is."""

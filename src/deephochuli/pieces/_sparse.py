@@ -107,9 +107,7 @@ def read_values(rows: Any, to: Any, n_vectors: Any, is_raw: Any, live: Any, fact
 
 
 @nb.njit(**OPTIONS)
-def read_masked(
-    rows: Any, masks: Any, to: Any, n_vectors: Any, live: Any, facts: Any
-) -> Any:
+def read_masked(rows: Any, masks: Any, to: Any, n_vectors: Any, live: Any, facts: Any) -> Any:
     """The same for copies of rows of which some entries are to be zero.
 
     `masks` are addresses of one bit for each entry, which is set where the entry stays; `to` are
@@ -219,7 +217,7 @@ _panel = _block(MOST_VECTORS, is_packed=True)
 
 
 @intrinsic
-def _read(
+def _reading_pairs(
     context: Any, rows: Any, n_vectors: Any, is_raw: Any, live: Any, facts: Any, chosen: Any
 ) -> Any:
     """See `read`; `chosen` is the address of `_CHOSEN`."""
@@ -267,7 +265,7 @@ def _rectified(builder: Any, addresses: list[Any], as_it_is: Any) -> list[Any]:
     return out
 
 
-def _reading(changed: Callable[[Any, Any, Any], Any], kind: Any) -> Callable[..., Any]:
+def _reading_four(changed: Callable[[Any, Any, Any], Any], kind: Any) -> Callable[..., Any]:
     """Code for what reads four rows; `changed` makes of a vector what is written and counts.
 
     Its last argument is the same for all rows and vectors, or one mask of bits for each.
@@ -308,7 +306,7 @@ def _reading(changed: Callable[[Any, Any, Any], Any], kind: Any) -> Callable[...
 
 
 def _at_least(builder: Any, x: Any, least: Any) -> Any:
-    """A vector, with larger numbers where it is below others; never -0."""
+    """A vector, with other numbers where it is not above these."""
     return builder.select(builder.fcmp_ordered(">", x, least), x, least)
 
 
@@ -354,5 +352,7 @@ def _total(builder: Any, vector: Any) -> Any:
     return builder.extract_element(vector, emit.index(0))
 
 
-_read_values = _reading(_at_least, types.float64)
-_read_masked = _reading(_masked, types.UniTuple(types.int64, 4))
+_read: Callable[..., Any] = _reading_pairs
+"""The same as what compiled code calls, without the context."""
+_read_values = _reading_four(_at_least, types.float64)
+_read_masked = _reading_four(_masked, types.UniTuple(types.int64, 4))

@@ -157,7 +157,7 @@ def test_bends_that_are_alone_are_judged_as_by_the_general_rule(monkeypatch):
     nets = [he([1, 12, 12, 1], seed) for seed in range(6)]
     nets.append(nn.Sequential(*he([1, 8, 8, 8], 0), linear(torch.zeros(1, 8), [0.0])))
     nets[-1][4].weight.data[:, 3:] = 0.0  # bends that do not reach the output
-    nets.append(he([1, 12, 12, 1], 6))
+    nets.append(he([1, 12, 12, 2], 6))
     nets[-1][4].weight.data[:, 4:] = 1e-30  # bends that may or may not: smaller than their errors
     counters = [Counter(net, torch.zeros(1)) for net in nets]
     judged = [counter.count(*unit_segment()) for counter in counters]
@@ -175,7 +175,7 @@ def test_bends_that_are_alone_are_judged_as_by_the_general_rule(monkeypatch):
             assert found.n_ambiguous == len(other.open_low)
             np.testing.assert_array_equal(found.t, other.t)
             np.testing.assert_array_equal(found.is_bend, other.is_bend)
-            np.testing.assert_array_equal(found.jump, other.jump / found.length)
+            np.testing.assert_allclose(found.jump, other.jump / found.length, rtol=1e-13)
     assert len(taken) == len(nets)
 
 
@@ -276,5 +276,5 @@ def test_products_by_panels_are_products(n_rows, n, m):
 def test_blocks_hold_the_rows_of_a_chain():
     chain = next(iter(chains(*written(he([1, 3, 3, 1], 0), unit_segment())).values()))
     (first, *_), numbers, whole, _ = _chain._room(chain, 1 << 14)
-    assert len(first) == numbers.shape[1] * chain.width <= BLOCK
+    assert numbers.shape[1] * chain.width <= len(first) <= 2 * BLOCK
     assert numbers.size + whole.size <= BLOCK

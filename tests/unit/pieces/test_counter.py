@@ -47,7 +47,7 @@ def test_a_counter_counts_what_count_counts():
 
 def faint():
     """A net of which some bends change the output by less than it errs."""
-    net = he([3, 12, 12, 1], 6)
+    net = he([3, 12, 12, 2], 6)
     net[4].weight.data[:, 4:] = 1e-30
     return net
 
@@ -92,7 +92,7 @@ def test_many_segments_are_counted_as_one_by_one(kind, exact):
 
 def test_many_segments_of_which_some_are_long(monkeypatch):
     # Little memory: the long ones are cut, and short ones before and behind them are not.
-    net = he([1, 32, 32, 32, 1], 0)
+    net = he([1, 32, 32, 32, 2], 0)
     counter = Counter(net, ZERO)
     starts, ends = torch.zeros(7, 1), torch.full((7, 1), 1e-3)
     starts[2], ends[2], starts[5], ends[5] = -3.0, 3.0, 3.0, -3.0
