@@ -33,17 +33,19 @@ from deephochuli.kernels._cpu_emit import (
 from deephochuli.kernels.rounding._constants import Word
 from deephochuli.kernels.rounding._contract import GROUP
 
-BLOCK = 2 * GROUP
-"""Elements that are rounded on their way at a time: whole groups of random bits."""
+BLOCK = GROUP
+"""Elements that are rounded on their way at a time: a group of random bits."""
 ROW = 4 * (BLOCK // LANES)
 """Bytes of a row; no block is smaller than a vector."""
 # Scratch of one thread, in bytes: keys of the rounds of Philox; random bits; a block of widened
 # patterns or of what is rounded in place; quotients, and what they are rounded to; and of blocks
-# the largest magnitudes, the steps, the rows, and cards of eight words.
+# the largest magnitudes, the steps, the rows, and cards of eight words. Lower halves of random bits
+# come and go before there are quotients.
 S_KEYS, _START = 0, 256
 S_RANDOM, S_COPY, S_QUOTIENTS, S_WIDE, S_TOPS, S_STEPS, S_ROWS, S_CARDS, SLOT_BYTES = (
     _START + n * BLOCK for n in (0, 4, 12, 20, 28, 29, 30, 31, 33)
 )
+S_LOWER = S_QUOTIENTS
 CARD = 32
 """Bytes of a card."""
 POSITIVE = SIGN32 - 1
@@ -134,22 +136,25 @@ class Noise:
 
     No sum is larger than it should be. It is less than two units of its last place smaller in the
     low range, where some of the noise is left out too, and another one where the sum came out below
-    the smallest normal number. That decides nothing, unless what is cut off comes out close to its
-    largest value.
+    the smallest normal number; and smaller by what lower halves of random bits may add, where these
+    are left out. That decides nothing, unless what is cut off comes out close to its largest value.
     """
 
-    def __init__(self, builder: ir.IRBuilder, table: Any, slack: int) -> None:
+    def __init__(self, builder: ir.IRBuilder, table: Any, slack: int, left_out: Any) -> None:
         """Read what is common to all blocks.
 
         Args:
             builder: Where to write.
             table: Address of the words of the plan.
             slack: How many of the largest values of what is cut off leave rounding in doubt.
+            left_out: The random bits that are left out, set.
         """
         cut, below = (load(builder, table, I32, 4 * at) for at in (Word.CUT, Word.BELOW))
-        self._doubt = builder.sub(below, ir.Constant(I32, slack - 1))
-        self._below = splat(builder, below)
-        self._spare = builder.sub(filled(V32, 32), splat(builder, cut))
+        spare = builder.sub(ir.Constant(I32, 32), cut)
+        # Noise without these bits is smaller by no more than these bits where noise is added.
+        more = builder.lshr(builder.trunc(left_out, I32), spare)
+        self._doubt = builder.sub(builder.sub(below, ir.Constant(I32, slack - 1)), more)
+        self._below, self._spare = splat(builder, below), splat(builder, spare)
         self._builder = builder
 
     def rounded(self, x: Any, limits: tuple[Any, Any], bits: Any) -> tuple[Any, Any]:

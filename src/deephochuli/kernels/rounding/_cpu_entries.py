@@ -41,13 +41,16 @@ def fill_address() -> int:
 
 @functools.cache
 def loop_address(width: int, mode: Mode, variant: Variant) -> int:
-    """Address of the loop ``int64 (source, target, n, table, random)`` for some plans."""
+    """Address of the loop ``int64 (source, target, n, table, random, left_out)`` for some plans."""
     carrier = CARRIER64 if width == CARRIER64.width else CARRIER32
     loop = make_loop(carrier, int(mode), variant)
-    return _code.address(loop, _i64(_u64, _u64, _i64, _u64, _u64))
+    return _code.address(loop, _i64(_u64, _u64, _i64, _u64, _u64, _u64))
 
 
 @functools.cache
 def block_loop_address(way: Way) -> int:
-    """Address of ``int64 (source, target, n, block, scratch, words, random)``, for some blocks."""
-    return _code.address(make_block_loop(way), _i64(_u64, _u64, _i64, _i64, _u64, _u64, _u64))
+    """Address of a loop for some blocks.
+
+    It is ``int64 (source, target, n, block, scratch, words, random, left_out)``.
+    """
+    return _code.address(make_block_loop(way), _i64(_u64, _u64, _i64, _i64, *[_u64] * 4))

@@ -3,7 +3,8 @@
 All loops are made from one text. Source and target are different memory: the vectoriser asks
 whether they overlap, and takes the slow way where they do. There is no branch in a loop, so that it
 becomes vector code. A calm loop gives back the largest magnitude that it met, which tells whether
-it was the right one; and a magnitude above all others where random bits left a doubt.
+it was the right one; and a magnitude above all others where random bits left a doubt. Where that is
+for want of the lower halves of these, it gives back `IN_DOUBT`, and is to be called with them.
 """
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
@@ -22,7 +23,7 @@ from deephochuli.kernels.rounding import _constants as c
 from deephochuli.kernels.rounding import _cpu_steps as steps
 from deephochuli.kernels.rounding._contract import Carrier
 from deephochuli.kernels.rounding._cpu_steps import OPTIONS
-from deephochuli.kernels.rounding._cpu_words import both, choose, shl, use_widest_vectors
+from deephochuli.kernels.rounding._cpu_words import add, both, choose, shl, use_widest_vectors
 
 
 @nb.njit(**OPTIONS)
@@ -42,8 +43,11 @@ def _facts(carrier: Carrier) -> tuple[Any, ...]:
     facts = [0, 1, width - 1, width, stored, carrier.hidden, carrier.hidden - 1, carrier.sign - 1]
     facts += [carrier.infinity, carrier.nan, lift << stored, (lift + 1) << stored, lift + 1]
     facts += [to_subnormal, (carrier.bias + stored) << stored, high, width - 32]
-    facts += [(carrier.bias + 32) << stored, (carrier.bias - 1) << stored]
+    facts += [(carrier.bias + 32) << stored, (carrier.bias - 1) << stored, 2]
     return tuple(map(np.uint64 if width == 64 else np.uint32, facts))
+
+
+IN_DOUBT = np.int64(-1)
 
 
 def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., int]:
@@ -52,8 +56,10 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
     u = np.uint64 if wide else np.uint32
     stochastic, calm = mode == c.Mode.STOCHASTIC, bool(variant & c.Variant.CALM)
     quick = stochastic and calm and bool(variant & c.Variant.SCALED)
+    # Loops that can tell whether the upper halves of random bits are enough.
+    lazy = quick or (stochastic and calm and not variant & c.LOW_RANGE)
 
-    def round_block(source_at, target_at, n, table_at, random_at):
+    def round_block(source_at, target_at, n, table_at, random_at, left_out):
         # Not a free variable that stands for one of the two: it would have another name in each
         # process, and nothing would be found in the cache.
         if wide:
@@ -61,6 +67,8 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
         else:
             w, source, target = words_of(p32(table_at)), p32(source_at), p32(target_at)
         random, largest, most = p32(random_at), k[steps.ZERO], k[steps.ZERO]
+        if stochastic and calm and not lazy and left_out != u64(0):
+            return IN_DOUBT
         use_widest_vectors()
         for i in range(n):
             pattern = source[i]
@@ -77,11 +85,20 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
                 most = steps.larger(most, rest)
             else:
                 r = steps.rounded(magnitude, grows, noise, w, k, mode, parts)
+                if lazy:
+                    b = steps.entered(magnitude, w, k, parts)
+                    most = steps.larger(most, steps.cut_off(b, noise, w, k))
             if calm:
                 target[i] = steps.ended_calmly(r, pattern, w, k, parts)
             else:
                 target[i] = steps.ended(r, pattern, w, k)
-        is_sure = not quick or most + k[steps.ONE] < w[steps.BELOW]
-        return np.int64(largest if is_sure else k[steps.POSITIVE])
+        if lazy:
+            more = steps.below_the_cut(shl(u(left_out), k[steps.SPARE]), w, k)
+            if more != k[steps.ZERO] and add(most, more) > w[steps.BELOW]:
+                return IN_DOUBT
+            # Nothing is cut off: there noise is not shifted out.
+            if most > w[steps.BELOW] or (quick and w[steps.CUT] == k[steps.ZERO]):
+                return np.int64(k[steps.POSITIVE])
+        return np.int64(largest)
 
     return round_block

@@ -8,6 +8,8 @@ are put together again by one shuffle. In the last round what is mixed is put to
 In a group only the lowest word of the counter differs. What a round makes of the others alone is
 one number for the group: of the first two rounds that is half. And the first product of the next
 counter is that of the one before and the factor.
+
+Each half of a word is the upper half of the random bits of an element, and is written as such.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types; compiled functions get
@@ -27,14 +29,14 @@ from numba.extending import intrinsic
 
 from deephochuli.kernels._cpu_emit import I32, I64, Loop, filled, index, load, splat, store
 from deephochuli.kernels._cpu_memory import p64
-from deephochuli.kernels.rounding._contract import GROUP, LANES
+from deephochuli.kernels.rounding._contract import GROUP, HALF, LANES
 from deephochuli.kernels.rounding._cpu_words import use_widest_vectors
 
 u64 = np.uint64
 LOW = 0xFFFFFFFF
 ROUND_A, ROUND_B = 0xD2511F53, 0xCD9E8D57
 WEYL_A, WEYL_B = 0x9E3779B9, 0xBB67AE85
-N_ROUNDS, N_LANES, N_GROUP = 10, LANES, GROUP
+N_ROUNDS, N_LANES, N_GROUP, N_HALVES = 10, LANES, GROUP, GROUP // LANES
 # Where the keys of the rounds end and the stream begins, in words.
 STREAM = 2 * N_ROUNDS
 # Words of a vector, and vectors that are in flight together: enough to hide the latency of a
@@ -113,6 +115,12 @@ def _last_round(
         yield _paired(builder, pair, 0)
 
 
+def _halves(builder: ir.IRBuilder, words: Any) -> tuple[Any, Any]:
+    """The lower and the upper half of words, each where upper halves are."""
+    half = filled(_V32, HALF)
+    return builder.shl(words, half), builder.and_(words, filled(_V32, -1 << HALF))
+
+
 def _first_products(builder: ir.IRBuilder, first: Any) -> list[Any]:
     """The lowest words of counters times a factor, dealt to pairs of vectors in turn."""
     product = splat(builder, _times(builder, first, ROUND_A), WIDTH)
@@ -129,9 +137,9 @@ def _fetch(builder: ir.IRBuilder, address: Any, *, is_written: bool) -> None:
     kind = ir.FunctionType(ir.VoidType(), [_POINTER, I32, I32, I32])
     fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     how = [ir.Constant(I32, value) for value in (int(is_written), 3, 1)]
-    for word in range(4):
+    for place in range(N_HALVES):
         for line in range(0, 4 * STRIDE, 64):
-            at = builder.add(address, index(4 * word * N_LANES + line))
+            at = builder.add(address, index(4 * place * N_LANES + line))
             builder.call(fetch, [builder.inttoptr(at, _POINTER), *how])
 
 
@@ -153,8 +161,9 @@ def _emit_group(builder: ir.IRBuilder, arguments: Any) -> None:
         states = [_mixed(builder, _products(builder, s), s[1], s[3], key) for s in states]
     key, at = _key(builder, keys, N_ROUNDS - 1), builder.add(out, skip)
     for vector in range(0, N_VECTORS, 2):
-        for word, both in enumerate(_last_round(builder, states[vector : vector + 2], key)):
-            store(builder, both, at, 4 * (word * N_LANES + vector * WIDTH))
+        words = _last_round(builder, states[vector : vector + 2], key)
+        for place, half in enumerate(half for word in words for half in _halves(builder, word)):
+            store(builder, half, at, 4 * (place * N_LANES + vector * WIDTH))
     loop.close([])
 
 
@@ -162,7 +171,7 @@ def _emit_group(builder: ir.IRBuilder, arguments: Any) -> None:
 def fill_group(
     typing_context: Any, out: Any, n: Any, group: Any, keys: Any, source: Any, target: Any
 ) -> Any:
-    """Write the words of the first counters of a group, `n` times `STRIDE` of them."""
+    """Write the halves of the first counters of a group, `n` times `STRIDE` of them."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _emit_group(builder, arguments)
@@ -181,9 +190,10 @@ def expand(key_at, keys_at):
 
 
 def fill(random_at, first_group, n, keys_at, source_at, target_at):
-    """Write the random bits of `n` elements from the beginning of a group on.
+    """Write the upper halves of the random bits of `n` elements from the beginning of a group on.
 
-    Up to the end of a group more may be written; the memory must have room for it.
+    They are words of 32 bits, of which the lower half is zero. Up to the end of a group more may be
+    written; the memory must have room for it.
 
     Args:
         random_at: Address of the bits.
