@@ -39,13 +39,11 @@ ROW = 4 * (BLOCK // LANES)
 """Bytes of a row; no block is smaller than a vector."""
 # Scratch of one thread, in bytes: keys of the rounds of Philox; random bits; a block of widened
 # patterns or of what is rounded in place; quotients, and what they are rounded to; and of blocks
-# the largest magnitudes, the steps, the rows, and cards of eight words. Lower halves of random bits
-# come and go before there are quotients.
+# the largest magnitudes, the steps, the rows, and cards of eight words.
 S_KEYS, _START = 0, 256
 S_RANDOM, S_COPY, S_QUOTIENTS, S_WIDE, S_TOPS, S_STEPS, S_ROWS, S_CARDS, SLOT_BYTES = (
     _START + n * BLOCK for n in (0, 4, 12, 20, 28, 29, 30, 31, 33)
 )
-S_LOWER = S_QUOTIENTS
 CARD = 32
 """Bytes of a card."""
 POSITIVE = SIGN32 - 1

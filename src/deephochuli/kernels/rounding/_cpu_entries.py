@@ -19,7 +19,7 @@ from deephochuli.kernels.rounding._constants import Mode, Variant
 from deephochuli.kernels.rounding._contract import CARRIER32, CARRIER64
 from deephochuli.kernels.rounding._cpu_block_loops import Way, make_block_loop
 from deephochuli.kernels.rounding._cpu_loops import make_loop
-from deephochuli.kernels.rounding._cpu_philox import fill
+from deephochuli.kernels.rounding._cpu_philox import make_fill
 from deephochuli.kernels.rounding._cpu_work import work
 
 _u64, _i64 = types.uint64, types.int64
@@ -34,8 +34,16 @@ def work_address() -> int:
 
 
 @functools.cache
-def fill_address() -> int:
-    """Address of ``void fill(random, first_group, n, keys, source, target)``."""
+def fill_address(*, are_lower: bool) -> int:
+    """Address of ``void fill(random, first_group, n, keys, source, target)``.
+
+    It makes halves of the random bits of `n` elements from the beginning of a group on, as words of
+    32 bits. Upper halves are written, with lower ones that are zero, and lower halves are put to
+    them. Up to the end of the group more may be written; the memory must have room for it.
+    `keys` is the address of what `expand` has written, `source` that of the elements and `target`
+    that of what they will be rounded to: these are brought near, with the upper halves.
+    """
+    fill = make_fill(are_lower=are_lower)
     return _code.address(fill, types.void(_u64, _u64, _i64, _u64, _u64, _u64))
 
 

@@ -9,7 +9,8 @@ In a group only the lowest word of the counter differs. What a round makes of th
 one number for the group: of the first two rounds that is half. And the first product of the next
 counter is that of the one before and the factor.
 
-Each half of a word is the upper half of the random bits of an element, and is written as such.
+Each half of a word is one half of the random bits of an element. Upper halves are written alone, and
+lower ones put to them where they are asked for.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types; compiled functions get
@@ -18,7 +19,7 @@ Each half of a word is the upper half of the random bits of an element, and is w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -115,10 +116,18 @@ def _last_round(
         yield _paired(builder, pair, 0)
 
 
-def _halves(builder: ir.IRBuilder, words: Any) -> tuple[Any, Any]:
-    """The lower and the upper half of words, each where upper halves are."""
+def _write_halves(builder: ir.IRBuilder, words: Any, at: Any, place: int, *, are_lower: bool) -> None:
+    """Write the lower and the upper half of words to a place and the next one."""
     half = filled(_V32, HALF)
-    return builder.shl(words, half), builder.and_(words, filled(_V32, -1 << HALF))
+    if are_lower:
+        halves = builder.and_(words, filled(_V32, (1 << HALF) - 1)), builder.lshr(words, half)
+    else:
+        halves = builder.shl(words, half), builder.and_(words, filled(_V32, -1 << HALF))
+    for i, bits in enumerate(halves):
+        skip = 4 * (place + i * N_LANES)
+        if are_lower:
+            bits = builder.or_(load(builder, at, _V32, skip), bits)
+        store(builder, bits, at, skip)
 
 
 def _first_products(builder: ir.IRBuilder, first: Any) -> list[Any]:
@@ -143,7 +152,7 @@ def _fetch(builder: ir.IRBuilder, address: Any, *, is_written: bool) -> None:
             builder.call(fetch, [builder.inttoptr(at, _POINTER), *how])
 
 
-def _emit_group(builder: ir.IRBuilder, arguments: Any) -> None:
+def _emit_group(builder: ir.IRBuilder, arguments: Any, *, are_lower: bool) -> None:
     out, n, group, keys, source, target = arguments
     first = builder.mul(group, index(N_LANES))
     upper = builder.lshr(first, index(32))
@@ -151,8 +160,9 @@ def _emit_group(builder: ir.IRBuilder, arguments: Any) -> None:
     loop = Loop(builder, n, [])
     lane = builder.mul(loop.index, index(STRIDE))
     skip = builder.shl(lane, index(2))
-    for place, is_written in ((source, False), (target, True)):
-        _fetch(builder, builder.add(place, skip), is_written=is_written)
+    if not are_lower:  # else all is near
+        _fetch(builder, builder.add(source, skip), is_written=False)
+        _fetch(builder, builder.add(target, skip), is_written=True)
     q, key = _times(builder, last[0], ROUND_B), _key(builder, keys, 0)
     products = _first_products(builder, builder.add(first, lane))
     states = [_mixed(builder, (q, p), upper, last[1], key) for p in products]
@@ -162,22 +172,30 @@ def _emit_group(builder: ir.IRBuilder, arguments: Any) -> None:
     key, at = _key(builder, keys, N_ROUNDS - 1), builder.add(out, skip)
     for vector in range(0, N_VECTORS, 2):
         words = _last_round(builder, states[vector : vector + 2], key)
-        for place, half in enumerate(half for word in words for half in _halves(builder, word)):
-            store(builder, half, at, 4 * (place * N_LANES + vector * WIDTH))
+        for i, word in enumerate(words):
+            place = 2 * i * N_LANES + vector * WIDTH
+            _write_halves(builder, word, at, place, are_lower=are_lower)
     loop.close([])
 
 
-@intrinsic
-def fill_group(
-    typing_context: Any, out: Any, n: Any, group: Any, keys: Any, source: Any, target: Any
+@intrinsic(prefer_literal=True)
+def _fill_group(
+    typing_context: Any,
+    are_lower: Any,
+    out: Any,
+    n: Any,
+    group: Any,
+    keys: Any,
+    source: Any,
+    target: Any,
 ) -> Any:
     """Write the halves of the first counters of a group, `n` times `STRIDE` of them."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _emit_group(builder, arguments)
+        _emit_group(builder, arguments[1:], are_lower=bool(are_lower.literal_value))
         return context.get_dummy_value()
 
-    return types.void(types.uint64, types.int64, *[types.uint64] * 4), generate
+    return types.void(are_lower, types.uint64, types.int64, *[types.uint64] * 4), generate
 
 
 def expand(key_at, keys_at):
@@ -189,24 +207,18 @@ def expand(key_at, keys_at):
     keys[STREAM], keys[STREAM + 1] = key[2], key[3]
 
 
-def fill(random_at, first_group, n, keys_at, source_at, target_at):
-    """Write the upper halves of the random bits of `n` elements from the beginning of a group on.
+def make_fill(*, are_lower: bool) -> Callable[..., None]:
+    """The function that makes one half of random bits, and either writes it or puts it to that."""
+    constant = int(are_lower)
 
-    They are words of 32 bits, of which the lower half is zero. Up to the end of a group more may be
-    written; the memory must have room for it.
+    def fill(random_at, first_group, n, keys_at, source_at, target_at):
+        group = u64(first_group)
+        use_widest_vectors()
+        for start in range(0, n, N_GROUP):
+            lanes, skip = min(n - start, N_LANES), u64(4 * start)
+            turns, random = (lanes + STRIDE - 1) // STRIDE, random_at + skip
+            source, target = source_at + skip, target_at + skip
+            _fill_group(constant, random, turns, group, keys_at, source, target)
+            group += u64(1)
 
-    Args:
-        random_at: Address of the bits.
-        first_group: Number of the group.
-        n: Elements.
-        keys_at: Address of what `expand` has written.
-        source_at: Address of the elements.
-        target_at: Address of what they will be rounded to.
-    """
-    group = u64(first_group)
-    use_widest_vectors()
-    for start in range(0, n, N_GROUP):
-        lanes, skip = min(n - start, N_LANES), u64(4 * start)
-        turns = (lanes + STRIDE - 1) // STRIDE
-        fill_group(random_at + skip, turns, group, keys_at, source_at + skip, target_at + skip)
-        group += u64(1)
+    return fill

@@ -23,7 +23,6 @@ from deephochuli.kernels.rounding._cpu_blocks import (
     ROW,
     S_COPY,
     S_KEYS,
-    S_LOWER,
     S_QUOTIENTS,
     S_RANDOM,
     S_ROWS,
@@ -51,16 +50,16 @@ f32, f64 = np.float32, np.float64
 # Control block, uint64.
 C_NEXT, C_SLOT, C_N, C_PART, C_SOURCE, C_TARGET, C_KIND, C_TABLE = range(8)
 # The loop for blocks without a magnitude above `C_CALM`, and the one for all blocks.
-C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 16
+C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_FILL_LOWER, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 13, 17
 # Elements that share a scale, or 0; where to say that a block was found that this is not for; how
 # blocks are rounded, and the words for that.
-C_BLOCK, C_HARD, C_BLOCK_LOOP, C_BLOCK_WORDS = 17, 18, 19, 20
+C_BLOCK, C_HARD, C_BLOCK_LOOP, C_BLOCK_WORDS = 18, 19, 20, 21
 # For random bits, the loop for quotients in binary64 and its table.
-C_WIDE_LOOP, C_WIDE_TABLE = 21, 22
+C_WIDE_LOOP, C_WIDE_TABLE = 22, 23
 # For scales that are no powers of two: the table of their plan, or 0; what they are multiples of,
 # and that times the largest value of an element.
-C_SCALE_TABLE, C_UNIT, C_SPAN = 23, 24, 25
-C_WORDS = 26
+C_SCALE_TABLE, C_UNIT, C_SPAN = 24, 25, 26
+C_WORDS = 27
 # From here on a subnormal number is below 2^-32 of the smallest value of every element format; from
 # there on a number that is added so that it is cut could be too large.
 LEAST, TOO_LARGE = u32((127 - 60) << 23), u32((127 + 104) << 23)
@@ -211,12 +210,9 @@ def fill_upper(control, scratch, at, source, target, n):
 @nb.njit(**OPTIONS)
 def fill_lower(control, scratch, at, n):
     """Put the lower halves to them."""
-    random, lower, keys = scratch + u64(S_RANDOM), scratch + u64(S_LOWER), scratch + u64(S_KEYS)
-    group = u64(at // GROUP) + LOWER_GROUPS
-    call_fill(p64(control)[C_FILL], lower, group, u64(n), keys, random, lower)
-    whole, half = p32(random), p32(lower)
-    for i in range(n):
-        whole[i] |= half[i] >> u32(HALF)
+    random, keys = scratch + u64(S_RANDOM), scratch + u64(S_KEYS)
+    group, nothing = u64(at // GROUP) + LOWER_GROUPS, u64(0)
+    call_fill(p64(control)[C_FILL_LOWER], random, group, u64(n), keys, nothing, nothing)
 
 
 @nb.njit(**OPTIONS)
