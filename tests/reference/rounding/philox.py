@@ -18,8 +18,8 @@ def philox4x32(counter, key):
 def random_bits(n, key, first=0):
     """The random bits of elements from an index on, as docs/rounding.md defines them."""
     index = np.arange(first, first + n, dtype=np.uint64)
-    counter = index // np.uint64(2048) * np.uint64(256) + index % np.uint64(256)
-    place = (index // np.uint64(256) % np.uint64(8)).astype(np.int64)
+    counter = index // np.uint64(1024) * np.uint64(128) + index % np.uint64(128)
+    place = (index // np.uint64(128) % np.uint64(8)).astype(np.int64)
     upper = half_words(counter, place, key)
     return upper * 65536 + half_words(counter + np.uint64(2**63), place, key)
 

@@ -34,7 +34,7 @@ HALF: Final = 16
 """Bits of the upper and of the lower half of them. They come from two series of counters, so that
 whoever can decide by the upper half alone need not make the lower one."""
 
-LANES: Final = 256
+LANES: Final = 128
 """Counters of Philox in one group. Each gives 4 words of two halves. Half h (0: lower, 1: upper) of
 word w of counter c in group g belongs to the element with the index (8 g + 2 w + h) LANES + c, so
 that neighbours come out of a vector without a shuffle."""

@@ -33,8 +33,8 @@ from deephochuli.kernels._cpu_emit import (
 from deephochuli.kernels.rounding._constants import Word
 from deephochuli.kernels.rounding._contract import GROUP
 
-BLOCK = GROUP
-"""Elements that are rounded on their way at a time: a group of random bits."""
+BLOCK = 2 * GROUP
+"""Elements that are rounded on their way at a time: whole groups of random bits."""
 ROW = 4 * (BLOCK // LANES)
 """Bytes of a row; no block is smaller than a vector."""
 # Scratch of one thread, in bytes: keys of the rounds of Philox; random bits; a block of widened
