@@ -67,7 +67,7 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
         else:
             w, source, target = words_of(p32(table_at)), p32(source_at), p32(target_at)
         random, largest, most = p32(random_at), k[steps.ZERO], k[steps.ZERO]
-        if stochastic and calm and not lazy and left_out != u64(0):
+        if stochastic and calm and not lazy and left_out != np.uint64(0):
             return IN_DOUBT
         use_widest_vectors()
         for i in range(n):

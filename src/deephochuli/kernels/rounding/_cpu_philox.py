@@ -116,7 +116,9 @@ def _last_round(
         yield _paired(builder, pair, 0)
 
 
-def _write_halves(builder: ir.IRBuilder, words: Any, at: Any, place: int, *, are_lower: bool) -> None:
+def _write_halves(
+    builder: ir.IRBuilder, words: Any, at: Any, place: int, *, are_lower: bool
+) -> None:
     """Write the lower and the upper half of words to a place and the next one."""
     half = filled(_V32, HALF)
     if are_lower:
