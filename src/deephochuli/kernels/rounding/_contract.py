@@ -156,9 +156,9 @@ class StochasticKey:
     """Where random bits come from: the key and the upper half of the counter of Philox4x32-10.
 
     The lower half of the counter is made from the index of the element in the logical (contiguous)
-    order of its tensor, and its top bit says which half of the random bits it is for. Equal keys give equal bits, on every device, whatever the number of threads
-    and whatever was rounded before: so each tensor of a model needs a stream of its own, and each
-    step of a training another `step`.
+    order of its tensor; its top bit says which half of the random bits it is for. Equal keys give
+    equal bits, on every device, whatever the number of threads and whatever was rounded before: so
+    each tensor of a model needs a stream of its own, and each step of a training another `step`.
 
     Attributes:
         seed: 0 to 2^64 - 1.

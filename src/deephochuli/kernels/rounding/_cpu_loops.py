@@ -48,6 +48,16 @@ def _facts(carrier: Carrier) -> tuple[Any, ...]:
 
 
 IN_DOUBT = np.int64(-1)
+"""What a loop gives back that wants the lower halves of random bits."""
+
+
+@nb.njit(**OPTIONS)
+def answer(largest, most, left_out, w, k):
+    """What a loop gives back that could do without them, from the most that it cut off."""
+    more = steps.below_the_cut(left_out, w, k)
+    if more != k[steps.ZERO] and add(most, more) > w[steps.BELOW]:
+        return IN_DOUBT
+    return np.int64(largest if most <= w[steps.BELOW] else k[steps.POSITIVE])
 
 
 def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., int]:
@@ -55,9 +65,9 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
     k, wide, parts = _facts(carrier), carrier.width == 64, int(variant)
     u = np.uint64 if wide else np.uint32
     stochastic, calm = mode == c.Mode.STOCHASTIC, bool(variant & c.Variant.CALM)
-    quick = stochastic and calm and bool(variant & c.Variant.SCALED)
-    # Loops that can tell whether the upper halves of random bits are enough.
-    lazy = quick or (stochastic and calm and not variant & c.LOW_RANGE)
+    # A lazy loop can tell when upper halves of random bits are enough; another one asks for all.
+    lazy = stochastic and calm and not variant & c.Variant.LOW
+    asks = stochastic and calm and not lazy
 
     def round_block(source_at, target_at, n, table_at, random_at, left_out):
         # Not a free variable that stands for one of the two: it would have another name in each
@@ -66,9 +76,9 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
             w, source, target = words_of(p64(table_at)), p64(source_at), p64(target_at)
         else:
             w, source, target = words_of(p32(table_at)), p32(source_at), p32(target_at)
-        random, largest, most = p32(random_at), k[steps.ZERO], k[steps.ZERO]
-        if stochastic and calm and not lazy and left_out != np.uint64(0):
+        if asks and left_out != np.uint64(0):
             return IN_DOUBT
+        random, largest, most = p32(random_at), k[steps.ZERO], steps.least_rest(w, k, parts)
         use_widest_vectors()
         for i in range(n):
             pattern = source[i]
@@ -80,25 +90,17 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
             noise = k[steps.ZERO]
             if stochastic:
                 noise = shl(u(random[i]), k[steps.SPARE])
-            if quick:
-                r, rest = steps.with_noise(pattern, noise, w, k)
+            if lazy:
+                r, rest = steps.rounded_lazily(pattern, noise, w, k, parts)
                 most = steps.larger(most, rest)
             else:
                 r = steps.rounded(magnitude, grows, noise, w, k, mode, parts)
-                if lazy:
-                    b = steps.entered(magnitude, w, k, parts)
-                    most = steps.larger(most, steps.cut_off(b, noise, w, k))
             if calm:
                 target[i] = steps.ended_calmly(r, pattern, w, k, parts)
             else:
                 target[i] = steps.ended(r, pattern, w, k)
         if lazy:
-            more = steps.below_the_cut(shl(u(left_out), k[steps.SPARE]), w, k)
-            if more != k[steps.ZERO] and add(most, more) > w[steps.BELOW]:
-                return IN_DOUBT
-            # Nothing is cut off: there noise is not shifted out.
-            if most > w[steps.BELOW] or (quick and w[steps.CUT] == k[steps.ZERO]):
-                return np.int64(k[steps.POSITIVE])
+            return answer(largest, most, shl(u(left_out), k[steps.SPARE]), w, k)
         return np.int64(largest)
 
     return round_block

@@ -9,8 +9,8 @@ In a group only the lowest word of the counter differs. What a round makes of th
 one number for the group: of the first two rounds that is half. And the first product of the next
 counter is that of the one before and the factor.
 
-Each half of a word is one half of the random bits of an element. Upper halves are written alone, and
-lower ones put to them where they are asked for.
+Each half of a word is one half of the random bits of an element. Upper halves are written alone,
+and lower ones put to them where they are asked for.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types; compiled functions get

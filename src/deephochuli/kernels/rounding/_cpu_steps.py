@@ -183,12 +183,6 @@ def with_noise(pattern, noise, w, k):
 
 
 @nb.njit(**OPTIONS)
-def cut_off(b, noise, w, k):
-    """What is cut off in the normal range with noise."""
-    return both(add(b, below_the_cut(noise, w, k)), w[BELOW])
-
-
-@nb.njit(**OPTIONS)
 def in_low_range_by_scaling(b, grows, noise, w, k, mode):
     """The same for other modes, far inside the carrier: all products are with powers of two."""
     step = number_with_bits(w[STEP])
@@ -239,6 +233,27 @@ def rounded(magnitude, grows, noise, w, k, mode, parts):
     elif parts & DEEP:
         r = lowered(r, k)
     return r
+
+
+@nb.njit(**OPTIONS)
+def least_rest(w, k, parts):
+    """The least that `rounded_lazily` may say; too much where nothing is cut off, in one case."""
+    # A shift by the width of a word is none: `with_noise` does not serve there.
+    return choose((parts & SCALED != 0) & (w[CUT] == k[ZERO]), k[ONE], k[ZERO])
+
+
+@nb.njit(**OPTIONS)
+def rounded_lazily(pattern, noise, w, k, parts):
+    """Round stochastically, and the most that could have been cut off.
+
+    For formats whose low range, if they have one, is far inside the carrier.
+    """
+    if parts & SCALED:
+        return with_noise(pattern, noise, w, k)
+    magnitude = both(pattern, k[POSITIVE])
+    sums = add(entered(magnitude, w, k, parts), below_the_cut(noise, w, k))
+    r = rounded(magnitude, k[ZERO], noise, w, k, STOCHASTIC, parts)
+    return r, both(sums, w[BELOW])
 
 
 @nb.njit(**OPTIONS)
