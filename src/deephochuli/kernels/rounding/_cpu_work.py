@@ -238,13 +238,15 @@ def round_with_scales(control, scratch, source, target, n, at):
     if not easy:
         return False
     way, block, words = table[C_BLOCK_LOOP], table[C_BLOCK], table[C_BLOCK_WORDS]
-    random, n_ = scratch + u64(S_RANDOM), u64(n)
-    if call_blocks(way, source, target, n_, block, scratch, words, random, LOWER) == i64(0):
+    random, size = scratch + u64(S_RANDOM), u64(n)
+    is_sure = call_blocks(way, source, target, size, block, scratch, words, random, LOWER)
+    if is_sure == i64(0):
         fill_lower(control, scratch, at, n)
-        if call_blocks(way, source, target, n_, block, scratch, words, random, ALL_BITS) == i64(0):
-            if are_powers:
-                write_powers(control, scratch, n)
-            round_widely(control, scratch, source, target, n)
+        is_sure = call_blocks(way, source, target, size, block, scratch, words, random, ALL_BITS)
+    if is_sure == i64(0):
+        if are_powers:
+            write_powers(control, scratch, n)
+        round_widely(control, scratch, source, target, n)
     return True
 
 

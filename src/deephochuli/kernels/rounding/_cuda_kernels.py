@@ -1,8 +1,8 @@
 """The rounding kernel for GPUs: the loops of the CPU back end, element by element.
 
 One program rounds one group of elements: each of its counters gives four words of random bits, of
-two halves each, and so each of its lanes has eight elements. Lower halves of random bits are always
-made: there is enough to do while memory is waited for.
+two halves each, and so each of its lanes has eight elements. The lower halves of random bits are
+always made here.
 """
 
 # Triton compiles these functions; they carry no types.
