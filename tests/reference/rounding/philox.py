@@ -18,10 +18,17 @@ def philox4x32(counter, key):
 def random_bits(n, key, first=0):
     """The random bits of elements from an index on, as docs/rounding.md defines them."""
     index = np.arange(first, first + n, dtype=np.uint64)
-    counter = index // np.uint64(1024) * np.uint64(256) + index % np.uint64(256)
-    word = (index // np.uint64(256) % np.uint64(4)).astype(np.int64)
+    counter = index // np.uint64(1024) * np.uint64(128) + index % np.uint64(128)
+    place = (index // np.uint64(128) % np.uint64(8)).astype(np.int64)
+    upper = half_words(counter, place, key)
+    return upper * 65536 + half_words(counter + np.uint64(2**63), place, key)
+
+
+def half_words(counter, place, key):
+    """Of the eight halves of the words of each counter the one at a place, the lowest first."""
     low, high = key.seed & LOW, key.seed >> 32
     start = counter & np.uint64(LOW), counter >> np.uint64(32), key.stream, key.step
-    start = [np.full(n, part, np.uint64) for part in start]
+    start = [np.full(counter.size, part, np.uint64) for part in start]
     words = philox4x32(start, [np.uint64(low), np.uint64(high)])
-    return np.stack(words)[word, np.arange(n)].astype(np.int64)
+    word = np.stack(words)[place // 2, np.arange(counter.size)].astype(np.int64)
+    return np.where(place % 2 == 1, word // 65536, word % 65536)

@@ -2,7 +2,8 @@
 
 Compiled code decides with fewer bits than there are where that is enough, and says where it is not;
 then it rounds the whole block of 2,048 elements in another way. So only a few numbers of each block
-here are next to where their own random bits make rounding turn.
+here are next to where their own random bits make rounding turn. The cases of lower halves, which
+are made where upper ones leave a doubt, are in `test_lower_halves`.
 """
 
 import ctypes
@@ -172,15 +173,26 @@ def test_numbers_without_an_end_among_them(mode):
 
 
 def test_random_bits_where_the_counter_passes_2_to_the_32():
-    """A tensor with so many elements does not fit here; the function that makes bits does."""
-    n, group = 2048, (1 << 24) - 1
+    """A tensor with so many elements does not fit here; the functions that make bits do."""
+    n, group = 2048, (1 << 25) - 1
     keys, found = np.zeros(22, np.uint64), np.zeros(n, np.uint32)
     for i in range(10):
         keys[2 * i] = (KEY.words[0] + i * 0x9E3779B9) % (1 << 32)
         keys[2 * i + 1] = (KEY.words[1] + i * 0xBB67AE85) % (1 << 32)
     keys[20:] = KEY.words[2:]
-    fill = ctypes.CFUNCTYPE(None, *[ctypes.c_uint64] * 6)(entries.fill_address())
-    fill(found.ctypes.data, group, n, keys.ctypes.data, 0, 0)
-    assert np.array_equal(found, random_bits(n, KEY, first=group * 1024))
-    counter = [(group + 1) * 256 % (1 << 32), (group + 1) * 256 >> 32, *KEY.words[2:]]
-    assert found[1024] == philox4x32(counter, KEY.words[:2])[0]
+    bits = random_bits(n, KEY, first=group * 1024)
+    for are_lower, number in ((False, group), (True, group + (1 << 56))):
+        address = entries.fill_address(are_lower=are_lower)
+        fill = ctypes.CFUNCTYPE(None, *[ctypes.c_uint64] * 6)(address)
+        fill(found.ctypes.data, number, n, keys.ctypes.data, 0, 0)
+        assert np.array_equal(found, bits if are_lower else bits >> 16 << 16)
+    for series, half in ((0, bits >> 16), (1 << 31, bits & 0xFFFF)):
+        counter = [(group + 1) * 128 % (1 << 32), (group + 1) * 128 >> 32, *KEY.words[2:]]
+        counter[1] += series
+        first, second, *_ = philox4x32(counter, KEY.words[:2])
+        assert half[1024::128][:4].tolist() == [
+            first & 0xFFFF,
+            first >> 16,
+            second & 0xFFFF,
+            second >> 16,
+        ]

@@ -70,6 +70,23 @@ def test_neighbours_and_words_do_not_repeat():
     assert np.array_equal(bits[5000:6000], random_bits(1000, StochasticKey(9), 5000))
 
 
+def test_halves_have_nothing_to_do_with_each_other():
+    """Of an element, of neighbours, and of those that share a counter: 5 standard deviations."""
+    n = 1 << 18
+    bits = random_bits(n, StochasticKey(13, 2, 1))
+    upper, lower = bits >> 16, bits & 0xFFFF
+    for first, second in ((upper, lower), (upper, upper), (lower, lower)):
+        for apart in (0, 1, 2, 16, 128, 256, 1024):
+            if first is second and apart == 0:
+                continue
+            ours, theirs = first[apart:], second[: n - apart]
+            assert abs(np.corrcoef(ours, theirs)[0, 1]) < 5 / (n - apart) ** 0.5
+            assert (ours == theirs).sum() < 4 + 5 * 2
+            cells = np.bincount(ours >> 12 << 4 | theirs >> 12, minlength=256)
+            chi2 = ((cells - (n - apart) / 256) ** 2 / ((n - apart) / 256)).sum()
+            assert abs(chi2 - 255) < 5 * (2 * 255) ** 0.5
+
+
 def test_the_mean_is_the_number():
     """Over many elements the sum of roundings is unbiased: 5 standard deviations."""
     n, fraction = 1 << 18, 0.3

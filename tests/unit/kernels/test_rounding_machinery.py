@@ -19,7 +19,8 @@ entries.loop_address(32, Mode.NEAREST, Variant.PLAIN)
 entries.loop_address(64, Mode.NEAREST, Variant.PLAIN)
 entries.block_loop_address(Way.MOVED_EVEN)
 entries.work_address()
-entries.fill_address()
+entries.fill_address(are_lower=False)
+entries.fill_address(are_lower=True)
 print(*(function.cache_hits for function in entries._code._compiled))
 """
 
@@ -30,7 +31,7 @@ def test_machine_code_is_found_again_by_the_next_process():
         done = subprocess.run(
             [sys.executable, "-c", CODE], capture_output=True, text=True, check=False
         )
-    assert done.stdout.split() == ["1"] * 5, done.stderr
+    assert done.stdout.split() == ["1"] * 6, done.stderr
 
 
 @pytest.mark.parametrize(("package", "rounder"), [("numba", cpu_rounder), ("triton", cuda_rounder)])

@@ -30,12 +30,21 @@ if TYPE_CHECKING:
 N_RANDOM_BITS: Final = 32
 """Random bits for each element: the n of `formats.round_scalar`."""
 
-LANES: Final = 256
-"""Counters of Philox in one group. Word w of counter c in group g belongs to the element with the
-index (4 g + w) LANES + c, so that neighbours come out of a vector without a shuffle."""
+HALF: Final = 16
+"""Bits of the upper and of the lower half of them. They come from two series of counters, so that
+whoever can decide by the upper half alone need not make the lower one."""
 
-GROUP: Final = 4 * LANES
+LANES: Final = 128
+"""Counters of Philox in one group. Each gives 4 words of two halves. Half h (0: lower, 1: upper) of
+word w of counter c in group g belongs to the element with the index (8 g + 2 w + h) LANES + c, so
+that neighbours come out of a vector without a shuffle."""
+
+GROUP: Final = 8 * LANES
 """Elements of one group."""
+
+LOWER_SERIES: Final = 1 << 63
+"""What is added to the lower 64 bits of the counter that has the upper half of the random bits of
+an element: the half at the same place there is the lower one. No tensor has so many groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +156,9 @@ class StochasticKey:
     """Where random bits come from: the key and the upper half of the counter of Philox4x32-10.
 
     The lower half of the counter is made from the index of the element in the logical (contiguous)
-    order of its tensor. Equal keys give equal bits, on every device, whatever the number of threads
-    and whatever was rounded before: so each tensor of a model needs a stream of its own, and each
-    step of a training another `step`.
+    order of its tensor; its top bit says which half of the random bits it is for. Equal keys give
+    equal bits, on every device, whatever the number of threads and whatever was rounded before: so
+    each tensor of a model needs a stream of its own, and each step of a training another `step`.
 
     Attributes:
         seed: 0 to 2^64 - 1.

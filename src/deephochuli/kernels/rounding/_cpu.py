@@ -53,6 +53,7 @@ _LINE = 64
 _WORDS = struct.Struct(f"{parts.C_WORDS}Q")
 _NO_KEY = (0, 0, 0, 0)
 _NO_BLOCKS = (0,) * (parts.C_WORDS - parts.C_BLOCK)
+_NO_FILLS = (0, 0)
 
 
 class _Workspace(threading.local):
@@ -82,6 +83,12 @@ def _functions(plan: RoundingPlan) -> tuple[int, int, int, int]:
     calm = loop_address(width, mode, variant | Variant.CALM)
     table = _address(plan, table_of)
     return table, calm, loop_address(width, mode, variant), calm_limit(plan)
+
+
+@functools.cache
+def _fills() -> tuple[int, int]:
+    """Addresses of what makes upper and lower halves of random bits."""
+    return fill_address(are_lower=False), fill_address(are_lower=True)
 
 
 _held: dict[object, np.ndarray] = {}
@@ -154,11 +161,11 @@ class CpuRounder:
         n_threads = 1 if n < _SMALL else min(torch.get_num_threads(), -(-n // PART))
         space = _workspace
         space.prepare(n_threads)
-        fill = 0 if key is None else fill_address()
+        fills = _NO_FILLS if key is None else _fills()
         _WORDS.pack_into(
             *(space.control, 0),
             *(0, 0, n, PART, source.data_ptr(), target.data_ptr(), _KINDS[source.dtype]),
-            *(*functions, fill, *(_NO_KEY if key is None else key.words), space.scratch_at),
+            *(*functions, *fills, *(_NO_KEY if key is None else key.words), space.scratch_at),
             *of_blocks,
         )
         run_everywhere(work_address(), space.control_at, n_threads)

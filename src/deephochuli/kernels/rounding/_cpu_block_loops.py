@@ -65,6 +65,7 @@ def _round(
     scratch: Any,
     words: Any,
     random: Any,
+    left_out: Any,
 ) -> Any:
     """Write rounded blocks."""
 
@@ -72,15 +73,15 @@ def _round(
         return _EMIT[Way(way.literal_value)](builder, arguments[1:])
 
     addresses, counts = [types.uint64] * 2, [types.int64] * 2
-    return types.int64(way, *addresses, *counts, *[types.uint64] * 3), generate
+    return types.int64(way, *addresses, *counts, *[types.uint64] * 4), generate
 
 
 def make_block_loop(way: Way) -> Callable[..., int]:
     """The loop for one way of rounding; it returns 0 where random bits left a decision in doubt."""
     constant = int(way)
 
-    def round_blocks(source, target, n, block, scratch, words, random):
+    def round_blocks(source, target, n, block, scratch, words, random, left_out):
         use_widest_vectors()
-        return _round(constant, source, target, n, block, scratch, words, random)
+        return _round(constant, source, target, n, block, scratch, words, random, left_out)
 
     return round_blocks

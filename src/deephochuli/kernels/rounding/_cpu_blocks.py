@@ -134,22 +134,25 @@ class Noise:
 
     No sum is larger than it should be. It is less than two units of its last place smaller in the
     low range, where some of the noise is left out too, and another one where the sum came out below
-    the smallest normal number. That decides nothing, unless what is cut off comes out close to its
-    largest value.
+    the smallest normal number; and smaller by what lower halves of random bits may add, where these
+    are left out. That decides nothing, unless what is cut off comes out close to its largest value.
     """
 
-    def __init__(self, builder: ir.IRBuilder, table: Any, slack: int) -> None:
+    def __init__(self, builder: ir.IRBuilder, table: Any, slack: int, left_out: Any) -> None:
         """Read what is common to all blocks.
 
         Args:
             builder: Where to write.
             table: Address of the words of the plan.
             slack: How many of the largest values of what is cut off leave rounding in doubt.
+            left_out: The random bits that are left out, set.
         """
         cut, below = (load(builder, table, I32, 4 * at) for at in (Word.CUT, Word.BELOW))
-        self._doubt = builder.sub(below, ir.Constant(I32, slack - 1))
-        self._below = splat(builder, below)
-        self._spare = builder.sub(filled(V32, 32), splat(builder, cut))
+        spare = builder.sub(ir.Constant(I32, 32), cut)
+        # Noise without these bits is smaller by no more than these bits where noise is added.
+        more = builder.lshr(builder.trunc(left_out, I32), spare)
+        self._doubt = builder.sub(builder.sub(below, ir.Constant(I32, slack - 1)), more)
+        self._below, self._spare = splat(builder, below), splat(builder, spare)
         self._builder = builder
 
     def rounded(self, x: Any, limits: tuple[Any, Any], bits: Any) -> tuple[Any, Any]:

@@ -3,7 +3,8 @@
 All loops are made from one text. Source and target are different memory: the vectoriser asks
 whether they overlap, and takes the slow way where they do. There is no branch in a loop, so that it
 becomes vector code. A calm loop gives back the largest magnitude that it met, which tells whether
-it was the right one; and a magnitude above all others where random bits left a doubt.
+it was the right one; and a magnitude above all others where random bits left a doubt. Where that is
+for want of the lower halves of these, it gives back `IN_DOUBT`, and is to be called with them.
 """
 
 # Compiled functions get their types from their callers; the type checker cannot follow.
@@ -22,7 +23,7 @@ from deephochuli.kernels.rounding import _constants as c
 from deephochuli.kernels.rounding import _cpu_steps as steps
 from deephochuli.kernels.rounding._contract import Carrier
 from deephochuli.kernels.rounding._cpu_steps import OPTIONS
-from deephochuli.kernels.rounding._cpu_words import both, choose, shl, use_widest_vectors
+from deephochuli.kernels.rounding._cpu_words import add, both, choose, shl, use_widest_vectors
 
 
 @nb.njit(**OPTIONS)
@@ -42,8 +43,21 @@ def _facts(carrier: Carrier) -> tuple[Any, ...]:
     facts = [0, 1, width - 1, width, stored, carrier.hidden, carrier.hidden - 1, carrier.sign - 1]
     facts += [carrier.infinity, carrier.nan, lift << stored, (lift + 1) << stored, lift + 1]
     facts += [to_subnormal, (carrier.bias + stored) << stored, high, width - 32]
-    facts += [(carrier.bias + 32) << stored, (carrier.bias - 1) << stored]
+    facts += [(carrier.bias + 32) << stored, (carrier.bias - 1) << stored, 2]
     return tuple(map(np.uint64 if width == 64 else np.uint32, facts))
+
+
+IN_DOUBT = np.int64(-1)
+"""What a loop gives back that wants the lower halves of random bits."""
+
+
+@nb.njit(**OPTIONS)
+def answer(largest, most, left_out, w, k):
+    """What a loop gives back that could do without them, from the most that it cut off."""
+    more = steps.below_the_cut(left_out, w, k)
+    if more != k[steps.ZERO] and add(most, more) > w[steps.BELOW]:
+        return IN_DOUBT
+    return np.int64(largest if most <= w[steps.BELOW] else k[steps.POSITIVE])
 
 
 def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., int]:
@@ -51,16 +65,20 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
     k, wide, parts = _facts(carrier), carrier.width == 64, int(variant)
     u = np.uint64 if wide else np.uint32
     stochastic, calm = mode == c.Mode.STOCHASTIC, bool(variant & c.Variant.CALM)
-    quick = stochastic and calm and bool(variant & c.Variant.SCALED)
+    # A lazy loop can tell when upper halves of random bits are enough; another one asks for all.
+    lazy = stochastic and calm and not variant & c.Variant.LOW
+    asks = stochastic and calm and not lazy
 
-    def round_block(source_at, target_at, n, table_at, random_at):
+    def round_block(source_at, target_at, n, table_at, random_at, left_out):
         # Not a free variable that stands for one of the two: it would have another name in each
         # process, and nothing would be found in the cache.
         if wide:
             w, source, target = words_of(p64(table_at)), p64(source_at), p64(target_at)
         else:
             w, source, target = words_of(p32(table_at)), p32(source_at), p32(target_at)
-        random, largest, most = p32(random_at), k[steps.ZERO], k[steps.ZERO]
+        if asks and left_out != np.uint64(0):
+            return IN_DOUBT
+        random, largest, most = p32(random_at), k[steps.ZERO], steps.least_rest(w, k, parts)
         use_widest_vectors()
         for i in range(n):
             pattern = source[i]
@@ -72,8 +90,8 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
             noise = k[steps.ZERO]
             if stochastic:
                 noise = shl(u(random[i]), k[steps.SPARE])
-            if quick:
-                r, rest = steps.with_noise(pattern, noise, w, k)
+            if lazy:
+                r, rest = steps.rounded_lazily(pattern, noise, w, k, parts)
                 most = steps.larger(most, rest)
             else:
                 r = steps.rounded(magnitude, grows, noise, w, k, mode, parts)
@@ -81,7 +99,8 @@ def make_loop(carrier: Carrier, mode: int, variant: c.Variant) -> Callable[..., 
                 target[i] = steps.ended_calmly(r, pattern, w, k, parts)
             else:
                 target[i] = steps.ended(r, pattern, w, k)
-        is_sure = not quick or most + k[steps.ONE] < w[steps.BELOW]
-        return np.int64(largest if is_sure else k[steps.POSITIVE])
+        if lazy:
+            return answer(largest, most, shl(u(left_out), k[steps.SPARE]), w, k)
+        return np.int64(largest)
 
     return round_block

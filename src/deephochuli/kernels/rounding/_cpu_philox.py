@@ -8,6 +8,9 @@ are put together again by one shuffle. In the last round what is mixed is put to
 In a group only the lowest word of the counter differs. What a round makes of the others alone is
 one number for the group: of the first two rounds that is half. And the first product of the next
 counter is that of the one before and the factor.
+
+Each half of a word is one half of the random bits of an element. Upper halves are written alone,
+and lower ones put to them where they are asked for.
 """
 
 # Code generation handles LLVM values, for which llvmlite ships no types; compiled functions get
@@ -16,7 +19,7 @@ counter is that of the one before and the factor.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,14 +30,14 @@ from numba.extending import intrinsic
 
 from deephochuli.kernels._cpu_emit import I32, I64, Loop, filled, index, load, splat, store
 from deephochuli.kernels._cpu_memory import p64
-from deephochuli.kernels.rounding._contract import GROUP, LANES
+from deephochuli.kernels.rounding._contract import GROUP, HALF, LANES
 from deephochuli.kernels.rounding._cpu_words import use_widest_vectors
 
 u64 = np.uint64
 LOW = 0xFFFFFFFF
 ROUND_A, ROUND_B = 0xD2511F53, 0xCD9E8D57
 WEYL_A, WEYL_B = 0x9E3779B9, 0xBB67AE85
-N_ROUNDS, N_LANES, N_GROUP = 10, LANES, GROUP
+N_ROUNDS, N_LANES, N_GROUP, N_HALVES = 10, LANES, GROUP, GROUP // LANES
 # Where the keys of the rounds end and the stream begins, in words.
 STREAM = 2 * N_ROUNDS
 # Words of a vector, and vectors that are in flight together: enough to hide the latency of a
@@ -113,6 +116,22 @@ def _last_round(
         yield _paired(builder, pair, 0)
 
 
+def _write_halves(
+    builder: ir.IRBuilder, words: Any, at: Any, place: int, *, are_lower: bool
+) -> None:
+    """Write the lower and the upper half of words to a place and the next one."""
+    half = filled(_V32, HALF)
+    if are_lower:
+        halves = builder.and_(words, filled(_V32, (1 << HALF) - 1)), builder.lshr(words, half)
+    else:
+        halves = builder.shl(words, half), builder.and_(words, filled(_V32, -1 << HALF))
+    for i, bits in enumerate(halves):
+        skip = 4 * (place + i * N_LANES)
+        if are_lower:
+            bits = builder.or_(load(builder, at, _V32, skip), bits)
+        store(builder, bits, at, skip)
+
+
 def _first_products(builder: ir.IRBuilder, first: Any) -> list[Any]:
     """The lowest words of counters times a factor, dealt to pairs of vectors in turn."""
     product = splat(builder, _times(builder, first, ROUND_A), WIDTH)
@@ -129,13 +148,13 @@ def _fetch(builder: ir.IRBuilder, address: Any, *, is_written: bool) -> None:
     kind = ir.FunctionType(ir.VoidType(), [_POINTER, I32, I32, I32])
     fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     how = [ir.Constant(I32, value) for value in (int(is_written), 3, 1)]
-    for word in range(4):
+    for place in range(N_HALVES):
         for line in range(0, 4 * STRIDE, 64):
-            at = builder.add(address, index(4 * word * N_LANES + line))
+            at = builder.add(address, index(4 * place * N_LANES + line))
             builder.call(fetch, [builder.inttoptr(at, _POINTER), *how])
 
 
-def _emit_group(builder: ir.IRBuilder, arguments: Any) -> None:
+def _emit_group(builder: ir.IRBuilder, arguments: Any, *, are_lower: bool) -> None:
     out, n, group, keys, source, target = arguments
     first = builder.mul(group, index(N_LANES))
     upper = builder.lshr(first, index(32))
@@ -143,8 +162,9 @@ def _emit_group(builder: ir.IRBuilder, arguments: Any) -> None:
     loop = Loop(builder, n, [])
     lane = builder.mul(loop.index, index(STRIDE))
     skip = builder.shl(lane, index(2))
-    for place, is_written in ((source, False), (target, True)):
-        _fetch(builder, builder.add(place, skip), is_written=is_written)
+    if not are_lower:  # else all is near
+        _fetch(builder, builder.add(source, skip), is_written=False)
+        _fetch(builder, builder.add(target, skip), is_written=True)
     q, key = _times(builder, last[0], ROUND_B), _key(builder, keys, 0)
     products = _first_products(builder, builder.add(first, lane))
     states = [_mixed(builder, (q, p), upper, last[1], key) for p in products]
@@ -153,22 +173,31 @@ def _emit_group(builder: ir.IRBuilder, arguments: Any) -> None:
         states = [_mixed(builder, _products(builder, s), s[1], s[3], key) for s in states]
     key, at = _key(builder, keys, N_ROUNDS - 1), builder.add(out, skip)
     for vector in range(0, N_VECTORS, 2):
-        for word, both in enumerate(_last_round(builder, states[vector : vector + 2], key)):
-            store(builder, both, at, 4 * (word * N_LANES + vector * WIDTH))
+        words = _last_round(builder, states[vector : vector + 2], key)
+        for i, word in enumerate(words):
+            place = 2 * i * N_LANES + vector * WIDTH
+            _write_halves(builder, word, at, place, are_lower=are_lower)
     loop.close([])
 
 
-@intrinsic
-def fill_group(
-    typing_context: Any, out: Any, n: Any, group: Any, keys: Any, source: Any, target: Any
+@intrinsic(prefer_literal=True)
+def _fill_group(
+    typing_context: Any,
+    are_lower: Any,
+    out: Any,
+    n: Any,
+    group: Any,
+    keys: Any,
+    source: Any,
+    target: Any,
 ) -> Any:
-    """Write the words of the first counters of a group, `n` times `STRIDE` of them."""
+    """Write the halves of the first counters of a group, `n` times `STRIDE` of them."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _emit_group(builder, arguments)
+        _emit_group(builder, arguments[1:], are_lower=bool(are_lower.literal_value))
         return context.get_dummy_value()
 
-    return types.void(types.uint64, types.int64, *[types.uint64] * 4), generate
+    return types.void(are_lower, types.uint64, types.int64, *[types.uint64] * 4), generate
 
 
 def expand(key_at, keys_at):
@@ -180,23 +209,18 @@ def expand(key_at, keys_at):
     keys[STREAM], keys[STREAM + 1] = key[2], key[3]
 
 
-def fill(random_at, first_group, n, keys_at, source_at, target_at):
-    """Write the random bits of `n` elements from the beginning of a group on.
+def make_fill(*, are_lower: bool) -> Callable[..., None]:
+    """The function that makes one half of random bits, and either writes it or puts it to that."""
+    constant = int(are_lower)
 
-    Up to the end of a group more may be written; the memory must have room for it.
+    def fill(random_at, first_group, n, keys_at, source_at, target_at):
+        group = u64(first_group)
+        use_widest_vectors()
+        for start in range(0, n, N_GROUP):
+            lanes, skip = min(n - start, N_LANES), u64(4 * start)
+            turns, random = (lanes + STRIDE - 1) // STRIDE, random_at + skip
+            source, target = source_at + skip, target_at + skip
+            _fill_group(constant, random, turns, group, keys_at, source, target)
+            group += u64(1)
 
-    Args:
-        random_at: Address of the bits.
-        first_group: Number of the group.
-        n: Elements.
-        keys_at: Address of what `expand` has written.
-        source_at: Address of the elements.
-        target_at: Address of what they will be rounded to.
-    """
-    group = u64(first_group)
-    use_widest_vectors()
-    for start in range(0, n, N_GROUP):
-        lanes, skip = min(n - start, N_LANES), u64(4 * start)
-        turns = (lanes + STRIDE - 1) // STRIDE
-        fill_group(random_at + skip, turns, group, keys_at, source_at + skip, target_at + skip)
-        group += u64(1)
+    return fill

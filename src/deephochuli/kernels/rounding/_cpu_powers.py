@@ -70,7 +70,7 @@ def _cut_off(
 
 def emit_moved(builder: ir.IRBuilder, arguments: Any, mode: Rounding) -> Any:
     """Write blocks rounded to formats with moved exponents, saturating."""
-    source, target, n, block, scratch, table, _ = arguments
+    source, target, n, block, scratch, table = arguments[:6]
     cut = splat(builder, load(builder, table, I32, 4 * Word.CUT))
     vectors = Vectors(builder, n, block, scratch, [])
     x = load(builder, source, VF, vectors.skip)
@@ -87,8 +87,8 @@ def emit_moved(builder: ir.IRBuilder, arguments: Any, mode: Rounding) -> Any:
 
 def emit_moved_with_noise(builder: ir.IRBuilder, arguments: Any) -> Any:
     """The same by random bits; returns whether no decision is in doubt."""
-    source, target, n, block, scratch, table, random = arguments
-    noise = Noise(builder, table, slack=2)
+    source, target, n, block, scratch, table, random, left_out = arguments
+    noise = Noise(builder, table, 2, left_out)
     vectors = Vectors(builder, n, block, scratch, [filled(V32, 0)])
     x, bits = load(builder, source, VF, vectors.skip), load(builder, random, V32, vectors.skip)
     limit, below, most = (vectors.of_block(row, F32) for row in (LIMIT, BELOW, MOST))

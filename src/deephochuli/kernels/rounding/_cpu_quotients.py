@@ -85,7 +85,7 @@ def _product(builder: ir.IRBuilder, value: Any, vectors: Vectors) -> Any:
 
 def emit_quotients(builder: ir.IRBuilder, arguments: Any) -> Any:
     """Write blocks rounded by their thresholds."""
-    source, target, n, block, scratch, lattice, _ = arguments
+    source, target, n, block, scratch, lattice = arguments[:6]
     _make_cards(builder, builder.udiv(n, block), scratch, lattice)
     places = [_VALUES + 4 * i for i in range(N_THRESHOLDS)]
     values = [splat(builder, load(builder, lattice, F32, place)) for place in places]
@@ -102,8 +102,8 @@ def emit_quotients(builder: ir.IRBuilder, arguments: Any) -> Any:
 
 def emit_quotients_with_noise(builder: ir.IRBuilder, arguments: Any) -> Any:
     """Write blocks rounded by random bits; returns whether no decision is in doubt."""
-    source, target, n, block, scratch, table, random = arguments
-    noise = Noise(builder, table, slack=8)
+    source, target, n, block, scratch, table, random, left_out = arguments
+    noise = Noise(builder, table, 8, left_out)
     limit, most = (load(builder, table, I32, 4 * at) for at in (Word.LOW_LIMIT, Word.MAX))
     below = builder.sub(limit, ir.Constant(I32, 1))
     limit, below, most = (

@@ -48,7 +48,7 @@ ONE_ZERO, LOW_RANGE = int(c.Variant.ONE_ZERO), int(c.LOW_RANGE)
 (CAP_NEGATIVE, SIGN_MASK, LEAST_SIGNED, N_SIGNED) = map(int, list(c.Word)[20:24])
 SUMMAND, STEP, STEPS = map(int, list(c.Word)[24:])
 (ZERO, ONE, LAST, WIDTH, STORED, HIDDEN, FRACTION, POSITIVE, INFINITY, NAN) = range(10)
-(LIFT, EDGE, EDGE_FIELD, TO_SUBNORMAL, BASE, HIGH, SPARE, TWO32, HALF) = range(10, 19)
+(LIFT, EDGE, EDGE_FIELD, TO_SUBNORMAL, BASE, HIGH, SPARE, TWO32, HALF, TWO) = range(10, 20)
 
 
 @nb.njit(**OPTIONS)
@@ -109,6 +109,12 @@ def halved(r, k):
 
 
 @nb.njit(**OPTIONS)
+def below_the_cut(noise, w, k):
+    """Noise where it is added in the normal range: what is cut off has place for its upper bits."""
+    return shr(shr(noise, k[ONE]), sub(k[LAST], w[CUT]))
+
+
+@nb.njit(**OPTIONS)
 def in_normal_range(b, grows, noise, w, k, mode):
     """Round at the bit that is the last one in the normal range of the format."""
     kept = complement(w[BELOW], k)
@@ -118,7 +124,7 @@ def in_normal_range(b, grows, noise, w, k, mode):
     elif mode == DIRECTED:
         b = add(b, choose(grows != k[ZERO], w[BELOW], k[ZERO]))
     elif mode == STOCHASTIC:
-        b = add(b, shr(shr(noise, k[ONE]), sub(k[LAST], w[CUT])))
+        b = add(b, below_the_cut(noise, w, k))
     else:
         inexact = choose(both(b, w[BELOW]) != k[ZERO], w[PARITY], k[ZERO])
         b = either(b, shl(inexact, w[CUT]))
@@ -157,13 +163,14 @@ def in_low_range_by_a_sum(b, w):
 
 @nb.njit(**OPTIONS)
 def with_noise(pattern, noise, w, k):
-    """Round stochastically, far inside the carrier; and what was cut off in the low range.
+    """Round stochastically, far inside the carrier; and the most that could have been cut off.
 
-    There the smallest normal number is added, so that numbers are cut at the same bit as in the
-    normal range. In truth it is the number just below it: so the sum is not too large, and less
-    than two units of its last place too small, three where it came out below the smallest normal
-    number, with the noise that is left out. That decides nothing, unless what is cut off comes out
-    as one of its two largest values: then the number must be rounded in another way.
+    In the low range the smallest normal number is added, so that numbers are cut at the same bit as
+    in the normal range. In truth it is the number just below it: so the sum is not too large, and
+    less than two units of its last place too small, three where it came out below the smallest
+    normal number, with the noise that is left out. That decides nothing, unless what is cut off
+    comes out as one of its two largest values. So two are added to it here: where it is too large
+    then to be cut off, the number must be rounded in another way.
     """
     x, least = absolute(number_with_bits(pattern)), number_with_bits(w[LOW_LIMIT])
     is_low, below = x < least, number_with_bits(sub(w[LOW_LIMIT], k[ONE]))
@@ -172,7 +179,7 @@ def with_noise(pattern, noise, w, k):
     sums = add(lifted, shr(noise, both(sub(k[WIDTH], w[CUT]), k[LAST])))
     number = number_with_bits(both(sums, complement(w[BELOW], k)))
     r = bits_of_number(choose(is_low, number - least, number))
-    return r, choose(is_low, both(sums, w[BELOW]), k[ZERO])
+    return r, add(both(sums, w[BELOW]), choose(is_low, k[TWO], k[ZERO]))
 
 
 @nb.njit(**OPTIONS)
@@ -198,8 +205,8 @@ def in_low_range_by_scaling(b, grows, noise, w, k, mode):
 
 
 @nb.njit(**OPTIONS)
-def rounded(magnitude, grows, noise, w, k, mode, parts):
-    """Round a magnitude in the ranges that there are."""
+def entered(magnitude, w, k, parts):
+    """The pattern that is rounded in place of that of a magnitude."""
     b = magnitude
     if parts & DOUBLED:
         b = larger(doubled(b, k), k[HIDDEN])
@@ -207,6 +214,13 @@ def rounded(magnitude, grows, noise, w, k, mode, parts):
         b = lifted(b, k)
     if not parts & (LOW_RANGE | DOUBLED):
         b = larger(b, w[FLOOR])
+    return b
+
+
+@nb.njit(**OPTIONS)
+def rounded(magnitude, grows, noise, w, k, mode, parts):
+    """Round a magnitude in the ranges that there are."""
+    b = entered(magnitude, w, k, parts)
     r = in_normal_range(b, grows, noise, w, k, mode)
     if parts & LOW:
         r = choose(b < w[LOW_LIMIT], in_low_range(b, grows, noise, w, k, mode), r)
@@ -219,6 +233,27 @@ def rounded(magnitude, grows, noise, w, k, mode, parts):
     elif parts & DEEP:
         r = lowered(r, k)
     return r
+
+
+@nb.njit(**OPTIONS)
+def least_rest(w, k, parts):
+    """The least that `rounded_lazily` may say; too much where nothing is cut off, in one case."""
+    # A shift by the width of a word is none: `with_noise` does not serve there.
+    return choose((parts & SCALED != 0) & (w[CUT] == k[ZERO]), k[ONE], k[ZERO])
+
+
+@nb.njit(**OPTIONS)
+def rounded_lazily(pattern, noise, w, k, parts):
+    """Round stochastically, and the most that could have been cut off.
+
+    For formats whose low range, if they have one, is far inside the carrier.
+    """
+    if parts & SCALED:
+        return with_noise(pattern, noise, w, k)
+    magnitude = both(pattern, k[POSITIVE])
+    sums = add(entered(magnitude, w, k, parts), below_the_cut(noise, w, k))
+    r = rounded(magnitude, k[ZERO], noise, w, k, STOCHASTIC, parts)
+    return r, both(sums, w[BELOW])
 
 
 @nb.njit(**OPTIONS)

@@ -112,8 +112,14 @@ def call_fill(typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: An
 
 
 @intrinsic
+def call_loop(typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any) -> Any:
+    """Call ``int64 f(a, b, c, d, e, g)``."""
+    return memory.call_by_address(6, returns=True)
+
+
+@intrinsic
 def call_blocks(
-    typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any, h: Any
+    typing_context: Any, f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any, h: Any, i: Any
 ) -> Any:
-    """Call ``int64 f(a, b, c, d, e, g, h)``."""
-    return memory.call_by_address(7, returns=True)
+    """Call ``int64 f(a, b, c, d, e, g, h, i)``."""
+    return memory.call_by_address(8, returns=True)

@@ -15,9 +15,9 @@ import numpy as np
 
 from deephochuli.kernels._cpu_emit import EXPONENT32, EXPONENT64
 from deephochuli.kernels._cpu_loops import widened_binary16
-from deephochuli.kernels._cpu_memory import call5, fetch_add, p16, p32, p64, pf32, pf64
+from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf32, pf64
 from deephochuli.kernels.rounding._constants import Word
-from deephochuli.kernels.rounding._contract import GROUP
+from deephochuli.kernels.rounding._contract import GROUP, HALF, LANES, LOWER_SERIES
 from deephochuli.kernels.rounding._cpu_blocks import (
     BLOCK,
     ROW,
@@ -31,6 +31,7 @@ from deephochuli.kernels.rounding._cpu_blocks import (
     S_WIDE,
     SLOT_BYTES,
 )
+from deephochuli.kernels.rounding._cpu_loops import IN_DOUBT
 from deephochuli.kernels.rounding._cpu_philox import expand
 from deephochuli.kernels.rounding._cpu_powers import BELOW, LIMIT, MOST
 from deephochuli.kernels.rounding._cpu_quotients import INVERSE, STEP, STEP_REST
@@ -39,6 +40,7 @@ from deephochuli.kernels.rounding._cpu_words import (
     bits_of_number,
     call_blocks,
     call_fill,
+    call_loop,
     number_with_bits,
 )
 
@@ -48,16 +50,16 @@ f32, f64 = np.float32, np.float64
 # Control block, uint64.
 C_NEXT, C_SLOT, C_N, C_PART, C_SOURCE, C_TARGET, C_KIND, C_TABLE = range(8)
 # The loop for blocks without a magnitude above `C_CALM`, and the one for all blocks.
-C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 16
+C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_FILL_LOWER, C_KEY, C_SCRATCH = 8, 9, 10, 11, 12, 13, 17
 # Elements that share a scale, or 0; where to say that a block was found that this is not for; how
 # blocks are rounded, and the words for that.
-C_BLOCK, C_HARD, C_BLOCK_LOOP, C_BLOCK_WORDS = 17, 18, 19, 20
+C_BLOCK, C_HARD, C_BLOCK_LOOP, C_BLOCK_WORDS = 18, 19, 20, 21
 # For random bits, the loop for quotients in binary64 and its table.
-C_WIDE_LOOP, C_WIDE_TABLE = 21, 22
+C_WIDE_LOOP, C_WIDE_TABLE = 22, 23
 # For scales that are no powers of two: the table of their plan, or 0; what they are multiples of,
 # and that times the largest value of an element.
-C_SCALE_TABLE, C_UNIT, C_SPAN = 23, 24, 25
-C_WORDS = 26
+C_SCALE_TABLE, C_UNIT, C_SPAN = 24, 25, 26
+C_WORDS = 27
 # From here on a subnormal number is below 2^-32 of the smallest value of every element format; from
 # there on a number that is added so that it is cut could be too large.
 LEAST, TOO_LARGE = u32((127 - 60) << 23), u32((127 + 104) << 23)
@@ -67,6 +69,8 @@ EXPONENTS = u32(EXPONENT32)
 # Over a step instead of 1: makes reciprocals, and products with them, too small for certain.
 NOT_QUITE_ONE = f32(1.0 - 2.0**-22)
 CUT, LOW_LIMIT, MAX = int(Word.CUT), int(Word.LOW_LIMIT), int(Word.MAX)
+# Random bits that loops must do without, and the groups of the counters that have them.
+LOWER, ALL_BITS, LOWER_GROUPS = u64((1 << HALF) - 1), u64(0), u64(LOWER_SERIES // LANES)
 BINARY32, BINARY64, BFLOAT16, BINARY16 = 0, 1, 2, 3
 OPTIONS = {
     "nogil": True,
@@ -197,17 +201,33 @@ def write_steps(control, scratch, source, n):
 
 
 @nb.njit(**OPTIONS)
-def round_widely(control, scratch, source, target, n, random):
+def fill_upper(control, scratch, at, source, target, n):
+    """Make the upper halves of the random bits of a block, which begins with a group."""
+    random, keys = scratch + u64(S_RANDOM), scratch + u64(S_KEYS)
+    call_fill(p64(control)[C_FILL], random, u64(at // GROUP), u64(n), keys, source, target)
+
+
+@nb.njit(**OPTIONS)
+def fill_lower(control, scratch, at, n):
+    """Put the lower halves to them."""
+    random, keys = scratch + u64(S_RANDOM), scratch + u64(S_KEYS)
+    group, nothing = u64(at // GROUP) + LOWER_GROUPS, u64(0)
+    call_fill(p64(control)[C_FILL_LOWER], random, group, u64(n), keys, nothing, nothing)
+
+
+@nb.njit(**OPTIONS)
+def round_widely(control, scratch, source, target, n):
     """Round blocks by way of quotients in binary64."""
     table, quotients, wide = p64(control), scratch + u64(S_QUOTIENTS), scratch + u64(S_WIDE)
+    random = scratch + u64(S_RANDOM)
     block, steps = i64(table[C_BLOCK]), scratch + u64(S_STEPS)
     divide_widely(source, quotients, n, block, steps)
-    call5(table[C_WIDE_LOOP], quotients, wide, u64(n), table[C_WIDE_TABLE], random)
+    call_loop(table[C_WIDE_LOOP], quotients, wide, u64(n), table[C_WIDE_TABLE], random, ALL_BITS)
     multiply_widely(wide, target, n, block, steps)
 
 
 @nb.njit(**OPTIONS)
-def round_with_scales(control, scratch, source, target, n, random):
+def round_with_scales(control, scratch, source, target, n, at):
     """Round blocks that share scales; whether that was right for all of them."""
     table = p64(control)
     are_powers = table[C_SCALE_TABLE] == u64(0)
@@ -218,24 +238,40 @@ def round_with_scales(control, scratch, source, target, n, random):
     if not easy:
         return False
     way, block, words = table[C_BLOCK_LOOP], table[C_BLOCK], table[C_BLOCK_WORDS]
-    if call_blocks(way, source, target, u64(n), block, scratch, words, random) == i64(0):
+    random, size = scratch + u64(S_RANDOM), u64(n)
+    is_sure = call_blocks(way, source, target, size, block, scratch, words, random, LOWER)
+    if is_sure == i64(0):
+        fill_lower(control, scratch, at, n)
+        is_sure = call_blocks(way, source, target, size, block, scratch, words, random, ALL_BITS)
+    if is_sure == i64(0):
         if are_powers:
             write_powers(control, scratch, n)
-        round_widely(control, scratch, source, target, n, random)
+        round_widely(control, scratch, source, target, n)
     return True
 
 
 @nb.njit(**OPTIONS)
-def round_block(control, scratch, source, target, n, random):
-    """Round a block on its way to another place: calmly, and once more if that was wrong."""
-    table = p64(control)
+def round_block(control, scratch, source, target, n, at):
+    """Round a block on its way to another place: calmly, and once more if that was wrong.
+
+    It begins with the element `at` of the tensor, whose upper random bits are there.
+    """
+    table, random = p64(control), scratch + u64(S_RANDOM)
     if table[C_BLOCK] != u64(0):
-        if not round_with_scales(control, scratch, source, target, n, random):
+        if not round_with_scales(control, scratch, source, target, n, at):
             table[C_HARD] = u64(1)
         return
-    worst = call5(table[C_CALM_LOOP], source, target, u64(n), table[C_TABLE], random)
+    calm, loop, words = table[C_CALM_LOOP], table[C_LOOP], table[C_TABLE]
+    is_lacking = table[C_FILL] != u64(0)
+    worst = call_loop(calm, source, target, u64(n), words, random, LOWER)
+    if worst == IN_DOUBT:
+        fill_lower(control, scratch, at, n)
+        is_lacking = False
+        worst = call_loop(calm, source, target, u64(n), words, random, ALL_BITS)
     if u64(worst) > table[C_CALM]:
-        call5(table[C_LOOP], source, target, u64(n), table[C_TABLE], random)
+        if is_lacking:
+            fill_lower(control, scratch, at, n)
+        call_loop(loop, source, target, u64(n), words, random, ALL_BITS)
 
 
 @nb.njit(**OPTIONS)
@@ -244,24 +280,23 @@ def round_part(control, scratch, start, stop):
     table = p64(control)
     kind = table[C_KIND]
     size = u64(8) if kind == u64(BINARY64) else (u64(4) if kind == u64(BINARY32) else u64(2))
-    random, copy = scratch + u64(S_RANDOM), scratch + u64(S_COPY)
+    copy = scratch + u64(S_COPY)
     wide = copy + u64(4 * BLOCK)
     for at in range(start, stop, BLOCK):
         n = min(i64(BLOCK), stop - at)
         source = table[C_SOURCE] + size * u64(at)
         target = table[C_TARGET] + size * u64(at)
         if table[C_FILL] != u64(0):
-            keys, group = scratch + u64(S_KEYS), u64(at // GROUP)
-            call_fill(table[C_FILL], random, group, u64(n), keys, source, target)
+            fill_upper(control, scratch, at, source, target, n)
         if size == u64(2):
             widen(kind, source, copy, n)
-            round_block(control, scratch, copy, wide, n, random)
+            round_block(control, scratch, copy, wide, n, at)
             narrow_block(kind, wide, target, n)
             continue
         if source == target:
             copy_block(kind, source, copy, n)
             source = copy
-        round_block(control, scratch, source, target, n, random)
+        round_block(control, scratch, source, target, n, at)
 
 
 def work(control):

@@ -1,7 +1,8 @@
 """The rounding kernel for GPUs: the loops of the CPU back end, element by element.
 
-One program rounds one group of elements: each of its counters gives four words of random bits, and
-so each of its lanes has four elements.
+One program rounds one group of elements: each of its counters gives four words of random bits, of
+two halves each, and so each of its lanes has eight elements. The lower halves of random bits are
+always made here.
 """
 
 # Triton compiles these functions; they carry no types.
@@ -13,11 +14,12 @@ import triton
 import triton.language as tl
 
 from deephochuli.kernels.rounding import _constants as c
-from deephochuli.kernels.rounding._contract import GROUP, LANES
+from deephochuli.kernels.rounding._contract import GROUP, HALF, LANES, LOWER_SERIES
 
 BINARY32, BINARY64 = tl.constexpr(0), tl.constexpr(1)
 BFLOAT16, BINARY16 = tl.constexpr(2), tl.constexpr(3)
 N_LANES, N_GROUP = tl.constexpr(LANES), tl.constexpr(GROUP)
+N_HALF, TO_LOWER = tl.constexpr(HALF), tl.constexpr(LOWER_SERIES // LANES)
 NEAREST, DIRECTED = tl.constexpr(int(c.Mode.NEAREST)), tl.constexpr(int(c.Mode.DIRECTED))
 STOCHASTIC = tl.constexpr(int(c.Mode.STOCHASTIC))
 (CUT, BELOW, PARITY, TIE, LOW_PARITY, LOW_TIE) = map(tl.constexpr, range(6))
@@ -235,6 +237,39 @@ def round_some(
 
 
 @triton.jit
+def round_pair(
+    source,
+    target,
+    index,
+    n,
+    upper,
+    lower,
+    table,
+    KIND: tl.constexpr,
+    MODE: tl.constexpr,
+    LOW: tl.constexpr,
+    DEEP: tl.constexpr,
+):
+    """Round the elements whose random bits are lower halves of two words, and upper halves."""
+    first = ((upper << N_HALF) & 0xFFFFFFFF) | (lower & 0xFFFF)
+    second = ((upper >> N_HALF) << N_HALF) | (lower >> N_HALF)
+    round_some(source, target, index, n, first, table, KIND, MODE, LOW, DEEP)
+    round_some(source, target, index + N_LANES, n, second, table, KIND, MODE, LOW, DEEP)
+
+
+@triton.jit
+def words_of(group, key):
+    """The words of the counters of a group."""
+    lane = tl.arange(0, N_LANES).to(tl.uint64)
+    counter = group.to(tl.uint64) * N_LANES + lane
+    k0 = tl.load(key).to(tl.uint64, bitcast=True)
+    k1 = tl.load(key + 1).to(tl.uint64, bitcast=True)
+    stream = tl.load(key + 2).to(tl.uint64, bitcast=True)
+    step = tl.load(key + 3).to(tl.uint64, bitcast=True)
+    return philox(counter, k0, k1, stream, step)
+
+
+@triton.jit
 def round_group(
     source,
     target,
@@ -252,14 +287,11 @@ def round_group(
     index = group * N_GROUP + lane
     a = (lane * 0).to(tl.uint64)
     b, c_, d = a, a, a
+    e, f, g, h = a, a, a, a
     if MODE == STOCHASTIC:
-        counter = (group * N_LANES + lane).to(tl.uint64)
-        k0 = tl.load(key).to(tl.uint64, bitcast=True)
-        k1 = tl.load(key + 1).to(tl.uint64, bitcast=True)
-        stream = tl.load(key + 2).to(tl.uint64, bitcast=True)
-        step = tl.load(key + 3).to(tl.uint64, bitcast=True)
-        a, b, c_, d = philox(counter, k0, k1, stream, step)
-    round_some(source, target, index, n, a, table, KIND, MODE, LOW, DEEP)
-    round_some(source, target, index + N_LANES, n, b, table, KIND, MODE, LOW, DEEP)
-    round_some(source, target, index + 2 * N_LANES, n, c_, table, KIND, MODE, LOW, DEEP)
-    round_some(source, target, index + 3 * N_LANES, n, d, table, KIND, MODE, LOW, DEEP)
+        a, b, c_, d = words_of(group, key)
+        e, f, g, h = words_of(group + TO_LOWER, key)
+    round_pair(source, target, index, n, a, e, table, KIND, MODE, LOW, DEEP)
+    round_pair(source, target, index + 2 * N_LANES, n, b, f, table, KIND, MODE, LOW, DEEP)
+    round_pair(source, target, index + 4 * N_LANES, n, c_, g, table, KIND, MODE, LOW, DEEP)
+    round_pair(source, target, index + 6 * N_LANES, n, d, h, table, KIND, MODE, LOW, DEEP)

@@ -14,7 +14,9 @@ import torch
 from deephochuli.formats import Rounding
 from deephochuli.kernels.rounding._contract import (
     GROUP,
+    HALF,
     LANES,
+    LOWER_SERIES,
     N_RANDOM_BITS,
     Carrier,
     RoundingPlan,
@@ -163,10 +165,20 @@ def _finish(
 
 def random_bits(key: StochasticKey, start: int, stop: int, device: torch.device) -> torch.Tensor:
     """The random bits of the elements from one index up to another, int64."""
-    index = torch.arange(start, stop, dtype=torch.int64, device=device)
-    counter = (index // GROUP) * LANES + index % LANES
-    words = torch.stack(philox(counter, key))
-    return words.gather(0, (index // LANES % 4)[None])[0]
+    groups = range(start // GROUP, -(-stop // GROUP))
+    limits = groups.start * LANES, groups.stop * LANES
+    counter = torch.arange(*limits, dtype=torch.int64, device=device)
+    # The top bit of a counter is the sign of its int64.
+    upper, lower = _halves(counter, key), _halves(counter - LOWER_SERIES, key)
+    first = groups.start * GROUP
+    return ((upper << HALF) + lower)[start - first : stop - first]
+
+
+def _halves(counter: torch.Tensor, key: StochasticKey) -> torch.Tensor:
+    """The halves of all words of the counters of whole groups, in the order of elements."""
+    words = torch.stack(philox(counter, key)).reshape(4, 1, -1, LANES)
+    halves = torch.cat([words & ((1 << HALF) - 1), words >> HALF], 1)
+    return halves.permute(2, 0, 1, 3).flatten()
 
 
 def philox(counter: torch.Tensor, key: StochasticKey) -> tuple[torch.Tensor, ...]:
