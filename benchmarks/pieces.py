@@ -107,19 +107,24 @@ def many(width: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def n_products(layers: list[tuple[np.ndarray, np.ndarray]], found: LineCount) -> int:
-    """Multiplications that a count cannot leave out, by numbers that are not zero.
+    """Multiplications of a count by numbers that are not zero.
 
-    A layer has a row at each bend of the layers before it. It multiplies the values and the jumps
-    of two neighbours with the weights of all entries that are not zero in both.
+    A layer has a row at each bend of the layers before it, and multiplies its values. The other way
+    round, the derivatives behind a layer are multiplied once for all bends of the layers before
+    that lie between two bends of it and of those behind.
     """
     total = 0
-    for i, (weight, _) in enumerate(layers):
-        t = np.concatenate([[0.0], found.t[found.layer < i], [1.0]])
+    for i, (weight, bias) in enumerate(layers):
+        before = found.layer < i
+        t = np.concatenate([[0.0], found.t[before], [1.0]])
         x = found.inputs(t)
-        for before, bias in layers[:i]:
-            x = np.maximum(x @ before.T + bias, 0.0)
-        x = x[: len(x) // 2 * 2].reshape(-1, 2, x.shape[1])
-        total += 4 * int((x != 0).any(axis=1).sum()) * len(weight)
+        for earlier, offset in layers[:i]:
+            x = np.maximum(x @ earlier.T + offset, 0.0)
+        total += int((x != 0).sum()) * len(weight)
+        if 0 < i < len(layers) - 1:
+            _, seen = np.unique(np.cumsum(~before)[before], return_index=True)
+            is_on = x[1:-1][seen] @ weight.T + bias > 0
+            total += int(is_on.sum()) * weight.shape[1]
     return total
 
 

@@ -22,6 +22,8 @@ from deephochuli.pieces import _signs as signs
 from deephochuli.pieces._links import COUNTS, MARKS, SPANS, STEP, UNITS
 from deephochuli.pieces._loops import INNER
 
+SLOPE = 1
+"""Column of the room for rows where the change of the slope of the unit that made each is kept."""
 _STEPS = 2
 """Steps of a layer and its ReLU."""
 
@@ -41,49 +43,77 @@ def run(tables: Any, places: Any, rows: Any, room: Any, limits: Any) -> Any:
         What `_links.run` returns of a segment that was done to the end; with 0 layers done where
         jumps have to be followed.
     """
-    blocks, columns, marks, words = room
-    whole, spans, entries = tables[0], columns[SPANS : SPANS + 2], (columns[6], columns[7])
-    places, counts, scratch = (
-        links.stored(places, marks[:MARKS]), marks[COUNTS:], links.scratch_of(whole)
-    )  # fmt: skip
-    sides, size = _sides(words, whole, columns.shape[1]), columns[1]
-    n_events = done = 0
-    while whole[done, STEP] >= 0 and _will_fit(len(places.t), done, sides):
-        layer, on = links.layer_of(tables, done), (sides[done], sides[len(whole)])
-        moved = _room(blocks, columns, layer, whole, done, sides.shape[1])
-        passes.move(layer, places.order, done > 0, rows, moved, entries, counts, on, scratch)
-        more = spans[:, n_events:], marks[MARKS:COUNTS, n_events:]
-        known, n = (counts, entries, on), len(places.t)
-        n_more, n_crossings, places, is_touched = links.parted(
-            layer, whole[done, STEP], places, moved, known, more, limits
-        )
-        is_each_alone = n_crossings == len(places.t) - n == is_touched.sum()
-        if n_more < 0 or not is_each_alone or not _slopes(layer, places, moved, n, size):
-            break
-        rows, n_events, done = moved, n_events + n_more, done + 1
-    order = places.order
-    bends = order[1:-1]
+    whole, desk = tables[0], _desk(tables[0], room)
+    done, places, rows, n_events = _parted(tables, places, rows, room, desk, limits)
+    bends = places.order[1:-1]
     origin = links.origin_of(places, bends)
     if whole[done, STEP] >= 0:
         nothing = np.empty(0)
         return 0, True, 0.0, (nothing, nothing, nothing), origin, 0
-    layer = links.layer_of(tables, done)
-    moved = _room(blocks, columns, layer, whole, done, sides.shape[1])
-    on = sides[done], sides[len(whole)]
-    passes.move(layer, order, done > 0, rows, moved, entries, counts, on, scratch)
+    _, ended, _ = _moved(tables, done, places.order, rows, room, desk)
     worst = 0.0
-    for p in range(len(order)):
-        worst = max(worst, moved.error[p])
-    step = places.step
-    for p in range(len(order)):
-        step[p] = (step[p] - whole[0, STEP]) // _STEPS
-    rooms = blocks[0], blocks[1], scratch
-    jump, bound, is_sure = back.jumps(tables, bends, (step, places.unit), size, sides, rooms)
+    for p in range(len(places.t)):
+        worst = max(worst, ended.error[p])
+    jump, bound, is_sure = _jumps(tables, places, bends, room, desk)
+    known = places.t[1:-1].copy(), jump, bound
+    return len(whole) if is_sure else 0, True, worst, known, origin, n_events
+
+
+@nb.njit(**INNER)
+def _desk(whole: Any, room: Any) -> Any:
+    """What one segment needs of the room, beside rows: for sides, and `_passes.scratch`."""
+    return _sides(room[3], whole, room[1].shape[1]), links.scratch_of(whole)
+
+
+@nb.njit(error_model="numpy", **INNER)
+def _parted(tables: Any, places: Any, rows: Any, room: Any, desk: Any, limits: Any) -> Any:
+    """Do layers up to the last, or to one behind which jumps would have to be followed.
+
+    Returns:
+        (How many were done; where the rows are; what is known at them; number of events).
+    """
+    _, columns, marks, _ = room
+    whole, spans, sides = tables[0], columns[SPANS : SPANS + 2], desk[0]
+    places = links.stored(places, marks[:MARKS])
+    n_events = done = 0
+    while whole[done, STEP] >= 0 and _will_fit(len(places.t), done, sides):
+        layer, moved, known = _moved(tables, done, places.order, rows, room, desk)
+        more, n = (spans[:, n_events:], marks[MARKS:COUNTS, n_events:]), len(places.t)
+        n_more, n_crossings, places, is_touched = links.parted(
+            layer, whole[done, STEP], places, moved, known, more, limits
+        )
+        is_each_alone = n_crossings == len(places.t) - n == is_touched.sum()
+        if n_more < 0 or not is_each_alone or not _slopes(layer, places, moved, n, columns[SLOPE]):
+            break
+        rows, n_events, done = moved, n_events + n_more, done + 1
+    return done, places, rows, n_events
+
+
+@nb.njit(error_model="numpy", **INNER)
+def _moved(tables: Any, done: Any, order: Any, rows: Any, room: Any, desk: Any) -> Any:
+    """The rows behind the next layer; the layer before, and what `links.parted` has to know."""
+    (blocks, columns, marks, _), (sides, scratch) = room, desk
+    layer = links.layer_of(tables, done)
+    moved = _room(blocks, columns, layer, tables[0], done, sides.shape[1])
+    counts, entries = marks[COUNTS:], (columns[6], columns[7])
+    on = sides[done], sides[len(tables[0])]
+    passes.move(layer, order, done > 0, rows, moved, entries, counts, on, scratch)
+    return layer, moved, (counts, entries, on)
+
+
+@nb.njit(error_model="numpy", **INNER)
+def _jumps(tables: Any, places: Any, bends: Any, room: Any, desk: Any) -> Any:
+    """Jumps of the output, bounds on their errors, and whether they decide about each bend."""
+    (now, then), columns, _, _ = room
+    layer, (sides, scratch) = places.step, desk
+    for p in range(len(places.t)):
+        layer[p] = (layer[p] - tables[0][0, STEP]) // _STEPS
+    origin, rooms = (layer, places.unit), (now, then, scratch)
+    jump, bound, is_sure = back.jumps(tables, bends, origin, columns[SLOPE], sides, rooms)
     for i in range(len(jump)):
         _, is_open = alone.judge(jump[i], bound[i])
         is_sure &= not is_open
-    known = places.t[1:-1].copy(), jump, bound
-    return len(whole) if is_sure else 0, True, worst, known, origin, n_events
+    return jump, bound, is_sure
 
 
 @nb.njit(**INNER)

@@ -96,3 +96,16 @@ def test_the_mean_is_the_number():
     cpu_rounder().round(x, y, plan_for(fmt, Rounding.STOCHASTIC, None, "float32"), StochasticKey(4))
     share = (y > 1).double().mean().item()
     assert abs(share - fraction) < 5 * (fraction * (1 - fraction) / n) ** 0.5
+
+
+def test_over_many_keys_sums_vary_as_those_of_independent_elements():
+    """Bits that two elements share would make the variance larger, too even ones smaller."""
+    n, n_keys, fmt = 1 << 14, 1000, get_format("bf16")
+    plan = plan_for(fmt, Rounding.STOCHASTIC, None, "float32")
+    x, y, share = torch.full((n,), 1 + 0.75 * 2**-7), torch.empty(n), []
+    for seed in range(n_keys):
+        cpu_rounder().round(x, y, plan, StochasticKey(seed))
+        share.append(int((y > 1).sum()) / n)
+    z = (np.array(share) - 0.75) / (0.75 * 0.25 / n) ** 0.5
+    assert abs(z.mean()) < 4 / n_keys**0.5
+    assert abs(z.var() - 1) < 4 * (2 / n_keys) ** 0.5

@@ -13,6 +13,7 @@ from deephochuli.studies import get_study
 from deephochuli.studies._study import Result
 from deephochuli.studies.swamping import _expected, _thresholds
 from deephochuli.studies.swamping._read import broken, off_by, sums, updates
+from deephochuli.studies.swamping._rule_claims import dice
 
 torch.set_num_threads(1)
 STUDY = get_study("swamping")
@@ -181,3 +182,14 @@ def test_a_training_without_gradients_has_no_share():
     assert list(updates(results)) == [("Adam 0.001", "fp16", 22)]
     assert updates(results)["Adam 0.001", "fp16", 22].mean == 0.25
     assert broken(results) == ("Adam 0.001 in fp16",)
+
+
+def test_dice_that_are_loaded_are_found():
+    fair = {"n": 200_000, "rows": [{"part": 0.25, "absorbed": 150_000}] * 7}
+    loaded = {**fair, "rows": [*fair["rows"][:6], {"part": 0.25, "absorbed": 151_800}]}
+    by_chance = {**fair, "rows": [*fair["rows"][:6], {"part": 0.25, "absorbed": 150_900}]}
+    verdicts = [
+        dice([Result({"what": "stochastic"}, values)]).verdict
+        for values in (fair, loaded, by_chance)
+    ]
+    assert verdicts == ["confirmed", "refuted", "confirmed"]
