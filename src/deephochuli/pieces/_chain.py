@@ -111,11 +111,14 @@ def _chain(prepared: tuple[Prepared, ...], begin: int, lengths: list[int]) -> Ch
     numbers: list[Column] = []
     values: list[int] = []
     i, first = begin, 0
+    last = prepared[begin + sum(lengths) - 1]
+    goes_back = lengths[-1] == 1 and _shape(last)[1] == 1
     for n in lengths:
-        packed, back = _numbers(prepared[i]), _back(prepared[i]) if i > begin else np.empty(0)
+        packed = _numbers(prepared[i])
+        back = _back(prepared[i]) if goes_back and i > begin else np.empty(0)
         step = i + 1 if n > 1 else -1
         fixed, behind = prepared[i].grain.fixed[:2], first + len(packed)
-        whole.append([step, *_shape(prepared[i]), first, *fixed, behind])
+        whole.append([step, *_shape(prepared[i]), first, *fixed, behind if len(back) else -1])
         real.append(_real(prepared[i]))
         numbers += [packed, back]
         values.append(prepared[i + n - 1].step.output)

@@ -47,7 +47,7 @@ class Layer(NamedTuple):
         norms: What `_norms.Norms` has as one number each: spectral, frobenius, offset_norm, gamma.
         grain: `_exactness.Grain.fixed`.
         most: The largest `unit`, the largest `floor`.
-        back: The weights, not transposed, columns filled up; of the first layer no row.
+        back: The weights, not transposed, columns filled up, if the layer has any there.
     """
 
     weight: Any
@@ -106,8 +106,10 @@ def layer_of(tables: Any, i: Any) -> Any:
     grain = whole[i, FACTOR], whole[i, OFFSET], of[REACH], of[SHIFT], True
     norms = of[SPECTRAL], of[FROBENIUS], of[OFFSET_NORM], of[GAMMA]
     units = columns[0], columns[1], columns[2], columns[3]
-    wide, n_back = width_of(n), whole[i, UNITS] if i else 0
-    back = numbers[whole[i, BACK] : whole[i, BACK] + n_back * wide].reshape((n_back, wide))
+    wide = width_of(n)
+    n_back = whole[i, UNITS] if whole[i, BACK] >= 0 else 0
+    begin = max(whole[i, BACK], 0)
+    back = numbers[begin : begin + n_back * wide].reshape((n_back, wide))
     return Layer(weight, *units, whole[i, UNITS], norms, grain, (of[UNIT], of[FLOOR]), back)
 
 
