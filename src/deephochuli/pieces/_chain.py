@@ -273,18 +273,28 @@ def begun(chain: Chain, segments: Rows, most_rows: int, *, takes_open: bool) -> 
     Yields:
         For each segment all that there is to know, or what `followed` returns.
     """
-    at, judges, needs_jumps = 0, (True, takes_open), not chain.has_one_output
+    if not chain.has_one_output:
+        yield from _followed(chain, segments, most_rows, takes_open=takes_open)
+        return
+    ends = _beginnings(segments, needs_jumps=False)
+    call = _Call(chain, *ends, most_rows, (True, takes_open))
+    undone = segments[[call.is_undone(k) for k in range(call.n)]]
+    others = _followed(chain, undone, most_rows, takes_open=takes_open)
+    for k in range(call.n):
+        yield next(others) if call.is_undone(k) else call.found(k)
+
+
+def _followed(
+    chain: Chain, segments: Rows, most_rows: int, *, takes_open: bool
+) -> Iterator[Beginning]:
+    """The same, by following jumps; a call ends at a segment with too many rows."""
+    at = 0
     while at < len(segments):
-        some = segments[at:]
-        call = _Call(chain, *_beginnings(some, needs_jumps=needs_jumps), most_rows, judges)
+        ends = _beginnings(segments[at:], needs_jumps=True)
+        call = _Call(chain, *ends, most_rows, (True, takes_open))
         for k in range(call.n):
-            if call.is_undone(k) and not needs_jumps:
-                rows = _beginnings(some[k : k + 1], needs_jumps=True)
-                yield _Call(chain, *rows, most_rows, judges).found(0)
-            else:
-                yield call.found(k)
+            yield call.found(k)
         at += call.n
-        needs_jumps = True  # where it left off, jumps were needed too often
 
 
 def _beginnings(segments: Rows, *, needs_jumps: bool) -> tuple[_Whole, links.Places, links.Rows]:

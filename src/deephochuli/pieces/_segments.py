@@ -22,8 +22,6 @@ DONE, IS_LAST, IS_JUDGED, N_BENDS, N_OPEN, BENDS, EVENTS = range(7)
 """Columns of what is said of each segment: how many layers were done, and whether these were all;
 whether there is nothing more to decide; how many of its bends reach the output, and how many may or
 may not; how many bends and events there are up to its end, on all segments."""
-_TRIES = 4
-"""Of all segments, half and so many more may be left undone before no more are tried."""
 
 
 class Columns(NamedTuple):
@@ -87,20 +85,18 @@ def run(
 def run_values(
     tables: Any, first: Any, places: Any, rows: Any, room: Any, limits: Any, judges: Any
 ) -> Any:
-    """The same for chains with one output, by `_values`; it ends where too many are left undone.
+    """The same for chains with one output, by `_values`, which leaves some segments undone.
 
-    Of these no layer is done. `rows` are without jumps, which are zero.
+    `rows` are without jumps, which are zero.
     """
     facts, worst, columns = _begun(len(first) - 1)
-    k = n_undone = 0
-    while k < len(facts) and 2 * n_undone <= k + _TRIES:
+    for k in range(len(facts)):
         begin, end = first[k], first[k + 1]
         there = links.Rows(rows.x[begin:end], None, rows.error[begin:end], None)
         here = _places(places, begin, end)
         found = values.run(tables, here, there, room, limits)
         columns = _noted(facts, worst, columns, k, found, room, judges)
-        n_undone, k = n_undone + (found[0] == 0), k + 1
-    return k, facts, worst, columns
+    return len(facts), facts, worst, columns
 
 
 @nb.njit(**INNER)
