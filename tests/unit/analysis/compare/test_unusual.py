@@ -2,6 +2,7 @@
 
 import copy
 import random
+import runpy
 
 import numpy as np
 import pytest
@@ -187,7 +188,7 @@ def test_a_budget_needs_an_output_and_a_choice(x):
         keep_wide(nn.Linear(6, 3), x)
 
 
-def test_the_snippet_runs_with_inputs_that_are_no_tensors_or_named(sequences):
+def test_the_snippet_runs_with_inputs_that_are_no_tensors_or_named(sequences, tmp_path):
     torch.manual_seed(0)
 
     class Block(nn.Module):
@@ -201,9 +202,10 @@ def test_the_snippet_runs_with_inputs_that_are_no_tensors_or_named(sequences):
     kept = keep_wide(Block(), sequences, output=1e-6, gradient=1e-6)
     assert kept.layers == ("attention",)
     model = Block().bfloat16().float()
-    scope = {"model": model, "batch": sequences.bfloat16(), "torch": torch}
-    exec(kept.snippet().replace("cuda", "cpu"), scope)
-    assert scope["output"].dtype == torch.float32
+    script = tmp_path / "pasted.py"
+    script.write_text(kept.snippet().replace("cuda", "cpu"))
+    names = {"model": model, "batch": sequences.bfloat16(), "torch": torch}
+    assert runpy.run_path(str(script), names)["output"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ["threads=0", "split=0"])
