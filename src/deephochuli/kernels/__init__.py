@@ -1,6 +1,6 @@
 """Inner loops over tensors: one contract, several back ends.
 
-``backend_for(device)`` picks the back end: Numba on a CPU, Triton on a CUDA device, plain torch
+``backend_for(device)`` picks the back end: Numba on a CPU, CUDA C++ or Triton on a GPU, plain torch
 elsewhere and where these cannot be imported. Importing this package imports none of them: readers
 of finished runs need the key and the merging only.
 """
@@ -94,9 +94,17 @@ def cpu_backend() -> Backend:
 
 @functools.cache
 def cuda_backend(device: torch.device) -> Backend:
-    """The compiled back end of a GPU; the torch reference, with one warning, without Triton."""
+    """The compiled back end of a GPU: in CUDA C++ where torch compiles that, else in Triton.
+
+    Without either it is the torch reference, with one warning.
+    """
+    from deephochuli.kernels import _nvrtc_counter
+    from deephochuli.kernels._cuda import CudaBackend
+
+    if _nvrtc_counter.is_possible(device):
+        return CudaBackend(device, _nvrtc_counter.NvrtcCounter(device))
     try:
-        importlib.import_module("triton")
+        from deephochuli.kernels._triton_counter import TritonCounter
     except ImportError as error:
         warnings.warn(
             f"Triton cannot be imported ({error}): counting on {device} in plain torch, which is "
@@ -105,9 +113,7 @@ def cuda_backend(device: torch.device) -> Backend:
             stacklevel=2,
         )
         return reference_backend()
-    from deephochuli.kernels._cuda import CudaBackend
-
-    return CudaBackend(device)
+    return CudaBackend(device, TritonCounter())
 
 
 def backend_for(device: torch.device) -> Backend:

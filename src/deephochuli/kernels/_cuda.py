@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deephochuli.kernels import _cuda_kernels as device_code
 from deephochuli.kernels._contract import (
     ChannelCounts,
     Rows,
@@ -34,10 +33,16 @@ from deephochuli.kernels._contract import (
     UpdateJob,
     UpdateSummary,
 )
-from deephochuli.kernels._key import INFINITY, NAN, SIGN
+from deephochuli.kernels._counter import Channels, Counter, Tables
+from deephochuli.kernels._device_rows import (
+    EXTRA_WORDS,
+    KINDS,
+    ROW_WORDS,
+    summary_of,
+    update_summary_of,
+)
 from deephochuli.kernels._layout import (
     FLOAT8_TYPES,
-    ChannelMap,
     channel_map,
     dense,
     table_of,
@@ -46,52 +51,7 @@ from deephochuli.kernels._layout import (
 from deephochuli.kernels._merge import EagerRows, merge_summaries
 from deephochuli.kernels._reference import ReferenceBackend, summarise_update
 
-PART = device_code.PART.value
-ROW_WORDS, EXTRA_WORDS = device_code.ROW_WORDS.value, device_code.EXTRA_WORDS.value
-N_MAIN, TINY_HALF = device_code.N_MAIN.value, device_code.TINY_HALF.value
-SUM_AT, LOW_AT = device_code.SUM_AT.value, device_code.LOW_AT.value
-N_RATIOS, RATIO_ZERO = device_code.N_RATIOS.value, device_code.RATIO_ZERO.value
-NO_LOW = device_code.NO_LOW
-_KINDS: dict[torch.dtype, Any] = {
-    torch.float32: device_code.BINARY32.value,
-    torch.bfloat16: device_code.BFLOAT16.value,
-    torch.float16: device_code.BINARY16.value,
-    **dict.fromkeys(FLOAT8_TYPES, device_code.TABLE8.value),
-}
 _FIRST_ROWS = 64
-
-
-@functools.cache
-def _keys() -> NDArray[np.uint16]:
-    """The leading-bit key of each counter of a row; NaN for the many that no number has."""
-    index = np.arange(N_MAIN)
-    exponent = (index >> 4) & 255
-    keys = ((index >> 12) << 15) | ((exponent + 896) << 4) | (index & 15)
-    keys[exponent == 0] = (index[exponent == 0] >> 12) << 15
-    keys[exponent == 255] = NAN
-    for sign, at in ((0, 255 << 4), (SIGN, (1 << 12) | (255 << 4))):
-        keys[at] = sign | INFINITY
-    tiny = np.arange(TINY_HALF) + (874 << 4)
-    return np.concatenate([keys, tiny, tiny | SIGN]).astype(np.uint16)
-
-
-def _summary(words: NDArray[np.int64], channels: ChannelCounts | None = None) -> Summary:
-    """Make a row readable."""
-    at = np.flatnonzero(words[:SUM_AT])
-    keys, place = np.unique(_keys()[at], return_inverse=True)
-    counts = np.zeros(len(keys), np.int64)
-    np.add.at(counts, place, words[at])
-    total, squares = words[SUM_AT : SUM_AT + 2].view(np.float64).tolist()
-    below, above = words[LOW_AT : LOW_AT + 2].tolist()
-    low, high = _value(NO_LOW - below if below else None), _value(above - 1 if above else None)
-    return Summary(keys, counts, total, squares, low, high, channels)
-
-
-def _value(pattern: int | None) -> float:
-    """The magnitude with a binary32 pattern; NaN for none."""
-    if pattern is None:
-        return float("nan")
-    return float(np.array([pattern], np.uint32).view(np.float32).astype(np.float64)[0])
 
 
 @functools.cache
@@ -102,9 +62,9 @@ def _table_on(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(table_of(dtype).view(np.int32)).to(device)
 
 
-def _parts_of(sizes: Sequence[int]) -> NDArray[np.int64]:
+def _parts_of(sizes: Sequence[int], part: int) -> NDArray[np.int64]:
     """Job and start of each part of some tensors."""
-    pairs = [(job, start) for job, n in enumerate(sizes) for start in range(0, n, PART)]
+    pairs = [(job, start) for job, n in enumerate(sizes) for start in range(0, n, part)]
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
@@ -130,9 +90,9 @@ class _RowState:
 class CudaRows:
     """Rows that live on a device and grow by doubling when a new row is first used."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, counter: Counter) -> None:
         """Make an empty set of rows on `device`."""
-        self._device = device
+        self._device, self._counter = device, counter
         self._words = torch.zeros(_FIRST_ROWS * ROW_WORDS, dtype=torch.int64, device=device)
         self._places: dict[int, int] = {}
         self._channels: dict[tuple[int, int], _ChannelRow] = {}
@@ -144,16 +104,17 @@ class CudaRows:
         """Launch the counting of one more tensor into a row."""
         tensor = dense(job.tensor, job.channel_dim)
         state = self._used.setdefault(row, _RowState())
-        if tensor.dtype not in _KINDS:
+        if tensor.dtype not in KINDS:
             state.others.extend(self._reference.summarise([job]))
             return
         if tensor.device.type == "cuda":
             self._streams.add(torch.cuda.current_stream(tensor.device))
         place = self._place(row)
         state.is_counted = True
+        channels = self._channels_of(row, state, tensor, job.channel_dim)
         if tensor.numel():
-            _count_one(self._words, place, tensor)
-        self._count_channels(row, state, tensor, job.channel_dim)
+            kind, table = KINDS[tensor.dtype], _table_on(tensor.dtype, tensor.device)
+            self._counter.count(self._words, place, tensor, kind, table, channels)
 
     def _place(self, row: int) -> int:
         """Where a row lies; room is made for it on first use."""
@@ -171,22 +132,23 @@ class CudaRows:
             torch.cuda.current_stream(self._device).wait_stream(stream)
         self._streams.clear()
 
-    def _count_channels(
+    def _channels_of(
         self, row: int, state: _RowState, tensor: torch.Tensor, dim: int | None
-    ) -> None:
-        """Launch the counting per channel, as long as all tensors of a row have the same ones."""
+    ) -> Channels | None:
+        """Where channels are counted, as long as all tensors of a row have the same ones."""
         if dim is None or state.is_without_channels:
             state.is_without_channels = True
-            return
+            return None
         n_channels = tensor.shape[dim]
         if state.channels is not None and state.channels.n_channels != n_channels:
             state.is_without_channels = True
-            return
+            return None
         if state.channels is None:
             state.channels = self._channel_row(row, n_channels)
-        if tensor.numel():
-            state.channels.n_per_channel += tensor.numel() // n_channels
-            _count_channels(state.channels.counts, tensor, channel_map(tensor, dim))
+        if not tensor.numel():
+            return None
+        state.channels.n_per_channel += tensor.numel() // n_channels
+        return Channels(state.channels.counts, n_channels, channel_map(tensor, dim).inner)
 
     def _channel_row(self, row: int, n_channels: int) -> _ChannelRow:
         found = self._channels.get((row, n_channels))
@@ -227,7 +189,7 @@ class CudaRows:
         if counts is not None and state.channels and not state.is_without_channels:
             positive, zero, nonfinite = counts.reshape(3, -1)
             channels = ChannelCounts(state.channels.n_per_channel, positive, zero, nonfinite)
-        return merge_summaries([_summary(rows[self._places[row]], channels), *state.others])
+        return merge_summaries([summary_of(rows[self._places[row]], channels), *state.others])
 
 
 def _fetch(tensors: Sequence[torch.Tensor]) -> list[NDArray[np.int64]]:
@@ -251,52 +213,18 @@ def _stream_of(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def _launch(kernel: object, grid: tuple[int, ...], device: torch.device, *args: object) -> None:
-    """Launch a kernel on the device's current stream."""
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            kernel[grid](*args)  # pyright: ignore[reportIndexIssue]
-    else:
-        kernel[grid](*args)  # pyright: ignore[reportIndexIssue]
-
-
-def _count_one(words: torch.Tensor, place: int, tensor: torch.Tensor) -> None:
-    n, dtype, device = tensor.numel(), tensor.dtype, tensor.device
-    args = words, place, tensor.data_ptr(), n, _table_on(dtype, device).data_ptr(), _KINDS[dtype]
-    _launch(device_code.count_one, (-(-n // PART),), device, *args)
-
-
-def _count_channels(counts: torch.Tensor, tensor: torch.Tensor, channels: ChannelMap) -> None:
-    n, dtype, device = tensor.numel(), tensor.dtype, tensor.device
-    table, kind, n_channels = (
-        _table_on(dtype, device).data_ptr(),
-        _KINDS[dtype],
-        channels.n_channels,
-    )
-    per_channel = n // n_channels
-    if channels.inner == 1 and n_channels > 1:
-        grid = -(-n_channels // 64), -(-per_channel // 1024)
-        args = counts, tensor.data_ptr(), n, n_channels, table, kind, 16
-        _launch(device_code.channel_of_columns, grid, device, *args)
-    else:
-        grid = n_channels, -(-per_channel // PART)
-        args = counts, tensor.data_ptr(), n, channels.inner, n_channels, table, kind
-        _launch(device_code.channel_of_planes, grid, device, *args)
-
-
 class CudaBackend:
-    """Summaries by Triton; also on a CPU, where Triton interprets its kernels."""
+    """Summaries by compiled kernels; also on a CPU, where Triton interprets its own."""
 
-    name = "triton"
-
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, counter: Counter) -> None:
         """Count tensors that lie on `device`."""
-        self._device = device
+        self._device, self._counter = device, counter
         self._reference = ReferenceBackend()
+        self.name = counter.name
 
     def rows(self) -> Rows:
         """Make an empty set of rows."""
-        return CudaRows(self._device)
+        return CudaRows(self._device, self._counter)
 
     def summarise(self, jobs: Sequence[TensorJob]) -> list[Summary]:
         """Summarise tensors, one launch for each type, one result per job, in order."""
@@ -304,7 +232,7 @@ class CudaBackend:
         with torch.no_grad():
             for dtype, places in _by_type([job.tensor.dtype for job in jobs]):
                 group = [jobs[place] for place in places]
-                if dtype not in _KINDS or any(job.channel_dim is not None for job in group):
+                if dtype not in KINDS or any(job.channel_dim is not None for job in group):
                     summaries = self._one_by_one(group)
                 else:
                     summaries = self._together(dtype, [dense(job.tensor) for job in group])
@@ -313,8 +241,8 @@ class CudaBackend:
 
     def _one_by_one(self, jobs: Sequence[TensorJob]) -> list[Summary]:
         rows = EagerRows(self._reference.summarise)
-        if all(job.tensor.dtype in _KINDS for job in jobs):
-            rows = CudaRows(self._device)
+        if all(job.tensor.dtype in KINDS for job in jobs):
+            rows = CudaRows(self._device, self._counter)
         for row, job in enumerate(jobs):
             rows.add(row, job)
         summaries = rows.read()
@@ -323,18 +251,22 @@ class CudaBackend:
     def _together(self, dtype: torch.dtype, tensors: Sequence[torch.Tensor]) -> list[Summary]:
         words = torch.zeros(len(tensors) * ROW_WORDS, dtype=torch.int64, device=self._device)
         jobs = [(t.data_ptr(), t.numel(), row) for row, t in enumerate(tensors)]
-        parts = _parts_of([t.numel() for t in tensors])
-        if len(parts):
-            table = _table_on(dtype, self._device).data_ptr()
-            tables = self._upload(np.array(jobs, np.int64), parts)
-            args = words, *tables, table, _KINDS[dtype]
-            _launch(device_code.count_many, (len(parts),), self._device, *args)
+        sizes = [t.numel() for t in tensors]
+        if any(sizes):
+            self._counter.count_many(self._tables(words, jobs, sizes, dtype))
         (rows,) = _fetch([words])
-        return [_summary(row) for row in rows.reshape(-1, ROW_WORDS)]
+        return [summary_of(row) for row in rows.reshape(-1, ROW_WORDS)]
 
-    def _upload(self, *tables: NDArray[np.int64]) -> Iterator[torch.Tensor]:
-        for table in tables:
-            yield torch.from_numpy(table.reshape(-1)).to(self._device)
+    def _tables(
+        self, rows: torch.Tensor, jobs: Sequence[Any], sizes: Sequence[int], dtype: torch.dtype
+    ) -> Tables:
+        parts = _parts_of(sizes, self._counter.part)
+        places, starts = self._upload(np.array(jobs, np.int64)), self._upload(parts)
+        table = _table_on(dtype, self._device)
+        return Tables(rows, places, starts, len(parts), table, KINDS[dtype])
+
+    def _upload(self, table: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(table.reshape(-1)).to(self._device)
 
     def summarise_updates(self, jobs: Sequence[UpdateJob]) -> list[UpdateSummary]:
         """Summarise optimizer steps, one launch for each type, one result per job, in order."""
@@ -362,39 +294,22 @@ class CudaBackend:
             (*[t.data_ptr() for t in (*tensors, tensors[0])[:3]], tensors[0].numel(), 3 * i, i)
             for i, tensors in enumerate(group)
         ]
-        parts = _parts_of([tensors[0].numel() for tensors in group])
-        if len(parts):
-            table = _table_on(dtype, self._device).data_ptr()
-            tables = self._upload(np.array(jobs, np.int64), parts)
-            args = words, extras, *tables, table, _KINDS[dtype], has_gradient
-            _launch(device_code.count_updates, (len(parts),), self._device, *args)
+        sizes = [tensors[0].numel() for tensors in group]
+        if any(sizes):
+            tables = self._tables(words, jobs, sizes, dtype)
+            self._counter.count_updates(tables, extras, has_gradient=has_gradient)
         rows, beside = _fetch([words, extras])
         for three, extra in zip(
             rows.reshape(-1, 3, ROW_WORDS), beside.reshape(-1, EXTRA_WORDS), strict=True
         ):
-            yield _update_summary(three, extra, has_gradient)
-
-
-def _update_summary(
-    rows: NDArray[np.int64], extra: NDArray[np.int64], has_gradient: bool
-) -> UpdateSummary:
-    ratios = np.flatnonzero(extra[:N_RATIOS])
-    return UpdateSummary(
-        _summary(rows[0]),
-        _summary(rows[1]) if has_gradient else None,
-        _summary(rows[2]),
-        int(extra[N_RATIOS]),
-        int(extra[N_RATIOS + 1]),
-        (ratios - RATIO_ZERO).astype(np.int16),
-        extra[ratios].copy(),
-    )
+            yield update_summary_of(three, extra, has_gradient=has_gradient)
 
 
 def _alike(job: UpdateJob) -> list[torch.Tensor] | None:
     """After, before and gradient in one memory order; None where they are left to the reference."""
     tensors = update_tensors(job)
     first = tensors[0]
-    if first.dtype not in _KINDS or any(tensor.dtype != first.dtype for tensor in tensors):
+    if first.dtype not in KINDS or any(tensor.dtype != first.dtype for tensor in tensors):
         return None
     if any(tensor.stride() != first.stride() for tensor in tensors):
         return [tensor.contiguous() for tensor in tensors]

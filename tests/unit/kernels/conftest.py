@@ -20,8 +20,9 @@ def interpreted_backend():
     if os.environ.get("TRITON_INTERPRET") != "1":
         pytest.skip("Triton compiles for the GPU here; tests/cuda runs it there")
     from deephochuli.kernels._cuda import CudaBackend
+    from deephochuli.kernels._triton_counter import TritonCounter
 
-    return CudaBackend(torch.device("cpu"))
+    return CudaBackend(torch.device("cpu"), TritonCounter())
 
 
 BACKENDS = {"torch": reference_backend, "numba": cpu_backend, "triton": interpreted_backend}
