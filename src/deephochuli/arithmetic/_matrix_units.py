@@ -2,8 +2,8 @@
 
 How they add is not documented by their makers. The models come from measurements by others
 and were checked against recorded outputs of the units; docs/accumulation.md has the table of what
-agrees. Where sources or recordings disagree the confidence is "low" or "unknown", and the
-description says what is not explained.
+agrees. Where sources disagree or nothing was recorded the confidence is lower, and the description
+says why.
 """
 
 from __future__ import annotations
@@ -137,7 +137,6 @@ def _fp8_of_ada(source: str) -> list[Arithmetic]:
 
 def _fp8_of_hopper(source: str) -> list[Arithmetic]:
     made: list[Arithmetic] = []
-    unexplained = "recorded fp16 results are not explained by it (agreement below 0.7)"
     for inputs in ("fp8", "fp8-e5m2"):
         inner = _aligned(32, 13, -133, E8M13)
         made += [
@@ -146,21 +145,13 @@ def _fp8_of_hopper(source: str) -> list[Arithmetic]:
                 "h100",
                 inputs,
                 _aligned(32, 13, -21, BINARY16),
-                source,
-                confidence="unknown",
-                out="fp16",
-                suffix="-accumulate-fp16",
-                note=unexplained,
-            ),
-            _tensor_core(
-                "h100",
-                inputs,
-                _aligned(32, 25, -133),
                 MMASIM,
                 confidence="medium",
-                suffix="-mma",
-                note="by the instruction mma.sync instead of wgmma",
+                out="fp16",
+                suffix="-accumulate-fp16",
+                note="no recording is of this: those of fp16 results are of mma.sync",
             ),
+            *_fp8_by_mma("h100", inputs),
             _tensor_core(
                 "h100",
                 inputs,
@@ -174,35 +165,48 @@ def _fp8_of_hopper(source: str) -> list[Arithmetic]:
     return made
 
 
+def _fp8_by_mma(machine: str, inputs: str) -> list[Arithmetic]:
+    """What compilers make of mma.sync, which has no FP8 unit behind it there.
+
+    Operands become FP16 in registers. The unit for FP16 adds up the lower halves of all registers,
+    from zero, then the upper ones; the running sum is added by an ordinary addition.
+    """
+    made: list[Arithmetic] = []
+    for fmt, zero, out in ((BINARY32, -133, "fp32"), (BINARY16, -21, "fp16")):
+        sums = _aligned(16, 25, zero, fmt, order="paired", widened=BINARY16, chunk=32, outer=fmt)
+        made.append(
+            _tensor_core(
+                machine,
+                inputs,
+                sums,
+                f"code that CUDA 13.0 and 13.5 make for sm_90 and sm_100; {_MATLAB}",
+                confidence="high",
+                out=out,
+                suffix="-mma" if fmt == BINARY32 else "-mma-accumulate-fp16",
+                note="mma.sync, which becomes two instructions for fp16 and an addition",
+            )
+        )
+    return made
+
+
 def _fp8_of_blackwell(source: str) -> list[Arithmetic]:
     made: list[Arithmetic] = []
-    note = "sources say so, recordings equal the correctly rounded sum instead"
+    note = "tcgen05; recordings are of mma.sync"
     for inputs in ("fp8", "fp8-e5m2"):
-        half = _aligned(32, 25, -21, BINARY16)
-        recorded = Sums(kind="exact", block=32)
+        full, half = _aligned(32, 25, -133), _aligned(32, 25, -21, BINARY16)
         made += [
-            _tensor_core(
-                "b200", inputs, _aligned(32, 25, -133), source, confidence="low", note=note
-            ),
-            _tensor_core(
-                "b200",
-                inputs,
-                recorded,
-                f"recordings of {_MATLAB}",
-                confidence="low",
-                suffix="-recorded",
-                note="the model that the recordings agree with; no source describes it",
-            ),
+            _tensor_core("b200", inputs, full, source, confidence="low", note=note),
             _tensor_core(
                 "b200",
                 inputs,
                 half,
                 source,
-                confidence="unknown",
+                confidence="low",
                 out="fp16",
                 suffix="-accumulate-fp16",
-                note="recorded results are not explained by it (agreement below 0.7)",
+                note=note,
             ),
+            *_fp8_by_mma("b200", inputs),
         ]
     return made
 

@@ -37,7 +37,7 @@ def _plan(sums: Sums, inputs: Format | None) -> ProductPlan:
         kind=SumKind(sums.kind).value,  # pyright: ignore[reportArgumentType]
         format=sums.format,
         rounding=Rounding(sums.rounding),
-        inputs=inputs,
+        inputs=sums.widened or inputs,
         order=named.get(order, "sequential"),  # pyright: ignore[reportArgumentType]
         fused=sums.fused,
         flush=sums.flush_subnormals,
@@ -51,4 +51,5 @@ def _plan(sums: Sums, inputs: Format | None) -> ProductPlan:
         halves_tail=sums.halved_tail,
         outer=sums.format if blocked else sums.outer,
         swaps=order is Order.SWAPPED,
+        pairs=order is Order.PAIRED,
     )

@@ -9,6 +9,7 @@ from deephochuli.errors import ArithmeticSpecError, near_matches
 from deephochuli.formats import BINARY32, BINARY64, Format, Rounding
 
 _CALLED = {"SumKind": "kind of sum", "Order": "order of a sum"}
+_ORDERS = "chains have every order but 'paired', aligned sums that one, and others none"
 
 
 class _Choice(StrEnum):
@@ -39,6 +40,7 @@ class Order(_Choice):
     BLOCKED = "blocked"
     INTERLEAVED = "interleaved"
     SWAPPED = "swapped"
+    PAIRED = "paired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +59,15 @@ class Sums:
             products where there is no `block`.
         format: Format of every partial sum; its overflow policy applies to each.
         rounding: How a partial sum is rounded to it.
-        order: Of a chain. "sequential": by ascending k. "swapped": the same, but of each two
-            neighbours the second one first. "pairwise": neighbours, then neighbouring sums, and so
-            on; at each level an odd one out is carried over. "interleaved": even and odd k as two
-            chains, which are added in the end. "blocked": blocks of `block` neighbours are added
-            up each for itself, in the order `within`, and their sums by ascending k.
-        within: Order inside the blocks of a blocked chain; any but "blocked".
+        order: Of a chain; of aligned sums "sequential" or "paired". "sequential": by ascending k.
+            "swapped": the same, but of each two neighbours the second one first. "pairwise":
+            neighbours, then neighbouring sums, and so on; at each level an odd one out is carried
+            over. "interleaved": even and odd k as two chains, which are added in the end.
+            "blocked": blocks of `block` neighbours are added up each for itself, in the order
+            `within`, and their sums by ascending k. "paired": of every chunk the first, third,
+            fifth ... pair of neighbours, then the second, fourth ...; what is missing in the last
+            chunk counts as zeros.
+        within: Order inside the blocks of a blocked chain; neither "blocked" nor "paired".
         block: Products in one block. None: all.
         halved_tail: A rest of more than one and less than two blocks is cut in the middle.
         fused: Chains: product and addition are rounded together (FMA). Else the product is rounded
@@ -77,6 +82,8 @@ class Sums:
             sum, which keeps `late_bits` + 1 bits; what is cut off both is rounded down, and the
             result is cut to `late_bits` before it is rounded.
         split: Aligned sums: even and odd products of a block are added apart, then joined.
+        widened: Aligned sums: format into which operands are converted, exactly, before a unit for
+            that format multiplies them: its subnormal numbers are not theirs. None: as they are.
         chunk: Two levels: number of products after which the partial sum is added, rounded to
             nearest, to an accumulator of format `outer`, and starts again from zero.
         outer: Format of that accumulator.
@@ -103,6 +110,7 @@ class Sums:
     zero_exponent: int | None = None
     late_bits: int | None = None
     split: bool = False
+    widened: Format | None = None
     chunk: int | None = None
     outer: Format | None = None
 
@@ -124,8 +132,12 @@ class Sums:
         if self.kind is SumKind.NATIVE:
             return f"native ({self.format.name})"
         parts = [str(self.kind), f"{self.format.name} {self.rounding}"]
+        if self.kind is SumKind.CHAIN or self.order is not Order.SEQUENTIAL:
+            parts.append(str(self.order))
         if self.kind is SumKind.CHAIN:
-            parts += [str(self.order), "FMA" if self.fused else "product rounded"]
+            parts.append("FMA" if self.fused else "product rounded")
+        if self.widened is not None:
+            parts.append(f"as {self.widened.name}")
         if self.block is not None:
             parts.append(f"{self.block} a block")
         if self.fraction_bits is not None:
@@ -180,9 +192,14 @@ def _check_format(sums: Sums, fmt: Format) -> None:
 def _check_chain(sums: Sums) -> None:
     is_chain = sums.kind is SumKind.CHAIN
     is_blocked = sums.order is Order.BLOCKED
-    if not is_chain and sums.order is not Order.SEQUENTIAL:
-        raise _fault(sums, f"order={str(sums.order)!r}; only chains have another order")
-    if sums.within is Order.BLOCKED or (not is_blocked and sums.within is not Order.SEQUENTIAL):
+    of_kind = {SumKind.CHAIN: set(Order) - {Order.PAIRED}, SumKind.ALIGNED: {Order.PAIRED}}
+    if sums.order not in {Order.SEQUENTIAL, *of_kind.get(SumKind(sums.kind), ())}:
+        raise _fault(sums, f"order={str(sums.order)!r}; {_ORDERS}")
+    if sums.order is Order.PAIRED and (sums.chunk is None or sums.chunk % 4):
+        raise _fault(sums, f"order='paired' with chunk={sums.chunk}; it needs a multiple of 4")
+    if sums.within in (Order.BLOCKED, Order.PAIRED) or (
+        not is_blocked and sums.within is not Order.SEQUENTIAL
+    ):
         raise _fault(sums, f"within={str(sums.within)!r} is for order='blocked', and not blocked")
     if is_chain and is_blocked != (sums.block is not None):
         raise _fault(sums, f"order={str(sums.order)!r} with block={sums.block}")
@@ -200,6 +217,8 @@ def _check_aligned(sums: Sums) -> None:
     if sums.kind is not SumKind.ALIGNED:
         if sums.fraction_bits is not None or sums.late_bits is not None or sums.split:
             raise _fault(sums, "fraction_bits, late_bits and split are for kind='aligned'")
+        if sums.widened is not None:
+            raise _fault(sums, "widened is for kind='aligned'")
         return
     if sums.block is None or sums.fraction_bits is None:
         raise _fault(sums, "kind='aligned' needs block and fraction_bits")

@@ -96,7 +96,7 @@ class Dots:
     def __init__(self, arithmetic):
         sums = arithmetic.sums
         self.sums, self.fmt, self.mode = sums, sums.format, str(sums.rounding)
-        self.inputs = arithmetic.inputs
+        self.inputs = sums.widened or arithmetic.inputs
 
     def flushed(self, x, fmt):
         return np.where(np.abs(x) < 2.0**fmt.emin, 0.0, x) if self.sums.flush_subnormals else x
@@ -120,6 +120,10 @@ class Dots:
                 k = a.shape[1]
                 order = [i ^ 1 if i < k - k % 2 else i for i in range(k)]
                 a, b = a[:, order], b[order]
+            if sums.order == "paired":
+                a, b = oracle.paired(a.T, sums.chunk), oracle.paired(b, sums.chunk)
+                a, b = (np.stack([v + np.zeros(x[0].shape) for v in x]) for x in (a, b))
+                a = a.T
             if sums.order == "blocked":
                 return self.chunked(a, b, c, sums.block, self.fmt)
             if sums.chunk is not None:

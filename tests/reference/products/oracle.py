@@ -73,13 +73,23 @@ def cut(value, shift, floors=False):
     return value >> shift if floors else (value >> shift if value >= 0 else -(-value >> shift))
 
 
+def paired(values, chunk):
+    """Of each chunk, filled up with zeros, those at k mod 4 < 2 first."""
+    found = []
+    for first in range(0, len(values), chunk):
+        part = [*values[first : first + chunk], *[0] * (first + chunk - len(values))]
+        found += [v for k, v in enumerate(part) if k % 4 < 2]
+        found += [v for k, v in enumerate(part) if k % 4 >= 2]
+    return found
+
+
 class Dot:
     """One sum of products under an arithmetic."""
 
     def __init__(self, arithmetic):
         sums = arithmetic.sums
         self.sums, self.fmt, self.mode = sums, sums.format, str(sums.rounding)
-        self.inputs = arithmetic.inputs
+        self.inputs = sums.widened or arithmetic.inputs
 
     def rounded(self, value, fmt=None, mode=None):
         value = round_int(value, fmt or self.fmt, mode or self.mode)
@@ -100,6 +110,8 @@ class Dot:
         if sums.order == "swapped":
             order = [k ^ 1 if k < len(a) - len(a) % 2 else k for k in range(len(a))]
             a, b = [a[k] for k in order], [b[k] for k in order]
+        if sums.order == "paired":
+            a, b = paired(a, sums.chunk), paired(b, sums.chunk)
         if sums.order == "blocked":
             return self.chunked(a, b, start, sums.block, self.fmt)
         if sums.chunk is not None:

@@ -47,7 +47,6 @@ def nvidia():
         yield f"ada-{kind}-accumulate-fp16", tensor_core(13, half, 16, -20)
         yield f"h100-{kind}", tensor_core(13, short, 32, -133)
         yield f"h100-{kind}-accumulate-fp16", tensor_core(13, half, 32, -21)
-        yield f"h100-{kind}-mma", tensor_core(25, single, 32, -133)
         yield f"b200-{kind}", tensor_core(25, single, 32, -133)
         yield f"b200-{kind}-accumulate-fp16", tensor_core(25, half, 32, -21)
 
@@ -65,11 +64,16 @@ def amd():
 
 
 CASES = dict([*nvidia(), *amd()])
+# What MMA-Sim takes mma.sync for: one block of 32 products, where compilers make two of 16 and an
+# addition. Recordings and the code that compilers make decide: docs/accumulation.md.
+DISPUTED = {
+    f"h100-{kind}-mma": tensor_core(25, "RZ-FP32", 32, -133) for kind in ("fp8", "fp8-e5m2")
+}
 # mi300-xf32 and mi300-bf16: what it does with products beyond binary32 depends on the block.
 SIDE, DEPTH = 24, 64
 
 
-def differences(name, kind, seed):
+def differences(name, kind, seed, make=None):
     """How many results differ, and of how many."""
     it, rng = get_arithmetic(name), np.random.default_rng(seed)
     a, b = draws.matrices(rng, kind, SIDE, DEPTH, SIDE, it.inputs)
@@ -78,7 +82,7 @@ def differences(name, kind, seed):
     x, y, z = (torch.tensor(v, dtype=torch.float32) for v in (a, b, c))
     ours = multiply(plan, x[None], y[None], z[None])[0]
     out = torch.float16 if it.sums.format.name == "fp16" else torch.float32
-    theirs = CASES[name]()(x.to(dtype), y.to(dtype), z.to(out)).float()
+    theirs = (make or CASES[name])()(x.to(dtype), y.to(dtype), z.to(out)).float()
     same = (ours == theirs) | (ours.isnan() & theirs.isnan())
     return int((~same).sum()), same.numel()
 
@@ -88,3 +92,9 @@ def test_the_models_agree(name):
     for kind in draws.KINDS:
         wrong, n = differences(name, kind, seed=8)
         assert wrong == 0, f"{kind}: {wrong} of {n}"
+
+
+@pytest.mark.parametrize("name", DISPUTED)
+def test_the_models_disagree_where_the_documents_say_so(name):
+    found = [differences(name, kind, 8, DISPUTED[name])[0] for kind in draws.KINDS]
+    assert sum(found) > 0

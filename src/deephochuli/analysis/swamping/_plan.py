@@ -139,7 +139,8 @@ def _ways(
 
     if sums.kind is SumKind.NATIVE:
         return tuple(way(order, BLOCK, False) for order in orders or ORDERS)
-    if sums.kind is SumKind.ALIGNED and sums.late_bits is None and not sums.split:
+    is_plain = sums.late_bits is None and not sums.split and sums.order is Order.SEQUENTIAL
+    if sums.kind is SumKind.ALIGNED and is_plain:
         rounding, fmt = Rounding(sums.rounding), sums.format
         own = Rounding(arithmetic.input_rounding)
         block = sums.block or 1

@@ -64,6 +64,8 @@ def multiply(
     with torch.no_grad():
         if plan.swaps:
             a, b = _swapped(a, b)
+        elif plan.pairs:
+            a, b = _paired(a, b, plan.chunk or 4)
         return _backend_for(a.device).multiply(plan, a, b, initial)
 
 
@@ -76,4 +78,14 @@ def _swapped(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     k = a.shape[2]
     order = torch.arange(k, device=a.device)
     order = torch.where(order < k - k % 2, order ^ 1, order)
+    return a[:, :, order], b[:, order]
+
+
+def _paired(a: torch.Tensor, b: torch.Tensor, chunk: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each chunk the first, third, fifth ... pair of neighbours, then the others."""
+    missing = -a.shape[2] % chunk
+    a = torch.nn.functional.pad(a, (0, missing))
+    b = torch.nn.functional.pad(b, (0, 0, 0, missing))
+    k = torch.arange(a.shape[2], device=a.device).reshape(-1, chunk // 4, 2, 2)
+    order = k.transpose(1, 2).reshape(-1)
     return a[:, :, order], b[:, order]

@@ -43,6 +43,8 @@ class ProductPlan:
         halves_tail: Whether a rest of more than one and less than two chunks is cut in the middle.
         outer: Format of the total.
         swaps: Whether of each two neighbouring k the second comes first.
+        pairs: Whether of each chunk every other pair of neighbours comes first, then the rest;
+            the last chunk is filled up with zeros.
     """
 
     kind: Kind
@@ -62,6 +64,7 @@ class ProductPlan:
     halves_tail: bool = False
     outer: Format | None = None
     swaps: bool = False
+    pairs: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
