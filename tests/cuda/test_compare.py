@@ -25,7 +25,7 @@ class Net(nn.Module):
     def __init__(self, p=0.25):
         super().__init__()
         self.conv, self.drop = nn.Conv2d(32, 16, 3, padding=1), nn.Dropout(p)
-        self.relu, self.head = nn.ReLU(), nn.Linear(1024, 10)
+        self.relu, self.head = nn.ReLU(), nn.Linear(1024, 64)
 
     def forward(self, x):
         return self.head(self.drop(self.relu(self.conv(x))).flatten(1))
@@ -39,7 +39,7 @@ def net():
 
 @pytest.fixture
 def batch():
-    return drawn(8, 32, 8, 8, device="cpu")
+    return drawn(64, 32, 8, 8, device="cpu")
 
 
 def flags():
