@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
 import deephochuli as dh
 from deephochuli.errors import DeepHochuliWarning
@@ -226,6 +227,37 @@ def test_activations_on_two_streams_are_all_counted(tmp_path):
     (expected,) = reference_backend().summarise([TensorJob(x.cpu())])
     for layer in ("aside", "here"):
         assert np.array_equal(run.history(layer, "z")[1][0][1], expected.counts)
+
+
+class Checkpointed(nn.Module):
+    """A part is computed again in the backward, in the thread of autograd."""
+
+    def __init__(self, reentrant):
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 32), nn.Linear(32, 10)
+        self.inner = nn.Sequential(nn.GELU(), nn.Dropout(0.2), nn.Linear(32, 32), nn.ReLU())
+        self.reentrant = reentrant
+
+    def forward(self, x):
+        x = torch.tanh(self.first(x))
+        return self.last(checkpoint(self.inner, x, use_reentrant=self.reentrant))
+
+
+@pytest.mark.usefixtures("deterministic")
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_what_a_checkpoint_computes_again_is_counted_once(tmp_path, reentrant):
+    def build():
+        torch.manual_seed(0)
+        model = Checkpointed(reentrant).to(DEVICE)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        return Training(model, [optimizer], step_of(model, optimizer, vectors), random_state)
+
+    bare = fingerprint(build, 3, not_recorded)
+    assert fingerprint(build, 3, recording(tmp_path)) == bare
+    run = dh.open_run(tmp_path / "run")
+    for layer in ("tanh", "inner.0", "inner.3"):
+        for quantity in ("z", "dz", "da"):
+            assert run.scalars(layer, quantity)["n"].tolist() == 3 * [8 * 32]
 
 
 # ---- compiled code

@@ -280,7 +280,9 @@ def _fetch(tensors: Sequence[torch.Tensor]) -> list[NDArray[np.int64]]:
     stream = _stream_of(device)
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
-        copies = [torch.empty(len(t), dtype=t.dtype, pin_memory=True) for t in tensors]
+        copies = [
+            torch.empty(len(t), dtype=t.dtype, device="cpu", pin_memory=True) for t in tensors
+        ]
         for copy, tensor in zip(copies, tensors, strict=True):
             copy.copy_(tensor, non_blocking=True)
     stream.synchronize()
