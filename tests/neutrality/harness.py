@@ -72,7 +72,9 @@ def absorb(digest: "hashlib._Hash", value: object) -> None:
         absorb(digest, (value._indices(), value._values()))
     elif isinstance(value, Tensor):
         absorb(digest, (str(value.dtype), str(tuple(value.shape))))
-        digest.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(
+            value.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().tobytes()
+        )
     elif isinstance(value, np.ndarray):
         digest.update(value.tobytes())
     elif isinstance(value, dict):

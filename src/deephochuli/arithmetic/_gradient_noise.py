@@ -140,7 +140,8 @@ def gradients_of(
 ) -> tuple[NDArray[np.float64], ...]:
     """Gradients of some parameters, flat; zero where the loss does not depend on one."""
     weights = dict(model.named_parameters())
-    with torch.random.fork_rng(devices=[]):
+    devices = {weight.device for weight in weights.values() if weight.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices, key=str)):
         grads = torch.autograd.grad(
             loss(model, batch),
             [weights[name] for name in names],

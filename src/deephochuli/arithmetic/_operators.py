@@ -63,7 +63,7 @@ OTHER_PRODUCTS = frozenset(
         *("_scaled_mm", "_scaled_grouped_mm", "_int_mm", "_weight_int8pack_mm", "matrix_exp"),
         *("_weight_int4pack_mm", "linalg_inv_ex", "_linalg_solve_ex", "triangular_solve"),
         *("linalg_solve_triangular", "linalg_lstsq", "cholesky_inverse", "cholesky_solve"),
-        *("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn", "_thnn_fused_lstm_cell"),
+        *("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn"),
         *("_fft_r2c", "_fft_c2c", "_fft_c2r"),
     )
     if (packet := getattr(aten, name, None)) is not None

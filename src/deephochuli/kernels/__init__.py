@@ -57,6 +57,7 @@ __all__ = [
     "cuda_backend",
     "edge_of",
     "edges_of",
+    "is_capturing",
     "is_supported",
     "key_of",
     "largest",
@@ -121,6 +122,13 @@ def backend_for(device: torch.device) -> Backend:
     if device.type == "cpu":
         return cpu_backend()
     return cuda_backend(device) if device.type == "cuda" else reference_backend()
+
+
+def is_capturing(device: torch.device) -> bool:
+    """Whether the current stream of a device records a graph instead of executing."""
+    from deephochuli.kernels import _streams
+
+    return _streams.is_capturing(device)
 
 
 def is_supported(tensor: torch.Tensor) -> bool:

@@ -50,6 +50,7 @@ from deephochuli.kernels._layout import (
 )
 from deephochuli.kernels._merge import EagerRows, merge_summaries
 from deephochuli.kernels._reference import ReferenceBackend, summarise_update
+from deephochuli.kernels._streams import is_capturing
 
 _FIRST_ROWS = 64
 
@@ -98,7 +99,10 @@ class CudaRows:
         self._channels: dict[tuple[int, int], _ChannelRow] = {}
         self._used: dict[int, _RowState] = {}
         self._streams: set[torch.cuda.Stream] = set()
+        self._informed: set[torch.cuda.Stream] = set()
+        self._ready: torch.cuda.Event | None = None
         self._reference = ReferenceBackend()
+        self._say_ready()
 
     def add(self, row: int, job: TensorJob) -> None:
         """Launch the counting of one more tensor into a row."""
@@ -107,11 +111,12 @@ class CudaRows:
         if tensor.dtype not in KINDS:
             state.others.extend(self._reference.summarise([job]))
             return
-        if tensor.device.type == "cuda":
-            self._streams.add(torch.cuda.current_stream(tensor.device))
         place = self._place(row)
         state.is_counted = True
         channels = self._channels_of(row, state, tensor, job.channel_dim)
+        self._inform_stream()
+        if self._device.type == "cuda":
+            self._streams.add(torch.cuda.current_stream(self._device))
         if tensor.numel():
             kind, table = KINDS[tensor.dtype], _table_on(tensor.dtype, tensor.device)
             self._counter.count(self._words, place, tensor, kind, table, channels)
@@ -120,11 +125,37 @@ class CudaRows:
         """Where a row lies; room is made for it on first use."""
         place = self._places.setdefault(row, len(self._places))
         if (place + 1) * ROW_WORDS > len(self._words):
+            self._inform_stream()
             self._wait_for_launches()
             longer = torch.zeros(2 * len(self._words), dtype=torch.int64, device=self._device)
             longer[: len(self._words)] = self._words
             self._words = longer
+            self._say_ready()
         return place
+
+    def _say_ready(self) -> None:
+        """Note that counters were made, or emptied, on the current stream; others do not know."""
+        if self._device.type == "cuda" and not is_capturing(self._device):
+            stream = torch.cuda.current_stream(self._device)
+            self._ready = torch.cuda.Event()
+            self._ready.record(stream)
+            self._informed = {stream}
+
+    def _inform_stream(self) -> None:
+        """Have the current stream wait until the counters are there; the host does not wait.
+
+        A graph that is being captured may wait for nothing outside of it, and need not.
+        """
+        if self._device.type != "cuda":
+            return
+        stream = torch.cuda.current_stream(self._device)
+        if stream in self._informed or is_capturing(self._device):
+            return
+        self._informed.add(stream)
+        if self._ready is not None:
+            stream.wait_event(self._ready)
+        for counters in (self._words, *(each.counts for each in self._channels.values())):
+            counters.record_stream(stream)  # not used anew before this stream has done with it
 
     def _wait_for_launches(self) -> None:
         """Have the current stream wait for every stream that was launched on; not the host."""
@@ -153,13 +184,16 @@ class CudaRows:
     def _channel_row(self, row: int, n_channels: int) -> _ChannelRow:
         found = self._channels.get((row, n_channels))
         if found is None:
+            self._inform_stream()
             counts = torch.zeros(3 * n_channels, dtype=torch.int64, device=self._device)
             found = self._channels[row, n_channels] = _ChannelRow(counts, n_channels)
+            self._say_ready()
         return found
 
     def read(self) -> dict[int, Summary]:
         """Wait for the work, return the rows that were added to, and empty all rows."""
         used, self._used = self._used, {}
+        self._inform_stream()
         self._wait_for_launches()
         counters = [state.channels.counts for state in used.values() if state.channels]
         words, *counts = _fetch([self._words[: len(self._places) * ROW_WORDS], *counters])
@@ -169,12 +203,15 @@ class CudaRows:
             row: self._summary(rows, row, state, next(remaining) if state.channels else None)
             for row, state in used.items()
         }
-        self._words.zero_()
-        for state in used.values():
-            if state.channels:
-                state.channels.counts.zero_()
-                state.channels.n_per_channel = 0
+        self._empty([state.channels for state in used.values() if state.channels])
         return found
+
+    def _empty(self, channels: Sequence[_ChannelRow]) -> None:
+        self._words.zero_()
+        for each in channels:
+            each.counts.zero_()
+            each.n_per_channel = 0
+        self._say_ready()
 
     def _summary(
         self,
@@ -200,7 +237,9 @@ def _fetch(tensors: Sequence[torch.Tensor]) -> list[NDArray[np.int64]]:
     stream = _stream_of(device)
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
-        copies = [torch.empty(len(t), dtype=t.dtype, pin_memory=True) for t in tensors]
+        copies = [
+            torch.empty(len(t), dtype=t.dtype, device="cpu", pin_memory=True) for t in tensors
+        ]
         for copy, tensor in zip(copies, tensors, strict=True):
             copy.copy_(tensor, non_blocking=True)
     stream.synchronize()

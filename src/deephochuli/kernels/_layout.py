@@ -106,7 +106,7 @@ def channel_map(tensor: torch.Tensor, channel_dim: int) -> ChannelMap:
 @functools.cache
 def table_of(dtype: torch.dtype) -> NDArray[np.uint32]:
     """Binary32 patterns of all 256 codes of an eight-bit type; all different, NaNs too."""
-    codes = torch.arange(256, dtype=torch.uint8)
+    codes = torch.arange(256, dtype=torch.uint8, device="cpu")
     table = codes.view(dtype).to(torch.float32).numpy().view(np.uint32).copy()
     is_nan = (table & 0x7FFFFFFF) > 0x7F800000
     table[is_nan] = 0x7FC00000 | np.flatnonzero(is_nan).astype(np.uint32)

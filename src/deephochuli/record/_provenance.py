@@ -68,7 +68,7 @@ def _read(flag: Callable[[], Flag]) -> Flag:
 
 def is_flushing_subnormals() -> bool:
     """Whether arithmetic on this thread turns subnormal results into zero, found by doing some."""
-    tiny = torch.tensor([2.0**-126], dtype=torch.float32)
+    tiny = torch.tensor([2.0**-126], dtype=torch.float32, device="cpu")
     return bool((tiny * 0.5).item() == 0.0)
 
 

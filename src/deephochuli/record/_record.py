@@ -204,7 +204,7 @@ def _warm_up(model: nn.Module) -> None:
     """Compile, or load, the loops that the first step will need, ahead of it."""
     backend = cpu_backend()
     for dtype in {p.dtype for p in model.parameters() if p.device.type == "cpu"}:
-        ones = torch.ones(2, 2, dtype=dtype)
+        ones = torch.ones(2, 2, dtype=dtype, device="cpu")
         if is_supported(ones):
             backend.summarise([TensorJob(ones, 1)])
             backend.summarise_updates([UpdateJob(ones, ones, ones)])

@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from deephochuli.errors import say
 from deephochuli.kernels import (
     Rows,
     TensorJob,
     UpdateJob,
     UpdateSummary,
     backend_for,
+    is_capturing,
     is_supported,
 )
 from deephochuli.record._gathered import GATHERING, GatheredRows
@@ -26,6 +29,15 @@ from deephochuli.taps import Attachment, Faults, ParameterTap, Place, local_part
 
 StepTaken = Callable[[StepRow, Sequence[TapRow]], None]
 Parameters = Callable[[Optimizer], Iterable[ParameterTap]]
+
+_GPU: Final = torch.device("cuda")
+
+CAPTURED: Final = (
+    "A CUDA graph is being captured: nothing is executed meanwhile, and its replays call no "
+    "Python. So activations and gradients inside the graph are not recorded, and optimizer steps "
+    "inside it are not counted. Where the optimizer steps outside of the graph, parameters, "
+    "gradients and updates are recorded. To see activations, too, record without the graph."
+)
 
 
 class Recorder:
@@ -52,6 +64,7 @@ class Recorder:
         self._began = time.monotonic()
         self.n_steps = 0
         self._in_evaluation = False
+        self._has_said_captured = False
         self._begin_step()
 
     def connect(self, attachment: Attachment, on_step: StepTaken) -> None:
@@ -71,7 +84,7 @@ class Recorder:
 
     def log(self, *, loss: float | Tensor) -> None:
         """Note the loss of the step that is going on; ignored when the step is not recorded."""
-        if self._on:
+        if self._on and not self._is_capturing():
             self._step.loss = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
 
     def finish(self) -> None:
@@ -83,10 +96,12 @@ class Recorder:
 
     def is_recording(self) -> bool:
         """Whether the forward that just began belongs to a recorded step."""
-        return self._on and not self._in_evaluation
+        return self._on and not self._in_evaluation and not self._is_capturing()
 
     def forward_begins(self, is_training: bool) -> None:
         """Count a micro-batch; without an optimizer, end the step before."""
+        if self._is_capturing():
+            return
         self._in_evaluation = bool(self._optimizers) and not is_training
         if self._in_evaluation:
             return
@@ -102,7 +117,7 @@ class Recorder:
         if not self._on:
             return
         part = local_part(tensor)
-        if part is None or not is_supported(part):
+        if part is None or not is_supported(part) or self._is_capturing(part.device):
             return
         # Several threads may look at once: `setdefault` and `next` let one of them come first.
         index = self._indices.get(place)
@@ -135,6 +150,8 @@ class Recorder:
 
     def before_update(self, optimizer: Optimizer) -> None:
         """Keep the weights as they are before the step."""
+        if self._is_capturing():
+            return
         if optimizer not in self._pending:
             self._finish_step()
         if not self._on:
@@ -143,16 +160,33 @@ class Recorder:
 
     def after_update(self, optimizer: Optimizer) -> None:
         """Count weights, gradients, updates and states; end the step with the last optimizer."""
+        if self._is_capturing():
+            return
         if self._on:
             self._attempt("an update", self._read_update, optimizer)
         self._done(optimizer)
 
     def update_skipped(self, scaler: GradScaler, optimizer: Optimizer) -> None:
         """Count the gradients that made the scaler skip the step, so that they can be named."""
+        if self._is_capturing():
+            return
         if self._on:
             self._step.skipped = True
             self._attempt("the gradients of a skipped update", self._read_gradients, optimizer)
         self._done(optimizer)
+
+    def _is_capturing(self, device: torch.device = _GPU) -> bool:
+        """Whether a graph is being captured, which is no part of any step; said once.
+
+        Counting would be captured with it, and every replay would write to memory that is no
+        longer ours. Reading would end the capture, and the training with it.
+        """
+        if not is_capturing(device):
+            return False
+        if not self._has_said_captured:
+            self._has_said_captured = True
+            say(CAPTURED)
+        return True
 
     # --- steps -----------------------------------------------------------------------------------
 

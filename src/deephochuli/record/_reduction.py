@@ -156,8 +156,8 @@ class ReductionWatch:
         """Elements of a bucket that are looked at: at random, and the same on every rank."""
         generator = torch.Generator().manual_seed(_SEED + (self._step << 16) + index)
         if n <= self._n_sampled:
-            return torch.arange(n)
-        return torch.randint(n, (self._n_sampled,), generator=generator)
+            return torch.arange(n, device="cpu")
+        return torch.randint(n, (self._n_sampled,), generator=generator, device="cpu")
 
     def _write(self) -> None:
         """Write what was seen of a step."""

@@ -103,6 +103,8 @@ class Look:
         if is_in_place and tensor._base is not None:
             hooked = tensor._base
             hook = BaseGradientHook(self._reader, place, tensor, hooked)
+        if in_backward() and _has_hook(hooked, place):
+            return  # what goes into a checkpoint is the same tensor on both runs
         handle = cast(RemovableHandle, hooked.register_hook(hook))
         if hooked.is_leaf:
             self._leaf_hooks.append(handle)
@@ -111,6 +113,13 @@ class Look:
         """Unhook the user's own tensors: unlike a graph, they live on after a step."""
         while self._leaf_hooks:
             self._leaf_hooks.pop().remove()
+
+
+def _has_hook(tensor: Tensor, place: Place) -> bool:
+    """Say whether the gradient of a tensor is to be shown at a place already."""
+    hooks: Mapping[int, object] = tensor._backward_hooks or {}
+    known = [hook.place for hook in hooks.values() if isinstance(hook, GradientHook)]
+    return place in known
 
 
 def is_in_place(

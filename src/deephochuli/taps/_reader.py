@@ -72,6 +72,11 @@ class GradientHook:
         self._reader = reader
         self._place = place
 
+    @property
+    def place(self) -> Place:
+        """Where the gradient is shown."""
+        return self._place
+
     def __call__(self, gradient: Tensor) -> None:
         """Look at one gradient; returning None leaves it as it is."""
         self._reader.epoch += 1

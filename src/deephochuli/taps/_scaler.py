@@ -14,6 +14,8 @@ from typing import Final, Protocol
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from deephochuli.kernels import is_capturing
+
 
 class ScalerListener(Protocol):
     """Hears of the steps that a scaler makes with an optimizer."""
@@ -66,7 +68,8 @@ def cease(listener: ScalerListener) -> None:
 def holds_back(optimizer: Optimizer) -> bool:
     """Say whether a fused optimizer that is about to step will change nothing.
 
-    Asking waits for the device, as a scaler does with any optimizer that is not fused.
+    Asking waits for the device, as a scaler does with any optimizer that is not fused. While a
+    graph is being captured nobody knows, and asking would end the capture.
     """
     found = getattr(optimizer, "found_inf", None)  # there only while a scaler calls the optimizer
-    return found is not None and bool(found)
+    return found is not None and not is_capturing(found.device) and bool(found)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import deephochuli
 from deephochuli.errors import DeepHochuliWarning, StoreError, TapError
@@ -337,3 +338,23 @@ def test_an_optimizer_in_a_wrapper(tmp_path):
     with record(model, Wrapper(optimizer), to=tmp_path / "run"):
         train(model, optimizer, 2)
     assert open_run(tmp_path / "run").steps["step"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_checkpoint_that_begins_with_an_activation(tmp_path, reentrant):
+    """What goes into it is one tensor on both runs, and its gradient comes once."""
+    model, x = make_model(), torch.randn(6, 5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    forward = model.forward
+
+    def checkpointed(x):
+        return checkpoint(model[1:], model[0](x), use_reentrant=reentrant)
+
+    counts = []
+    for number, model.forward in enumerate((forward, checkpointed)):
+        with record(model, optimizer, to=tmp_path / f"run-{number}"):
+            model(x).sum().backward()
+            optimizer.step()
+        run = open_run(tmp_path / f"run-{number}")
+        counts.append([run.scalars("1", quantity)["n"].tolist() for quantity in ("z", "dz")])
+    assert counts == 2 * [[[42], [42]]]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deephochuli.analysis._copies import copies_of
+from deephochuli.analysis._seeded import spared
 from deephochuli.analysis.assumptions._bends import RECTIFIERS, Bend, bends_of
 from deephochuli.arithmetic import Law, noisy, run_as
 
@@ -44,7 +45,7 @@ class Patient:
         model, optimizer = self._copies()
         emulated = nullcontext() if arithmetic is None else run_as(model, arithmetic)
         perturbed = nullcontext() if noise is None else noise.on(model, optimizer)
-        with torch.random.fork_rng(devices=[]), emulated, perturbed:
+        with spared(), emulated, perturbed:
 
             def closure() -> Tensor:
                 optimizer.zero_grad()
@@ -59,7 +60,7 @@ class Patient:
     def seen(self, model: nn.Module | None = None) -> list[Bend]:
         """The activations of the batch, in a model of the same kind or in the user's own."""
         model = copy.deepcopy(self.model if model is None else model)
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), bends_of(model) as bends:
+        with spared(), torch.no_grad(), bends_of(model) as bends:
             self.loss(model, self.batch)
         return bends
 

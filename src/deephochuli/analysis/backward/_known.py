@@ -24,7 +24,9 @@ def shadow_of(truth: Executor, seed: int) -> Executor:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for weight in model.parameters():
-                noise = torch.rand(weight.shape, generator=generator, dtype=torch.float64)
+                noise = torch.rand(
+                    weight.shape, generator=generator, dtype=torch.float64, device="cpu"
+                )
                 weight.mul_(1 + PERTURBATION * (2 * noise.to(weight.device) - 1))
 
     return replace(truth, name="shadow", prepare=perturb)

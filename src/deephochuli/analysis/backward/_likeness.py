@@ -58,8 +58,8 @@ def group_sums(judged: Tensor, exact: Tensor) -> Float64s:
     rows = (known.double(), e * e, r * r, e * r, e, r.abs())
     table = torch.stack([each.sum(1) for each in rows], 1)
     n_groups = min(first, MOST_GROUPS)
-    group = torch.arange(first) * n_groups // max(1, first)
-    out = torch.zeros(n_groups, len(rows), dtype=torch.float64)
+    group = torch.arange(first, device="cpu") * n_groups // max(1, first)
+    out = torch.zeros(n_groups, len(rows), dtype=torch.float64, device="cpu")
     return out.index_add_(0, group, table).numpy()
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from deephochuli.analysis._seeded import seeded
 from deephochuli.analysis.barrier._count import by_channel, count, near_threshold
 from deephochuli.analysis.barrier._findings import find
 from deephochuli.analysis.barrier._judge import judge
@@ -91,9 +92,8 @@ def barrier(
     patient = copied(model, None).model
     watch = _Watch(patient, chosen, kept, interventions)
     with ExitStack() as entered:
-        entered.enter_context(torch.random.fork_rng(devices=[]))
+        entered.enter_context(seeded(seed))
         entered.enter_context(torch.no_grad())
-        torch.manual_seed(seed)
         entered.enter_context(watch)
         if chosen is not None:
             entered.enter_context(run_as(patient, chosen))

@@ -97,7 +97,9 @@ class Operands:
         c_in, *kernel = self.weight.shape[1:]
         group = channels // (self.weight.shape[0] // self.groups)
         first = np.unravel_index(place, self.places)
-        grid = torch.meshgrid(*(torch.arange(n) for n in (c_in, *kernel)), indexing="ij")
+        grid = torch.meshgrid(
+            *(torch.arange(n, device="cpu") for n in (c_in, *kernel)), indexing="ij"
+        )
         depth, *offsets = (axis.reshape(1, -1) for axis in grid)
         where = [
             torch.as_tensor(start)[:, None] * stride + offset * dilation

@@ -47,11 +47,11 @@ class SameDice(TorchDispatchMode):
 
     def uniform(self, like: Tensor) -> Tensor:
         """Numbers in [0, 1) in the shape of a tensor."""
-        return torch.rand(like.shape, generator=self._generator)
+        return torch.rand(like.shape, generator=self._generator, device="cpu")
 
     def normal(self, like: Tensor) -> Tensor:
         """Numbers of the standard normal law in the shape of a tensor."""
-        return torch.randn(like.shape, generator=self._generator)
+        return torch.randn(like.shape, generator=self._generator, device="cpu")
 
 
 def _dropout(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -59,8 +59,9 @@ def _dropout(dice: SameDice, func: Any, args: tuple[Any, ...], kwargs: dict[str,
     x, p, train = padded[:3]
     if train is False:
         return x.clone(), torch.ones_like(x, dtype=torch.bool)
-    keep = (dice.uniform(x) >= p).to(x.device)
-    return x * keep / (1 - p) if p < 1 else torch.zeros_like(x), keep
+    # As the operator of a CPU draws and scales: a GPU has another one, and `x` may lie on either.
+    keep = (dice.uniform(x) < 1 - p).to(x.device)
+    return x * (keep.to(x.dtype) / (1 - p)) if p < 1 else torch.zeros_like(x), keep
 
 
 def _bernoulli_into(dice: SameDice, func: Any, args: Any, kwargs: Any) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from deephochuli.analysis._seeded import seeded
 from deephochuli.analysis.compare._binary64 import Widen, copy_of
 from deephochuli.analysis.compare._capture import Capture
 from deephochuli.analysis.compare._dice import SameDice
@@ -154,12 +155,11 @@ def replay(
 
 
 @contextmanager
-def seeded(seed: int) -> Generator[None]:
+def _all_seeded(seed: int) -> Generator[None]:
     """Begin the generators of torch, numpy and Python anew; afterwards they go on as before."""
     # What is put back is the global state that a model's own code may draw from.
     states: Any = random.getstate(), numpy.random.get_state()  # noqa: NPY002 - see above
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         random.seed(seed)
         numpy.random.seed(seed % 2**32)  # noqa: NPY002 - see above
         try:
@@ -173,7 +173,7 @@ def seeded(seed: int) -> Generator[None]:
 def world(task: Task, executor: Executor, model: nn.Module) -> Generator[None]:
     """Flags, modes and dice of an execution; what is global is put back afterwards."""
     with ExitStack() as entered:
-        entered.enter_context(seeded(task.seed))
+        entered.enter_context(_all_seeded(task.seed))
         entered.enter_context(torch.enable_grad())
         entered.enter_context(SameDice(task.seed))
         if executor.dtype is torch.float64:
@@ -277,7 +277,8 @@ def loss_of(task: Task, output: Any) -> Tensor | None:
         return None
     generator = torch.Generator().manual_seed(task.seed)
     terms = [
-        (each * torch.randn(each.shape, generator=generator).to(each)).mean() for each in outputs
+        (each * torch.randn(each.shape, generator=generator, device="cpu").to(each)).mean()
+        for each in outputs
     ]
     return torch.stack(terms).sum()
 

@@ -64,7 +64,7 @@ class _Flags:
             [flags[name].reshape(wiring.n_units, -1) for name in names]
             for flags in (self.driven, self.felt, self.moved)
         )
-        zero = torch.zeros(wiring.n_units, 0, dtype=torch.bool)
+        zero = torch.zeros(wiring.n_units, 0, dtype=torch.bool, device="cpu")
         d, f, m = (torch.cat([zero, *(e.cpu() for e in each)], 1) for each in (driven, felt, moved))
         return Window(
             n_weights=np.full(wiring.n_units, d.shape[1]),

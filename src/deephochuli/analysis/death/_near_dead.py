@@ -66,7 +66,16 @@ def near_dead(
             )
     for layer in sorted(chosen, key=layers.__getitem__):
         index = layers[layer]
-        _lower(copied, low, wirings, index, torch.tensor(chosen[layer]), batches, margin, seed)
+        _lower(
+            copied,
+            low,
+            wirings,
+            index,
+            torch.tensor(chosen[layer], device="cpu"),
+            batches,
+            margin,
+            seed,
+        )
     return copied
 
 
@@ -117,6 +126,6 @@ def _below(values: Tensor, fmt: Format) -> Tensor:
     """The largest numbers of a format that are below the values."""
     down = round_to(values, fmt, rounding="down")
     smaller = round_to(
-        torch.nextafter(down, torch.tensor(-torch.inf).double()), fmt, rounding="down"
+        torch.nextafter(down, torch.full_like(down, -torch.inf)), fmt, rounding="down"
     )
     return torch.where(down < values, down, smaller)

@@ -121,7 +121,7 @@ def shadows_of(low: Low, judged: nn.Module, batches: Sequence[Batch], seed: int)
     exact = exact_copy(judged)
     wirings = wirings_of(exact_copy(judged), batches[0], seed)
     lows, exacts, locals_ = _Highs(wirings), _Highs(wirings), _Highs(wirings)
-    activity = [torch.zeros(each.n_units, dtype=torch.float64) for each in wirings]
+    activity = [torch.zeros(each.n_units, dtype=torch.float64, device="cpu") for each in wirings]
     for number, batch in enumerate(batches):
         task = _task(judged, seed + number)
         kept: list[Tensor] = []

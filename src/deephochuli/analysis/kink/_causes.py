@@ -92,7 +92,7 @@ def smallest_kept(fmt: Format, dtype: torch.dtype) -> float:
         flushes subnormal results of this dtype, which is tried.
     """
     if dtype in (torch.float32, torch.float64):
-        tiny = torch.full((16,), torch.finfo(dtype).tiny / 4, dtype=dtype)
+        tiny = torch.full((16,), torch.finfo(dtype).tiny / 4, dtype=dtype, device="cpu")
         if float((tiny * 1.5).abs().max()) == 0:
             return max(fmt.zero_threshold, torch.finfo(dtype).tiny * (1 - 2**-24))
     return fmt.zero_threshold

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from deephochuli.analysis._batches import Batch, Loss, batches_of, loss_of
 from deephochuli.analysis._proportion import clopper_pearson
+from deephochuli.analysis._seeded import seeded
 from deephochuli.analysis.kink._at import kink_at
 from deephochuli.analysis.kink._execution import (
     Execution,
@@ -150,11 +151,9 @@ def changes_of(
 ) -> list[BatchChange]:
     """What hangs on the slopes, batch by batch, of a copy that may be run."""
     buffers = {name: each.clone() for name, each in patient.named_buffers()}
-    devices = {p.device for p in patient.parameters() if p.device.type == "cuda"}
     found: list[BatchChange] = []
     for batch in batches:
-        with torch.random.fork_rng(devices=sorted(devices, key=str)), torch.enable_grad():
-            torch.manual_seed(seed)
+        with seeded(seed), torch.enable_grad():
             with executing(patient, execution, seed), kink_at(patient, None) as mode:
                 mode.onlooker = counting
                 counting.begin()

@@ -35,7 +35,9 @@ def exact_sum(producers: Producers, z: Tensor, index: int) -> Fraction | None:
         Operands of products as they lie in memory; products, sums, differences and copies are taken
         apart into terms, which are rationals.
     """
-    place = tuple(int(each) for each in torch.unravel_index(torch.tensor(index), z.shape))
+    place = tuple(
+        int(each) for each in torch.unravel_index(torch.tensor(index, device="cpu"), z.shape)
+    )
     try:
         return sum(_terms(producers, z, place), Fraction(0))
     except Untold:

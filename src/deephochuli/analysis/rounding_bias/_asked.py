@@ -13,6 +13,7 @@ from torch import nn
 
 from deephochuli.analysis._batches import Loss, batches_of, loss_of
 from deephochuli.analysis._copies import copies_of
+from deephochuli.analysis._seeded import seeded
 from deephochuli.analysis.rounding_bias._observer import RoundingBias
 from deephochuli.analysis.rounding_bias._result import Bias
 from deephochuli.arithmetic import get_arithmetic, run_as
@@ -73,8 +74,7 @@ def rounding_bias(
     emulated = None if arithmetic is None else get_arithmetic(arithmetic)
     kept = None if emulated is None else emulated.optimizer or emulated.weights
     with ExitStack() as entered:
-        entered.enter_context(torch.random.fork_rng(devices=[]))
-        torch.manual_seed(seed)
+        entered.enter_context(seeded(seed))
         if emulated is not None:
             entered.enter_context(run_as(copied, emulated))
         bias = RoundingBias(copied, own, alpha=alpha, outputs=outputs, format=kept, seed=seed)

@@ -154,7 +154,9 @@ class RoundingBias:
         if fmt.precision >= 53:
             self._unseen[name] = f"{fmt.name} has no wider format to be compared with"
             return None
-        index = torch.randperm(tensor.numel(), generator=self._dice)[: self._n_elements]
+        index = torch.randperm(tensor.numel(), generator=self._dice, device="cpu")[
+            : self._n_elements
+        ]
         directions = DIRECTIONS[quantity]
         evidence: dict[Direction, Evidence] = {each: Evidence() for each in directions}
         drift = np.zeros(len(index))

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deephochuli.analysis._seeded import spared
+
 
 def shadow_step(
     optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]
@@ -40,7 +42,7 @@ def shadow_step(
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 state[name] = value.double() if value.is_floating_point() else value
-    with torch.random.fork_rng(devices=[]):
+    with spared():
         _step_unseen(shadow)
     return [wide[id(p)].detach() if wide[id(p)].grad is not None else None for p in parameters]
 

@@ -31,11 +31,11 @@ def chi_squared_quantile(share: float, n_free: int) -> float:
     Numerics:
         Bisection on the regularised incomplete gamma function of torch: about nine digits.
     """
-    half = torch.tensor(n_free / 2, dtype=torch.float64)
+    half = torch.tensor(n_free / 2, dtype=torch.float64, device="cpu")
     low, high = 0.0, n_free + 10 * math.sqrt(2 * n_free) + 100.0
     for _ in range(200):
         middle = (low + high) / 2
-        x = torch.tensor(middle / 2, dtype=torch.float64)
+        x = torch.tensor(middle / 2, dtype=torch.float64, device="cpu")
         if float(torch.special.gammainc(half, x)) < share:
             low = middle
         else:

@@ -72,5 +72,13 @@ def _choice(n_elements: int, most: int, seed: int, device: torch.device) -> Tens
         return None
     generator = torch.Generator().manual_seed(seed)
     if n_elements > 64 * most:  # a few drawn twice do no harm, a permutation would cost memory
-        return torch.randint(n_elements, (most,), generator=generator).sort().values.to(device)
-    return torch.randperm(n_elements, generator=generator)[:most].sort().values.to(device)
+        return (
+            torch.randint(n_elements, (most,), generator=generator, device="cpu")
+            .sort()
+            .values.to(device)
+        )
+    return (
+        torch.randperm(n_elements, generator=generator, device="cpu")[:most]
+        .sort()
+        .values.to(device)
+    )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
+from deephochuli.analysis._seeded import seeded
 from deephochuli.analysis.significance._margins import ARGMAX
 from deephochuli.analysis.significance._watch import Sink, Watch, is_float, scores_of
 from deephochuli.arithmetic import perturbed
@@ -88,9 +89,7 @@ def run(patient: Patient, task: Task, sink: Sink, sample: int | None) -> None:
         key = task.seed * 1_000_003 + sample
         noise = perturbed(patient.model, task.precision_bits, key=key)
     watch = Watch(patient.model, sink)
-    devices = {p.device for p in patient.model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices, key=str)), torch.enable_grad():
-        torch.manual_seed(task.seed)
+    with seeded(task.seed), torch.enable_grad():
         watch.follow()
         try:
             with noise:
@@ -133,7 +132,8 @@ def loss_of(task: Task, output: Any) -> Tensor | None:
     outputs = [leaf for leaf in pytree.tree_leaves(output) if is_float(leaf)]
     generator = torch.Generator().manual_seed(task.seed)
     terms = [
-        (each * torch.randn(each.shape, generator=generator).to(each)).mean() for each in outputs
+        (each * torch.randn(each.shape, generator=generator, device="cpu").to(each)).mean()
+        for each in outputs
     ]
     return torch.stack(terms).sum() if terms else None
 

@@ -50,11 +50,19 @@ def sampled(reduction: Reduction, n_sums: int, most_addends: int, seed: int) -> 
     wanted = min(n_sums, max(16, most_addends // reduction.n_addends), reduction.n_outputs)
     generator = torch.Generator().manual_seed(seed)
     if wanted == reduction.n_outputs:
-        return torch.arange(wanted)
+        return torch.arange(wanted, device="cpu")
     if reduction.n_outputs <= 1 << 20:
-        return torch.randperm(reduction.n_outputs, generator=generator)[:wanted].sort().values
-    drawn = torch.randint(reduction.n_outputs, (2 * wanted,), generator=generator).unique()
-    return drawn[torch.randperm(len(drawn), generator=generator)[:wanted]].sort().values
+        return (
+            torch.randperm(reduction.n_outputs, generator=generator, device="cpu")[:wanted]
+            .sort()
+            .values
+        )
+    drawn = torch.randint(
+        reduction.n_outputs, (2 * wanted,), generator=generator, device="cpu"
+    ).unique()
+    return (
+        drawn[torch.randperm(len(drawn), generator=generator, device="cpu")[:wanted]].sort().values
+    )
 
 
 def measured(

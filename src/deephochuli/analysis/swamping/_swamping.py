@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deephochuli.analysis._seeded import seeded
 from deephochuli.analysis.significance import Loss, Task, call, copied, loss_of
 from deephochuli.analysis.swamping._capture import Capture
 from deephochuli.analysis.swamping._findings import find
@@ -136,9 +137,7 @@ def _collector(
 
 def _run(model: nn.Module, task: Task, capture: Capture) -> None:
     """Run forward and backward once, seen by a capture."""
-    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices, key=str)), torch.enable_grad():
-        torch.manual_seed(task.seed)
+    with seeded(task.seed), torch.enable_grad():
         capture.places.follow()
         try:
             with capture:

@@ -73,7 +73,7 @@ class CpuProducts:
         initial: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Form all sums of a batch of matrix products; see `ProductBackend`."""
-        out = torch.empty(a.shape[0], a.shape[1], b.shape[2], dtype=plan.dtype)
+        out = torch.empty(a.shape[0], a.shape[1], b.shape[2], dtype=plan.dtype, device="cpu")
         if not out.numel() or not a.shape[2]:
             return out.zero_() if initial is None else out.copy_(initial)
         if plan.flush and _never_flushes(plan, a, b, initial):
@@ -203,7 +203,7 @@ def _function(name: str, addresses: int, counts: int = 4) -> Any:
 
 def _exponents_of(x: torch.Tensor, plan: ProductPlan, *, rows: bool) -> torch.Tensor:
     """The exponents of packed operands."""
-    out = torch.empty(x.shape, dtype=torch.int32 if rows else torch.int16)
+    out = torch.empty(x.shape, dtype=torch.int32 if rows else torch.int16, device="cpu")
     emin = -126 if plan.inputs is None else plan.inputs.emin
     bias = blocks.BIAS if rows else 0
     exponents = _function("exponents32", 2)
@@ -214,8 +214,8 @@ def _exponents_of(x: torch.Tensor, plan: ProductPlan, *, rows: bool) -> torch.Te
 def _words_of(x: torch.Tensor, plan: ProductPlan) -> list[torch.Tensor]:
     """The exponents as steady blocks read them, and their bounds in each tile."""
     batch, n_tiles, padded, width = x.shape
-    out = torch.empty(x.shape, dtype=torch.int32 if width == ROWS else torch.int16)
-    bounds = torch.empty(batch * n_tiles, 2, dtype=torch.int32)
+    out = torch.empty(x.shape, dtype=torch.int32 if width == ROWS else torch.int16, device="cpu")
+    bounds = torch.empty(batch * n_tiles, 2, dtype=torch.int32, device="cpu")
     emin = -126 if plan.inputs is None else plan.inputs.emin
     addresses = x.data_ptr(), out.data_ptr(), bounds.data_ptr()
     _function("words32", 3, 5)(*addresses, len(bounds), padded, width, emin, blocks.BIAS)
@@ -247,7 +247,7 @@ def _bounds_of(x: torch.Tensor, emin: int, depth: int) -> torch.Tensor:
     """The smallest and the largest exponents of pieces of packed numbers, none below emin."""
     batch, n_tiles, padded, width = x.shape
     pieces = -(-padded // depth)
-    out = torch.empty(batch * n_tiles * pieces, 2, dtype=torch.int32)
+    out = torch.empty(batch * n_tiles * pieces, 2, dtype=torch.int32, device="cpu")
     addresses = x.data_ptr(), out.data_ptr()
     _function("bounds32", 2)(*addresses, batch * n_tiles, padded, width, depth)
     return out.clamp_(min=emin)

@@ -130,8 +130,9 @@ def _limit(fmt: Format, mode: Rounding, negative: torch.Tensor) -> torch.Tensor:
         Rounding.UP: negative,
         Rounding.DOWN: ~negative,
     }.get(mode, torch.zeros_like(negative))
-    beyond = torch.full(negative.shape, _beyond(fmt, fmt.overflow), dtype=torch.float64)
-    return torch.where(stays, fmt.max_finite, beyond.to(negative.device))
+    size, device = _beyond(fmt, fmt.overflow), negative.device
+    beyond = torch.full(negative.shape, size, dtype=torch.float64, device=device)
+    return torch.where(stays, fmt.max_finite, beyond)
 
 
 def _special(x: torch.Tensor, fmt: Format) -> torch.Tensor:

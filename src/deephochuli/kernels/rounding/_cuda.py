@@ -1,6 +1,6 @@
 """The CUDA back end: one launch for each tensor, nothing waited for.
 
-Tables of plans lie on the device; a key is copied there without waiting.
+Tables of plans lie on the device; a key is copied there without waiting, once for each stream.
 """
 
 # Triton's kernels carry no types; everything that leaves this module does.
@@ -49,8 +49,14 @@ def _table(plan: RoundingPlan, device: torch.device) -> torch.Tensor:
 
 
 @functools.lru_cache(maxsize=512)
-def _key(words: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    return torch.tensor(words, dtype=torch.int64, device=device)
+def _key(words: tuple[int, ...], device: torch.device, stream: int) -> torch.Tensor:
+    """A key on a device, for one stream: others could read it before it has arrived."""
+    return torch.tensor(words, dtype=torch.int64, device="cpu").to(device, non_blocking=True)
+
+
+def _stream_on(device: torch.device) -> int:
+    """The number of the current stream of a device."""
+    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
 
 
 class CudaRounder:
@@ -70,7 +76,7 @@ class CudaRounder:
         device, n, variant = source.device, source.numel(), variant_of(plan)
         flat, result = (t.as_strided((n,), (1,)).view(integer) for t in (source, target))
         is_low = bool(variant & LOW_RANGE)
-        words = _key(_NO_KEY if key is None else key.words, device)
+        words = _key(_NO_KEY if key is None else key.words, device, _stream_on(device))
         args = flat, result, n, _table(plan, device), words, kind, int(mode_of(plan.rounding))
         args += is_low, bool(variant & Variant.DEEP)
         if device.type == "cuda":

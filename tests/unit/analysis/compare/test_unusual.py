@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from deephochuli.analysis.compare import compare, error_of, keep_wide, verdict
+from deephochuli.analysis.compare._dice import SameDice
 from deephochuli.errors import ArithmeticSpecError, CompareError, DeepHochuliWarning
 
 FAST = ("fp32", "threads=1")
@@ -251,3 +252,14 @@ def test_a_call_that_failed_and_was_caught_leaves_the_rest_in_order(x):
     rows = compare(Outer(), x, "autocast-bf16").of("autocast-bf16", "forward")
     erring = {each.layer for each in rows if each.local.rms}
     assert erring == {"inner.body (call 2)", "last", "(model)"}
+
+
+def test_the_dropout_of_a_gpu_drops_and_scales_as_that_of_a_cpu():
+    x = torch.randn(1000, generator=torch.Generator().manual_seed(3))
+    for p in (0.1, 0.25, 0.5, 1.0):
+        with SameDice(7):
+            fused, kept = torch.native_dropout(x, p, True)
+        with SameDice(7):
+            plain = torch.nn.functional.dropout(x, p, True)
+        assert torch.equal(fused, plain)
+        assert torch.equal(kept, plain != 0)
