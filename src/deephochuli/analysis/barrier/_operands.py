@@ -83,7 +83,7 @@ class Operands:
 
     def at(self, example: NDArray[Any], channel: NDArray[Any], place: NDArray[Any]) -> Sources:
         """Operands of the outputs with these indices, each (n,)."""
-        rows, channels = torch.as_tensor(example), torch.as_tensor(channel)
+        rows, channels = torch.from_numpy(example), torch.from_numpy(channel)
         weights = self.weight.detach()[channels].flatten(1)
         if self.places:
             patches = self._patches(rows, channels, place)
@@ -102,7 +102,7 @@ class Operands:
         )
         depth, *offsets = (axis.reshape(1, -1) for axis in grid)
         where = [
-            torch.as_tensor(start)[:, None] * stride + offset * dilation
+            torch.from_numpy(start)[:, None] * stride + offset * dilation
             for start, offset, stride, dilation in zip(
                 first, offsets, self.stride, self.dilation, strict=True
             )

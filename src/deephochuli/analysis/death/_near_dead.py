@@ -119,7 +119,7 @@ def _high(
     end = begin + wirings[index].n_units
     as_judged = highs_of(model, low.executor, wirings, batches, seed)[begin:end]
     in_binary64 = highs_of(exact_copy(model), EXACT, wirings, batches, seed)[begin:end]
-    return torch.as_tensor(np.maximum(as_judged, in_binary64))
+    return torch.as_tensor(np.maximum(as_judged, in_binary64), device="cpu")
 
 
 def _below(values: Tensor, fmt: Format) -> Tensor:
