@@ -317,13 +317,18 @@ def functions_of(device: torch.device) -> dict[str, tuple[Any, str]]:
     }
     if device.type == "cuda":
         cuda = importlib.import_module("deephochuli.kernels._cuda")
-        homes |= {f"kernels: {name}": (cuda, name) for name in (
-            "_fetch", "_summary", "_update_summary", "_parts_of", "_launch", "_alike",
-        ) if hasattr(cuda, name)}  # fmt: skip
+        store = importlib.import_module("deephochuli.kernels._device_store")
         homes |= {
-            "CudaRows.add": (cuda.CudaRows, "add"),
-            "CudaRows.read": (cuda.CudaRows, "read"),
-            "CudaBackend.summarise_updates": (cuda.CudaBackend, "summarise_updates"),
+            "Recorder.settle": (recorder.Recorder, "settle"),
+            "CudaRows.add": (store.CudaRows, "add"),
+            "CudaRows.begin_read": (store.CudaRows, "begin_read"),
+            "CudaRows.summaries": (store.CudaRows, "summaries"),
+            "CudaBackend.begin": (cuda.CudaBackend, "begin"),
+            "CudaBackend.begin_updates": (cuda.CudaBackend, "begin_updates"),
+            "CudaBackend._tables": (cuda.CudaBackend, "_tables"),
+            "of parameters: to_host": (cuda, "to_host"),
+            "of parameters: summaries_of": (cuda, "summaries_of"),
+            "row_of": (recorder, "row_of"),
         }
     return homes
 

@@ -44,7 +44,7 @@ class Trained:
 
 
 def resnet50(device: torch.device, quick: bool) -> Trained:
-    """ResNet-50 of `transformers`, 64 images of 224 x 224, channels last, SGD with momentum."""
+    """ResNet-50 of `transformers`, 256 images of 224 x 224, channels last, SGD with momentum."""
     from transformers import ResNetConfig, ResNetForImageClassification
 
     sizes: dict[str, Any] = {"num_labels": 1000}
@@ -53,7 +53,7 @@ def resnet50(device: torch.device, quick: bool) -> Trained:
     torch.manual_seed(0)
     model = ResNetForImageClassification(ResNetConfig(**sizes))
     model = model.to(device, memory_format=torch.channels_last).train()
-    n_images, side = (2, 32) if quick else (64, 224)
+    n_images, side = (2, 32) if quick else (256, 224)
     draw = torch.Generator(device).manual_seed(1)
     images = torch.randn(n_images, 3, side, side, generator=draw, device=device)
     images = images.contiguous(memory_format=torch.channels_last)

@@ -98,7 +98,7 @@ SITES = (
     f"{STEP}Step.all_taps",
     f"{STEP}row_of",
     f"{RECORDER}row_of",
-    f"{RECORDER}update_rows",
+    f"{STEP}UpdateFacts.rows",
     f"{RECORDER}_learning_rates",
     f"{RECORDER}_dense",
     f"{RECORDER}backend_for",

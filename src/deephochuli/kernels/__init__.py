@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 from deephochuli.errors import DeepHochuliWarning
 from deephochuli.kernels._contract import (
     Backend,
+    BackendOfDevice,
     ChannelCounts,
+    Later,
     Rows,
+    RowsOfDevice,
     Summary,
     TensorJob,
     UpdateJob,
@@ -45,8 +48,11 @@ __all__ = [
     "N_KEYS",
     "SIGN",
     "Backend",
+    "BackendOfDevice",
     "ChannelCounts",
+    "Later",
     "Rows",
+    "RowsOfDevice",
     "Summary",
     "TensorJob",
     "UpdateJob",

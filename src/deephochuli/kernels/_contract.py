@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +129,26 @@ class Rows(Protocol):
         ...
 
 
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class Later(Protocol[Result_co]):
+    """What has begun on a device, and is asked for when it should be done."""
+
+    def get(self) -> Result_co:
+        """Wait for the result; once."""
+        ...
+
+
+@runtime_checkable
+class RowsOfDevice(Rows, Protocol):
+    """Rows that can be handed over before a device has counted into them."""
+
+    def begin_read(self) -> Later[dict[int, Summary]]:
+        """Begin what `read` does; the rows are empty at once for whoever adds next."""
+        ...
+
+
 class Backend(Protocol):
     """One way of computing summaries."""
 
@@ -144,4 +164,17 @@ class Backend(Protocol):
 
     def summarise_updates(self, jobs: Sequence[UpdateJob]) -> list[UpdateSummary]:
         """Summarise optimizer steps in one call, one result per job, in order."""
+        ...
+
+
+@runtime_checkable
+class BackendOfDevice(Backend, Protocol):
+    """A back end whose results can be waited for later."""
+
+    def begin(self, jobs: Sequence[TensorJob]) -> Later[list[Summary]]:
+        """Begin what `summarise` does; the tensors may change afterwards."""
+        ...
+
+    def begin_updates(self, jobs: Sequence[UpdateJob]) -> Later[list[UpdateSummary]]:
+        """Begin what `summarise_updates` does."""
         ...

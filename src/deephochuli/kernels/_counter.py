@@ -13,12 +13,15 @@ class Channels:
     """Where the channels of a tensor are counted, and how they lie in it.
 
     Attributes:
-        counts: Positive, zero and not finite elements of each channel, int64, on the device.
+        counts: Counters on the device, int64.
+        start: Where those of the positive elements of each channel begin; behind them are those of
+            the zero and of the not finite ones.
         n_channels: How many there are.
         inner: Elements of a channel that lie side by side; 1: the channel is the fastest dimension.
     """
 
     counts: torch.Tensor
+    start: int
     n_channels: int
     inner: int
 

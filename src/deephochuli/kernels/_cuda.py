@@ -1,8 +1,8 @@
-"""The CUDA back end: rows on the device, launches without waiting, one read at the end of a step.
+"""The back end of a GPU: rows on the device, launches without waiting, results when they are due.
 
-``Rows.add`` launches and returns: once the row of a tensor is there, it allocates nothing, copies
-nothing from the host and waits for nothing. All tensors of a ``summarise`` call are counted by one
-launch for each element type. Results come back in one copy on a stream of their own.
+All tensors of a ``summarise`` call are counted by one launch for each element type. Of the counters
+only those that are not zero come to the host, on a stream of their own; whoever can do without them
+for a while begins a reading and gets it later.
 
 binary64 tensors, rare on a GPU, are left to the torch reference.
 
@@ -11,245 +11,40 @@ Numerics:
     accumulated in binary64 by atomic additions, so their last bits can differ between two runs.
 """
 
-# Triton's kernels carry no types; everything that leaves this module does.
-# pyright: basic
-
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from deephochuli.kernels._contract import (
-    ChannelCounts,
-    Rows,
+    Later,
+    RowsOfDevice,
     Summary,
     TensorJob,
     UpdateJob,
     UpdateSummary,
 )
-from deephochuli.kernels._counter import Channels, Counter, Tables
+from deephochuli.kernels._counter import Counter, Tables
 from deephochuli.kernels._device_rows import (
     EXTRA_WORDS,
     KINDS,
     ROW_WORDS,
-    summary_of,
-    update_summary_of,
+    picked,
+    summaries_of,
+    table_on,
+    update_summaries_of,
 )
-from deephochuli.kernels._layout import (
-    FLOAT8_TYPES,
-    channel_map,
-    dense,
-    table_of,
-    update_tensors,
-)
-from deephochuli.kernels._merge import EagerRows, merge_summaries
+from deephochuli.kernels._device_store import CudaRows
+from deephochuli.kernels._layout import dense, update_tensors
+from deephochuli.kernels._merge import EagerRows
 from deephochuli.kernels._reference import ReferenceBackend, summarise_update
-from deephochuli.kernels._streams import is_capturing
+from deephochuli.kernels._streams import Moment, beside, to_device, to_host
 
-_FIRST_ROWS = 64
-
-
-@functools.cache
-def _table_on(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """What the codes of an eight-bit type widen to; any tensor for the other types."""
-    if dtype not in FLOAT8_TYPES:
-        return torch.zeros(1, dtype=torch.int64, device=device)
-    return torch.from_numpy(table_of(dtype).view(np.int32)).to(device)
-
-
-def _parts_of(sizes: Sequence[int], part: int) -> NDArray[np.int64]:
-    """Job and start of each part of some tensors."""
-    pairs = [(job, start) for job, n in enumerate(sizes) for start in range(0, n, part)]
-    return np.array(pairs, np.int64).reshape(-1, 2)
-
-
-@dataclass(slots=True)
-class _ChannelRow:
-    """Counters of one row's channels on the device, and how many elements a channel has by now."""
-
-    counts: torch.Tensor
-    n_channels: int
-    n_per_channel: int = 0
-
-
-@dataclass(slots=True)
-class _RowState:
-    """What is known on the host about a row that was added to."""
-
-    channels: _ChannelRow | None = None
-    is_without_channels: bool = False
-    others: list[Summary] = field(default_factory=list[Summary])
-    is_counted: bool = False
-
-
-class CudaRows:
-    """Rows that live on a device and grow by doubling when a new row is first used."""
-
-    def __init__(self, device: torch.device, counter: Counter) -> None:
-        """Make an empty set of rows on `device`."""
-        self._device, self._counter = device, counter
-        self._words = torch.zeros(_FIRST_ROWS * ROW_WORDS, dtype=torch.int64, device=device)
-        self._places: dict[int, int] = {}
-        self._channels: dict[tuple[int, int], _ChannelRow] = {}
-        self._used: dict[int, _RowState] = {}
-        self._streams: set[torch.cuda.Stream] = set()
-        self._informed: set[torch.cuda.Stream] = set()
-        self._ready: torch.cuda.Event | None = None
-        self._reference = ReferenceBackend()
-        self._say_ready()
-
-    def add(self, row: int, job: TensorJob) -> None:
-        """Launch the counting of one more tensor into a row."""
-        tensor = dense(job.tensor, job.channel_dim)
-        state = self._used.setdefault(row, _RowState())
-        if tensor.dtype not in KINDS:
-            state.others.extend(self._reference.summarise([job]))
-            return
-        place = self._place(row)
-        state.is_counted = True
-        channels = self._channels_of(row, state, tensor, job.channel_dim)
-        self._inform_stream()
-        if self._device.type == "cuda":
-            self._streams.add(torch.cuda.current_stream(self._device))
-        if tensor.numel():
-            kind, table = KINDS[tensor.dtype], _table_on(tensor.dtype, tensor.device)
-            self._counter.count(self._words, place, tensor, kind, table, channels)
-
-    def _place(self, row: int) -> int:
-        """Where a row lies; room is made for it on first use."""
-        place = self._places.setdefault(row, len(self._places))
-        if (place + 1) * ROW_WORDS > len(self._words):
-            self._inform_stream()
-            self._wait_for_launches()
-            longer = torch.zeros(2 * len(self._words), dtype=torch.int64, device=self._device)
-            longer[: len(self._words)] = self._words
-            self._words = longer
-            self._say_ready()
-        return place
-
-    def _say_ready(self) -> None:
-        """Note that counters were made, or emptied, on the current stream; others do not know."""
-        if self._device.type == "cuda" and not is_capturing(self._device):
-            stream = torch.cuda.current_stream(self._device)
-            self._ready = torch.cuda.Event()
-            self._ready.record(stream)
-            self._informed = {stream}
-
-    def _inform_stream(self) -> None:
-        """Have the current stream wait until the counters are there; the host does not wait.
-
-        A graph that is being captured may wait for nothing outside of it, and need not.
-        """
-        if self._device.type != "cuda":
-            return
-        stream = torch.cuda.current_stream(self._device)
-        if stream in self._informed or is_capturing(self._device):
-            return
-        self._informed.add(stream)
-        if self._ready is not None:
-            stream.wait_event(self._ready)
-        for counters in (self._words, *(each.counts for each in self._channels.values())):
-            counters.record_stream(stream)  # not used anew before this stream has done with it
-
-    def _wait_for_launches(self) -> None:
-        """Have the current stream wait for every stream that was launched on; not the host."""
-        for stream in self._streams:
-            torch.cuda.current_stream(self._device).wait_stream(stream)
-        self._streams.clear()
-
-    def _channels_of(
-        self, row: int, state: _RowState, tensor: torch.Tensor, dim: int | None
-    ) -> Channels | None:
-        """Where channels are counted, as long as all tensors of a row have the same ones."""
-        if dim is None or state.is_without_channels:
-            state.is_without_channels = True
-            return None
-        n_channels = tensor.shape[dim]
-        if state.channels is not None and state.channels.n_channels != n_channels:
-            state.is_without_channels = True
-            return None
-        if state.channels is None:
-            state.channels = self._channel_row(row, n_channels)
-        if not tensor.numel():
-            return None
-        state.channels.n_per_channel += tensor.numel() // n_channels
-        return Channels(state.channels.counts, n_channels, channel_map(tensor, dim).inner)
-
-    def _channel_row(self, row: int, n_channels: int) -> _ChannelRow:
-        found = self._channels.get((row, n_channels))
-        if found is None:
-            self._inform_stream()
-            counts = torch.zeros(3 * n_channels, dtype=torch.int64, device=self._device)
-            found = self._channels[row, n_channels] = _ChannelRow(counts, n_channels)
-            self._say_ready()
-        return found
-
-    def read(self) -> dict[int, Summary]:
-        """Wait for the work, return the rows that were added to, and empty all rows."""
-        used, self._used = self._used, {}
-        self._inform_stream()
-        self._wait_for_launches()
-        counters = [state.channels.counts for state in used.values() if state.channels]
-        words, *counts = _fetch([self._words[: len(self._places) * ROW_WORDS], *counters])
-        rows = words.reshape(-1, ROW_WORDS)
-        remaining = iter(counts)
-        found = {
-            row: self._summary(rows, row, state, next(remaining) if state.channels else None)
-            for row, state in used.items()
-        }
-        self._empty([state.channels for state in used.values() if state.channels])
-        return found
-
-    def _empty(self, channels: Sequence[_ChannelRow]) -> None:
-        self._words.zero_()
-        for each in channels:
-            each.counts.zero_()
-            each.n_per_channel = 0
-        self._say_ready()
-
-    def _summary(
-        self,
-        rows: NDArray[np.int64],
-        row: int,
-        state: _RowState,
-        counts: NDArray[np.int64] | None,
-    ) -> Summary:
-        if not state.is_counted:
-            return merge_summaries(state.others)
-        channels = None
-        if counts is not None and state.channels and not state.is_without_channels:
-            positive, zero, nonfinite = counts.reshape(3, -1)
-            channels = ChannelCounts(state.channels.n_per_channel, positive, zero, nonfinite)
-        return merge_summaries([summary_of(rows[self._places[row]], channels), *state.others])
-
-
-def _fetch(tensors: Sequence[torch.Tensor]) -> list[NDArray[np.int64]]:
-    """Copy tensors of one device to the host, waiting once."""
-    device = tensors[0].device
-    if device.type != "cuda":
-        return [tensor.numpy().copy() for tensor in tensors]
-    stream = _stream_of(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        copies = [
-            torch.empty(len(t), dtype=t.dtype, device="cpu", pin_memory=True) for t in tensors
-        ]
-        for copy, tensor in zip(copies, tensors, strict=True):
-            copy.copy_(tensor, non_blocking=True)
-    stream.synchronize()
-    return [copy.numpy().copy() for copy in copies]
-
-
-@functools.cache
-def _stream_of(device: torch.device) -> torch.cuda.Stream:
-    """The stream on which results of a device are copied."""
-    return torch.cuda.Stream(device)
+Result = TypeVar("Result")
 
 
 class CudaBackend:
@@ -261,74 +56,84 @@ class CudaBackend:
         self._reference = ReferenceBackend()
         self.name = counter.name
 
-    def rows(self) -> Rows:
+    def rows(self) -> RowsOfDevice:
         """Make an empty set of rows."""
         return CudaRows(self._device, self._counter)
 
     def summarise(self, jobs: Sequence[TensorJob]) -> list[Summary]:
         """Summarise tensors, one launch for each type, one result per job, in order."""
-        found: dict[int, Summary] = {}
+        return self.begin(jobs).get()
+
+    def begin(self, jobs: Sequence[TensorJob]) -> Later[list[Summary]]:
+        """Launch what `summarise` does."""
+        found = _Found[Summary](self._device)
         with torch.no_grad():
             for dtype, places in _by_type([job.tensor.dtype for job in jobs]):
                 group = [jobs[place] for place in places]
                 if dtype not in KINDS or any(job.channel_dim is not None for job in group):
-                    summaries = self._one_by_one(group)
+                    found.add(places, self._one_by_one(group))
                 else:
-                    summaries = self._together(dtype, [dense(job.tensor) for job in group])
-                found.update(zip(places, summaries, strict=True))
-        return [found[place] for place in range(len(jobs))]
+                    found.add(places, self._together(dtype, [dense(job.tensor) for job in group]))
+        return found
 
-    def _one_by_one(self, jobs: Sequence[TensorJob]) -> list[Summary]:
+    def _one_by_one(self, jobs: Sequence[TensorJob]) -> Callable[[], list[Summary]]:
         rows = EagerRows(self._reference.summarise)
         if all(job.tensor.dtype in KINDS for job in jobs):
             rows = CudaRows(self._device, self._counter)
         for row, job in enumerate(jobs):
             rows.add(row, job)
         summaries = rows.read()
-        return [summaries[row] for row in range(len(jobs))]
+        return lambda: [summaries[row] for row in range(len(jobs))]
 
-    def _together(self, dtype: torch.dtype, tensors: Sequence[torch.Tensor]) -> list[Summary]:
-        words = torch.zeros(len(tensors) * ROW_WORDS, dtype=torch.int64, device=self._device)
+    def _together(
+        self, dtype: torch.dtype, tensors: Sequence[torch.Tensor]
+    ) -> Callable[[], list[Summary]]:
+        words = self._zeros(len(tensors), ROW_WORDS)
         jobs = [(t.data_ptr(), t.numel(), row) for row, t in enumerate(tensors)]
         sizes = [t.numel() for t in tensors]
         if any(sizes):
             self._counter.count_many(self._tables(words, jobs, sizes, dtype))
-        (rows,) = _fetch([words])
-        return [summary_of(row) for row in rows.reshape(-1, ROW_WORDS)]
+        return lambda: summaries_of(*to_host(picked(words)))
+
+    def _zeros(self, *shape: int) -> torch.Tensor:
+        return torch.zeros(shape, dtype=torch.int64, device=self._device)
 
     def _tables(
         self, rows: torch.Tensor, jobs: Sequence[Any], sizes: Sequence[int], dtype: torch.dtype
     ) -> Tables:
-        parts = _parts_of(sizes, self._counter.part)
-        places, starts = self._upload(np.array(jobs, np.int64)), self._upload(parts)
-        table = _table_on(dtype, self._device)
-        return Tables(rows, places, starts, len(parts), table, KINDS[dtype])
-
-    def _upload(self, table: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(table.reshape(-1)).to(self._device)
+        n_parts = -(-np.array(sizes, np.int64) // self._counter.part)
+        job = np.repeat(np.arange(len(sizes)), n_parts)
+        number = np.arange(len(job)) - np.repeat(np.cumsum(n_parts) - n_parts, n_parts)
+        parts = np.stack([job, number * self._counter.part], 1)
+        table = np.concatenate([np.array(jobs, np.int64).reshape(-1), parts.reshape(-1)])
+        there, n = to_device(table, self._device), table.size - parts.size
+        kind = KINDS[dtype]
+        return Tables(rows, there[:n], there[n:], len(parts), table_on(dtype, self._device), kind)
 
     def summarise_updates(self, jobs: Sequence[UpdateJob]) -> list[UpdateSummary]:
         """Summarise optimizer steps, one launch for each type, one result per job, in order."""
+        return self.begin_updates(jobs).get()
+
+    def begin_updates(self, jobs: Sequence[UpdateJob]) -> Later[list[UpdateSummary]]:
+        """Launch what `summarise_updates` does."""
+        found = _Found[UpdateSummary](self._device)
         with torch.no_grad():
             tensors = [_alike(job) for job in jobs]
-            found: dict[int, UpdateSummary] = {
-                place: summarise_update(job)
-                for place, job in enumerate(jobs)
-                if tensors[place] is None
-            }
             kinds = [(t[0].dtype, len(t) == 3) if t else None for t in tensors]
             for kind, places in _by_type(kinds):
-                if kind is not None:
+                if kind is None:
+                    summaries = [summarise_update(jobs[place]) for place in places]
+                    found.add(places, lambda summaries=summaries: summaries)
+                else:
                     group = [tensors[place] or [] for place in places]
-                    found.update(zip(places, self._updates(kind, group), strict=True))
-        return [found[place] for place in range(len(jobs))]
+                    found.add(places, self._updates(kind, group))
+        return found
 
     def _updates(
         self, kind: tuple[torch.dtype, bool], group: Sequence[Sequence[torch.Tensor]]
-    ) -> Iterator[UpdateSummary]:
+    ) -> Callable[[], list[UpdateSummary]]:
         dtype, has_gradient = kind
-        words = torch.zeros(3 * len(group) * ROW_WORDS, dtype=torch.int64, device=self._device)
-        extras = torch.zeros(len(group) * EXTRA_WORDS, dtype=torch.int64, device=self._device)
+        words, extras = self._zeros(3 * len(group), ROW_WORDS), self._zeros(len(group), EXTRA_WORDS)
         jobs = [
             (*[t.data_ptr() for t in (*tensors, tensors[0])[:3]], tensors[0].numel(), 3 * i, i)
             for i, tensors in enumerate(group)
@@ -337,11 +142,38 @@ class CudaBackend:
         if any(sizes):
             tables = self._tables(words, jobs, sizes, dtype)
             self._counter.count_updates(tables, extras, has_gradient=has_gradient)
-        rows, beside = _fetch([words, extras])
-        for three, extra in zip(
-            rows.reshape(-1, 3, ROW_WORDS), beside.reshape(-1, EXTRA_WORDS), strict=True
-        ):
-            yield update_summary_of(three, extra, has_gradient=has_gradient)
+
+        def get() -> list[UpdateSummary]:
+            *rows, beside_them = to_host([*picked(words), extras])
+            return update_summaries_of(summaries_of(*rows), beside_them, has_gradient=has_gradient)
+
+        return get
+
+
+@dataclass(slots=True)
+class _Found(Generic[Result]):
+    """Results of groups of jobs, which are there or will be; see `Later`."""
+
+    device: torch.device
+    groups: list[tuple[list[int], Callable[[], list[Result]]]] = field(
+        default_factory=list[tuple[list[int], Callable[[], list[Result]]]]
+    )
+    after: Moment | None = None
+
+    def add(self, places: list[int], get: Callable[[], list[Result]]) -> None:
+        """Note one group, whose work has been launched on the current stream."""
+        self.groups.append((places, get))
+        self.after = Moment(self.device)
+
+    def get(self) -> list[Result]:
+        """Wait for all of them, and put them in order."""
+        if self.after is None:
+            return []
+        found: dict[int, Result] = {}
+        with torch.no_grad(), beside(self.device, self.after):
+            for places, get in self.groups:
+                found.update(zip(places, get(), strict=True))
+        return [found[place] for place in range(len(found))]
 
 
 def _alike(job: UpdateJob) -> list[torch.Tensor] | None:

@@ -6,18 +6,22 @@ numbers that grow from zero: NO_LOW - smallest, largest + 1. The kernels in Trit
 ``count.cu`` are written for the same numbers.
 """
 
+# numpy's arrays have no types in torch's signatures.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deephochuli.kernels._contract import ChannelCounts, Summary, UpdateSummary
+from deephochuli.kernels._contract import Summary, UpdateSummary
 from deephochuli.kernels._key import INFINITY, NAN, SIGN
-from deephochuli.kernels._layout import FLOAT8_TYPES
+from deephochuli.kernels._layout import FLOAT8_TYPES, table_of
 
 N_MAIN = 1 << 13
 TINY_HALF = 23 * 16
@@ -41,6 +45,14 @@ KINDS: dict[torch.dtype, int] = {
 
 
 @functools.cache
+def table_on(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """What the codes of an eight-bit type widen to; any tensor for the other types."""
+    if dtype not in FLOAT8_TYPES:
+        return torch.zeros(1, dtype=torch.int64, device=device)
+    return torch.from_numpy(table_of(dtype).view(np.int32)).to(device)
+
+
+@functools.cache
 def _keys() -> NDArray[np.uint16]:
     """The leading-bit key of each counter of a row; NaN for the many that no number has."""
     index = np.arange(N_MAIN)
@@ -54,39 +66,74 @@ def _keys() -> NDArray[np.uint16]:
     return np.concatenate([keys, tiny, tiny | SIGN]).astype(np.uint16)
 
 
-def summary_of(words: NDArray[np.int64], channels: ChannelCounts | None = None) -> Summary:
-    """Make a row readable."""
-    at = np.flatnonzero(words[:SUM_AT])
-    keys, place = np.unique(_keys()[at], return_inverse=True)
-    counts = np.zeros(len(keys), np.int64)
-    np.add.at(counts, place, words[at])
-    total, squares = words[SUM_AT : SUM_AT + 2].view(np.float64).tolist()
-    below, above = words[LOW_AT : LOW_AT + 2].tolist()
-    low, high = _value(NO_LOW - below if below else None), _value(above - 1 if above else None)
-    return Summary(keys, counts, total, squares, low, high, channels)
+@functools.cache
+def _by_key() -> NDArray[np.int64]:
+    """The counters of a row in the order of their keys."""
+    return np.argsort(_keys(), kind="stable")
+
+
+@functools.cache
+def _by_key_on(device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(_by_key()).to(device)
+
+
+def picked(words: torch.Tensor) -> list[torch.Tensor]:
+    """What is to be known of rows: where counters are not zero, these, and what is behind them.
+
+    Args:
+        words: (rows, ROW_WORDS), int64, on any device. Its host waits for the number of counters.
+
+    Returns:
+        Places in the order of rows and keys, counts, and (rows, 4) sums and extremes, all int64.
+    """
+    ordered = words.index_select(1, _by_key_on(words.device)).view(-1)
+    places = ordered.nonzero().squeeze(1)
+    return [places, ordered.index_select(0, places), words[:, SUM_AT:]]
+
+
+def summaries_of(
+    places: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    tails: NDArray[np.int64],
+) -> list[Summary]:
+    """Make readable what `picked` found: a summary for each row."""
+    row, at = np.divmod(places, SUM_AT)
+    keys = _keys()[_by_key()[at]]
+    first = np.flatnonzero(np.diff(row << 16 | keys, prepend=-1))  # NaN has many counters, one key
+    if len(first) < len(keys):
+        keys, row, counts = keys[first], row[first], np.add.reduceat(counts, first)
+    ends = np.searchsorted(row, np.arange(len(tails) + 1)).tolist()
+    moments = tails[:, :2].copy().view(np.float64).tolist()
+    extremes = tails[:, 2:].tolist()
+    found: list[Summary] = []
+    for i, (below, above) in enumerate(extremes):
+        low, high = _value(NO_LOW - below if below else None), _value(above - 1 if above else None)
+        own, (total, squares) = slice(ends[i], ends[i + 1]), moments[i]
+        found.append(Summary(keys[own], counts[own], total, squares, low, high))
+    return found
 
 
 def _value(pattern: int | None) -> float:
     """The magnitude with a binary32 pattern, whatever the flush-to-zero flags; NaN for none."""
     if pattern is None:
-        return float("nan")
+        return math.nan
     exponent, fraction = pattern >> 23, pattern & 0x7FFFFF
     if exponent == 0:
         return math.ldexp(fraction, -149)
     return math.ldexp(fraction | 0x800000, exponent - 150)
 
 
-def update_summary_of(
-    rows: NDArray[np.int64], extra: NDArray[np.int64], *, has_gradient: bool
-) -> UpdateSummary:
-    """Make the three rows of an optimizer step readable, and what is beside them."""
-    ratios = np.flatnonzero(extra[:N_RATIOS])
-    return UpdateSummary(
-        summary_of(rows[0]),
-        summary_of(rows[1]) if has_gradient else None,
-        summary_of(rows[2]),
-        int(extra[N_RATIOS]),
-        int(extra[N_RATIOS + 1]),
-        (ratios - RATIO_ZERO).astype(np.int16),
-        extra[ratios].copy(),
-    )
+def update_summaries_of(
+    summaries: Sequence[Summary], extras: NDArray[np.int64], *, has_gradient: bool
+) -> list[UpdateSummary]:
+    """Put together three rows for each optimizer step and what is beside them."""
+    found: list[UpdateSummary] = []
+    for i, extra in enumerate(extras):
+        weight, gradient, update = summaries[3 * i : 3 * i + 3]
+        ratios = np.flatnonzero(extra[:N_RATIOS])
+        beside = int(extra[N_RATIOS]), int(extra[N_RATIOS + 1])
+        kept = (ratios - RATIO_ZERO).astype(np.int16), extra[ratios].copy()
+        found.append(
+            UpdateSummary(weight, gradient if has_gradient else None, update, *beside, *kept)
+        )
+    return found

@@ -6,7 +6,7 @@ a kernel of its own, compiled once for each process and device.
 
 # torch's way to NVRTC carries no types and is not public; `is_possible` asks whether it is there.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportAttributeAccessIssue=false
+# pyright: reportAttributeAccessIssue=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from deephochuli.kernels._counter import Channels, Tables
-from deephochuli.kernels._device_rows import ROW_WORDS
+from deephochuli.kernels._device_rows import ROW_WORDS, TABLE8
 
 # These are also in count.cu.
 THREADS = 256
@@ -107,9 +107,11 @@ class NvrtcCounter:
         by_word = address % WORD == 0
         if channels is None:
             name = f"count_tensor<{kind}, {_text(by_word)}, false>"
+            name = f"count_codes<{kind}>" if kind == TABLE8 else name
             self._launch(name, (self._blocks(n, LEAST), 1), job)
             return
-        job.counts, job.n_channels = channels.counts.data_ptr(), channels.n_channels
+        job.counts = channels.counts.data_ptr() + 8 * channels.start
+        job.n_channels = channels.n_channels
         if channels.inner == 1:
             by_word = by_word and channels.n_channels % width == 0
             columns = channels.n_channels // (width if by_word else 1)

@@ -34,7 +34,8 @@ class TritonCounter:
         _launch(device_code.count_one, (-(-n // _PART),), tensor.device, *args)
         if channels is None:
             return
-        counts, n_channels, inner = channels.counts, channels.n_channels, channels.inner
+        n_channels, inner = channels.n_channels, channels.inner
+        counts = channels.counts[channels.start :]
         per_channel = n // n_channels
         if inner == 1 and n_channels > 1:
             grid = -(-n_channels // 64), -(-per_channel // 1024)

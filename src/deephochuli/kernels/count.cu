@@ -134,18 +134,50 @@ __device__ inline void count_subnormal(unsigned pattern, u64* row) {
     atomicAdd(row + N_MAIN + (pattern >> 31) * TINY_HALF + place, 1ULL);
 }
 
-__device__ inline void count(unsigned pattern, Shared& shared, u64* row, Moments& m) {
+// Neither zero nor normal.
+__device__ inline bool is_rare(unsigned pattern) {
     const unsigned magnitude = magnitude_of(pattern);
-    const bool is_rare = magnitude != 0 && magnitude - 0x00800000u >= 0x7F000000u;
-    if (!is_rare) {
+    return magnitude != 0 && magnitude - 0x00800000u >= 0x7F000000u;
+}
+
+// Returns whether it is a number that is to be added up.
+__device__ __noinline__ bool count_rare(unsigned pattern, Shared& shared, u64* row) {
+    if (magnitude_of(pattern) >= 0x7F800000u) {
         add_one(pattern, shared);
-        add_value(pattern, m);
-    } else if (magnitude < 0x00800000u) {
-        count_subnormal(pattern, row);
-        add_value(pattern, m);
-    } else {
-        add_one(pattern, shared);
+        return false;
     }
+    count_subnormal(pattern, row);
+    return true;
+}
+
+// Count some elements; only words with a rare one among them look at each.
+template <int N>
+__device__ inline void count(const unsigned (&p)[N], Shared& shared, u64* row, Moments& m) {
+    bool has_rare = false;
+#pragma unroll
+    for (int k = 0; k < N; k++) has_rare |= is_rare(p[k]);
+    if (!has_rare) {
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            add_one(p[k], shared);
+            add_value(p[k], m);
+        }
+        return;
+    }
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        if (!is_rare(p[k])) {
+            add_one(p[k], shared);
+            add_value(p[k], m);
+        } else if (count_rare(p[k], shared, row)) {
+            add_value(p[k], m);
+        }
+    }
+}
+
+__device__ inline void count(unsigned pattern, Shared& shared, u64* row, Moments& m) {
+    const unsigned p[1] = {pattern};
+    count(p, shared, row, m);
 }
 
 __device__ inline void add_counters(const Shared& shared, u64* row) {
@@ -162,8 +194,8 @@ __device__ inline void join(Moments& m, double total, double squares, unsigned l
     m.high = max(m.high, high);
 }
 
-// Add what a block has counted to a row.
-__device__ void close(Shared& shared, u64* row, Moments m) {
+// Add the moments of all threads of a block to a row.
+__device__ void add_moments(Shared& shared, u64* row, Moments m) {
     for (int step = 16; step; step /= 2)
         join(m, __shfl_xor_sync(~0u, m.total, step), __shfl_xor_sync(~0u, m.squares, step),
              __shfl_xor_sync(~0u, m.low, step), __shfl_xor_sync(~0u, m.high, step));
@@ -175,7 +207,6 @@ __device__ void close(Shared& shared, u64* row, Moments m) {
         shared.highs[warp] = m.high;
     }
     __syncthreads();
-    add_counters(shared, row);
     if (threadIdx.x == 0) {
         for (int i = 1; i < THREADS / 32; i++)
             join(m, shared.totals[i], shared.squares[i], shared.lows[i], shared.highs[i]);
@@ -184,6 +215,13 @@ __device__ void close(Shared& shared, u64* row, Moments m) {
         atomicMax((i64*)row + LOW_AT, (i64)(0x7FFFFFFEu - m.low));
         atomicMax((i64*)row + HIGH_AT, (i64)m.high);
     }
+    __syncthreads();
+}
+
+// Add what a block has counted to a row.
+__device__ void close(Shared& shared, u64* row, Moments m) {
+    add_moments(shared, row, m);
+    add_counters(shared, row);
     __syncthreads();
 }
 
@@ -257,10 +295,10 @@ __global__ void __launch_bounds__(THREADS) count_tensor(const Job job) {
         } else {
             p[0] = x.one(i);
         }
+        count(p, shared, job.row, m);
+        if (HAS_CHANNELS) {
 #pragma unroll
-        for (int k = 0; k < WIDTH; k++) {
-            count(p[k], shared, job.row, m);
-            if (HAS_CHANNELS) signs[k] += signs_of(p[k]);
+            for (int k = 0; k < WIDTH; k++) signs[k] += signs_of(p[k]);
         }
         if (HAS_CHANNELS && ++n_signs == 1023) {
             hand_over();
@@ -274,6 +312,40 @@ __global__ void __launch_bounds__(THREADS) count_tensor(const Job job) {
     if (is_near)
         for (int k = threadIdx.x; k < 3 * n_channels; k += THREADS)
             if (channel_counts[k]) atomicAdd(job.counts + k, (u64)channel_counts[k]);
+}
+
+// Eight-bit types without channels: codes are counted, each lane in a bank of its own, and what
+// they mean is added up in the end.
+template <int KIND> __global__ void __launch_bounds__(THREADS) count_codes(const Job job) {
+    __shared__ Shared shared;
+    prepare<KIND>(shared, job.table);
+    const unsigned lane = threadIdx.x % 32;
+    const i64 thread = (i64)blockIdx.x * THREADS + threadIdx.x, stride = (i64)gridDim.x * THREADS;
+    const i64 n_words = (i64)job.data % 16 ? 0 : job.n / 16;
+    for (i64 i = thread; i < n_words; i += stride) {
+        const uint4 word = __ldg((const uint4*)job.data + i);
+        const unsigned words[4] = {word.x, word.y, word.z, word.w};
+#pragma unroll
+        for (int k = 0; k < 16; k++)
+            atomicAdd(shared.counters + (words[k / 4] >> 8 * (k % 4) & 255) * 32 + lane, 1u);
+    }
+    for (i64 i = 16 * n_words + thread; i < job.n; i += stride)
+        atomicAdd(shared.counters + ((const unsigned char*)job.data)[i] * 32 + lane, 1u);
+    __syncthreads();
+    u64 n = 0;  // of the code that has the number of this thread
+    for (int k = 0; k < 32; k++) n += shared.counters[threadIdx.x * 32 + (k + lane) % 32];
+    const unsigned pattern = shared.table[threadIdx.x], magnitude = magnitude_of(pattern);
+    Moments m = no_moments();
+    if (n) {
+        const int place = (pattern >> 20) << 1 | ((pattern & 0xFFFFFu) != 0);
+        atomicAdd(job.row + place, n);
+        if (magnitude < 0x7F800000u) {
+            add_value(pattern, m);
+            m.total *= (double)n;
+            m.squares *= (double)n;
+        }
+    }
+    add_moments(shared, job.row, m);
 }
 
 // Add three numbers of each thread, and those of the block to places in memory.
@@ -315,11 +387,9 @@ __global__ void __launch_bounds__(THREADS) count_planes(const Job job) {
             unsigned p[WIDTH], signs = 0;
             if (BY_WORD) x.unpack(x.load(at), p);
             else p[0] = x.one(at);
+            count(p, shared, job.row, m);
 #pragma unroll
-            for (int k = 0; k < WIDTH; k++) {
-                count(p[k], shared, job.row, m);
-                signs += signs_of(p[k]);
-            }
+            for (int k = 0; k < WIDTH; k++) signs += signs_of(p[k]);
             positive += signs & 1023;
             zero += signs >> 10 & 1023;
             strange += signs >> 20;
@@ -352,8 +422,7 @@ __device__ void count_part(i64 start, i64 stop, bool by_word, Shared& shared, u6
     for (i64 i = start / WIDTH + threadIdx.x; i < n_words; i += THREADS) {
         unsigned p[WIDTH];
         source.word(i, p);
-#pragma unroll
-        for (int k = 0; k < WIDTH; k++) count(p[k], shared, row, m);
+        count(p, shared, row, m);
     }
     for (i64 i = n_words * WIDTH + threadIdx.x; i < stop; i += THREADS)
         count(source.one(i), shared, row, m);

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,7 +15,11 @@ from torch.optim import Optimizer
 
 from deephochuli.errors import say
 from deephochuli.kernels import (
+    Backend,
+    BackendOfDevice,
+    Later,
     Rows,
+    Summary,
     TensorJob,
     UpdateJob,
     UpdateSummary,
@@ -23,10 +28,11 @@ from deephochuli.kernels import (
     is_supported,
 )
 from deephochuli.record._gathered import GATHERING, GatheredRows
-from deephochuli.record._step import Seen, Step, dtype_name, row_of, update_rows
+from deephochuli.record._step import Seen, Step, UpdateFacts, dtype_name, row_of
 from deephochuli.store import StepRow, TapRow
 from deephochuli.taps import Attachment, Faults, ParameterTap, Place, local_part
 
+Result = TypeVar("Result")
 StepTaken = Callable[[StepRow, Sequence[TapRow]], None]
 Parameters = Callable[[Optimizer], Iterable[ParameterTap]]
 
@@ -61,6 +67,8 @@ class Recorder:
         self._indices: dict[Place, int] = {}
         self._numbers = itertools.count()
         self._before: dict[int, Tensor] = {}
+        self._rows_of: dict[torch.device, Rows] = {}
+        self._waiting: list[_Ended] = []
         self._began = time.monotonic()
         self.n_steps = 0
         self._in_evaluation = False
@@ -85,12 +93,19 @@ class Recorder:
     def log(self, *, loss: float | Tensor) -> None:
         """Note the loss of the step that is going on; ignored when the step is not recorded."""
         if self._on and not self._is_capturing():
-            self._step.loss = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
+            self._step.loss = _held(loss) if isinstance(loss, Tensor) else float(loss)
 
     def finish(self) -> None:
         """End the step that is going on, if anything was seen in it."""
         if self._on and (self._step.seen or self._step.taps):
             self._finish_step()
+        self.settle()
+
+    def settle(self) -> None:
+        """Hand over the steps that have ended, whatever a device has still to do for them."""
+        waiting, self._waiting = self._waiting, []
+        for ended in waiting:
+            self._hand_over(ended)
 
     # --- what the taps tell ----------------------------------------------------------------------
 
@@ -137,8 +152,11 @@ class Recorder:
         rows.add(index, TensorJob(part, channel_dim))
 
     def _rows(self, step: Step, device: torch.device) -> Rows:
-        """Rows for the tensors of one device in one step; a GPU counts later in any case."""
+        """Rows for the tensors of one device in one step; those of a GPU serve step after step."""
         backend = backend_for(device)
+        if isinstance(backend, BackendOfDevice):
+            rows = self._rows_of.get(device)
+            return self._rows_of.setdefault(device, backend.rows()) if rows is None else rows
         if device.type != "cpu" or GATHERING in self._faults:
             return backend.rows()
 
@@ -225,29 +243,54 @@ class Recorder:
         except Exception as error:  # an instrument never stops the training
             self._faults.report("the end of a step", error)
             self._step = Step()
+            self._rows_of = {}
             self._pending = set(self._optimizers)
 
     def _end_step(self) -> None:
+        """Begin to read what was counted, and hand over the step before, which is there by now.
+
+        What a CPU has counted is there at once. A GPU is never waited for here: its step is handed
+        over when the next one ends, recorded or not, or when the recording is flushed.
+        """
         step, number, on = self._step, self.n_steps, self._on
         self.n_steps += 1
         self._begin_step()
+        self.settle()
         if not on:
             return
+        ended = _Ended(number, time.monotonic() - self._began, step)
         try:
-            taps = step.all_taps()
+            ended.readings = step.begin_reading()
         except Exception as error:  # the next step may fare better
-            self._faults.report(f"step {number}", error)
+            self._forget(number, error)
+            return
+        self._waiting.append(ended)
+        if not step.waits:
+            self.settle()
+
+    def _hand_over(self, ended: _Ended) -> None:
+        step = ended.step
+        try:
+            taps = step.all_taps(ended.readings)
+            loss = None if step.loss is None else float(step.loss)
+        except Exception as error:  # the next step may fare better
+            self._forget(ended.number, error)
             return
         row = StepRow(
-            step=number,
-            wall_s=time.monotonic() - self._began,
-            loss=step.loss,
+            step=ended.number,
+            wall_s=ended.wall_s,
+            loss=loss,
             loss_scale=step.loss_scale,
             skipped=step.skipped,
             lr=step.lr,
             n_micro_batches=step.n_micro_batches,
         )
         self._on_step(row, taps)
+
+    def _forget(self, number: int, error: Exception) -> None:
+        """Give up a step, and what a device may still count into its rows."""
+        self._faults.report(f"step {number}", error)
+        self._rows_of = {}
 
     # --- parameters ------------------------------------------------------------------------------
 
@@ -288,11 +331,28 @@ class Recorder:
             else:
                 updates.append((tap, UpdateJob(before, after, gradient)))
         self._before = {}
-        for taps, summaries in _by_device(updates):
-            for tap, summary in zip(taps, summaries, strict=True):
-                moves = rates.get(id(tap.parameter)) != 0.0
-                self._step.taps.extend(update_rows(tap, summary, moves))
+        self._summarise_updates(updates, rates)
         self._summarise(tensors)
+
+    def _summarise_updates(
+        self, updates: list[tuple[ParameterTap, UpdateJob]], rates: dict[int, float]
+    ) -> None:
+        """Summarise updates in one call for each device."""
+        groups: dict[torch.device, list[tuple[ParameterTap, UpdateJob]]] = {}
+        for tap, job in updates:
+            groups.setdefault(job.after.device, []).append((tap, job))
+        for device, group in groups.items():
+            backend = backend_for(device)
+            later = _begin_updates(backend, [job for _, job in group])
+            facts = [UpdateFacts.of(tap, rates.get(id(tap.parameter)) != 0.0) for tap, _ in group]
+            self._step.add(
+                lambda later=later, facts=facts: [
+                    row
+                    for each, summary in zip(facts, later.get(), strict=True)
+                    for row in each.rows(summary)
+                ],
+                waits=isinstance(backend, BackendOfDevice),
+            )
 
     def _read_gradients(self, optimizer: Optimizer) -> None:
         self._step.loss_scale = self._loss_scale(optimizer)
@@ -312,9 +372,56 @@ class Recorder:
             if tensor is not None:
                 groups.setdefault(tensor.device, []).append((place, tensor))
         for device, group in groups.items():
-            summaries = backend_for(device).summarise([TensorJob(tensor) for _, tensor in group])
-            for (place, tensor), summary in zip(group, summaries, strict=True):
-                self._step.taps.append(row_of(place, dtype_name(tensor.dtype), 1, summary))
+            backend = backend_for(device)
+            later = _begin(backend, [TensorJob(tensor) for _, tensor in group])
+            facts = [(place, dtype_name(tensor.dtype)) for place, tensor in group]
+            self._step.add(
+                lambda later=later, facts=facts: [
+                    row_of(place, dtype, 1, summary)
+                    for (place, dtype), summary in zip(facts, later.get(), strict=True)
+                ],
+                waits=isinstance(backend, BackendOfDevice),
+            )
+
+
+@dataclass(slots=True)
+class _Ended:
+    """A recorded step that has ended, and what is being read of it."""
+
+    number: int
+    wall_s: float
+    step: Step
+    readings: list[Later[dict[int, Summary]]] = field(
+        default_factory=list[Later[dict[int, Summary]]]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known(Generic[Result]):
+    """What is known at once; see `Later`."""
+
+    result: Result
+
+    def get(self) -> Result:
+        """Return it."""
+        return self.result
+
+
+def _begin(backend: Backend, jobs: list[TensorJob]) -> Later[list[Summary]]:
+    if isinstance(backend, BackendOfDevice):
+        return backend.begin(jobs)
+    return _Known(backend.summarise(jobs))
+
+
+def _begin_updates(backend: Backend, jobs: list[UpdateJob]) -> Later[list[UpdateSummary]]:
+    if isinstance(backend, BackendOfDevice):
+        return backend.begin_updates(jobs)
+    return _Known(backend.summarise_updates(jobs))
+
+
+def _held(loss: Tensor) -> float | Tensor:
+    """A loss that cannot change any more; one that lies on a GPU is not waited for."""
+    return float(loss.detach()) if loss.device.type == "cpu" else loss.detach().clone()
 
 
 def _same_form(a: Tensor, b: Tensor) -> bool:
@@ -325,18 +432,6 @@ def _same_form(a: Tensor, b: Tensor) -> bool:
 def _copy_all(into: list[Tensor], sources: list[Tensor]) -> None:
     """Copy many tensors at once; torch has no public name for it."""
     torch._foreach_copy_(into, sources)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-
-
-def _by_device(
-    updates: list[tuple[ParameterTap, UpdateJob]],
-) -> Iterable[tuple[list[ParameterTap], list[UpdateSummary]]]:
-    """Summarise updates in one call for each device."""
-    groups: dict[torch.device, list[tuple[ParameterTap, UpdateJob]]] = {}
-    for tap, job in updates:
-        groups.setdefault(job.after.device, []).append((tap, job))
-    for device, group in groups.items():
-        summaries = backend_for(device).summarise_updates([job for _, job in group])
-        yield [tap for tap, _ in group], summaries
 
 
 def _dense(given: Tensor | None) -> Tensor | None:

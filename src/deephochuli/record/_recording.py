@@ -71,8 +71,7 @@ class Recording:
     def log(self, *, loss: float | Tensor) -> None:
         """Note the loss of the step that is going on, to be drawn beside what was recorded.
 
-        A loss that lies on a GPU is waited for, but only in recorded steps. Call it before the
-        optimizer steps.
+        A loss that lies on a GPU is not waited for. Call it before the optimizer steps.
         """
         try:
             self._recorder.log(loss=loss)
@@ -81,6 +80,7 @@ class Recording:
 
     def flush(self) -> None:
         """Write now what waits to be written, as beside a checkpoint of the training."""
+        self._recorder.settle()
         self._writer.flush()
         if self._followed is not None:
             self._followed.look()
@@ -132,7 +132,7 @@ class Follower(Protocol):
         ...
 
     def step(self, step: StepRow, taps: Sequence[TapRow]) -> None:
-        """Take one counted step, right after its update."""
+        """Take one counted step, right after its update; where a GPU has counted, a step later."""
         ...
 
     def chunk(self) -> None:

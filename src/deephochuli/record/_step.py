@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
 
-from deephochuli.kernels import Rows, Summary, UpdateSummary
+from deephochuli.kernels import Later, Rows, RowsOfDevice, Summary, UpdateSummary
 from deephochuli.store import TapRow
 from deephochuli.taps import ParameterTap, Place
 
@@ -22,26 +23,67 @@ class Seen:
 
 @dataclass(slots=True)
 class Step:
-    """Everything that gathers while one step goes on."""
+    """Everything that gathers while one step goes on.
+
+    Attributes:
+        seen: What was seen, by the number of its place.
+        rows: Where the tensors of each device are counted.
+        taps: Rows of parameters that are known by now, or will be: each call makes some.
+        waits: Whether a device has still to do something for it.
+        loss: A number, or a tensor that waits for its device.
+    """
 
     seen: dict[int, Seen] = field(default_factory=dict[int, Seen])
     rows: dict[torch.device, Rows] = field(default_factory=dict[torch.device, Rows])
-    taps: list[TapRow] = field(default_factory=list[TapRow])
+    taps: list[Callable[[], list[TapRow]]] = field(default_factory=list[Callable[[], list[TapRow]]])
+    waits: bool = False
     n_micro_batches: int = 0
-    loss: float | None = None
+    loss: float | torch.Tensor | None = None
     loss_scale: float | None = None
     lr: float | None = None
     skipped: bool = False
 
-    def all_taps(self) -> list[TapRow]:
+    def add(self, make: Callable[[], list[TapRow]], *, waits: bool) -> None:
+        """Note rows of parameters, made now or, where a device has to be waited for, later."""
+        if waits:
+            self.taps.append(make)
+            self.waits = True
+        else:
+            rows = make()
+            self.taps.append(lambda: rows)
+
+    def begin_reading(self) -> list[Later[dict[int, Summary]]]:
+        """Begin to read what was seen; devices need not be waited for now."""
+        readings: list[Later[dict[int, Summary]]] = []
+        for rows in self.rows.values():
+            if isinstance(rows, RowsOfDevice):
+                readings.append(rows.begin_read())
+                self.waits = True
+            else:
+                readings.append(Now(rows))
+        return readings
+
+    def all_taps(self, readings: Iterable[Later[dict[int, Summary]]]) -> list[TapRow]:
         """The rows of all that was counted: activations and gradients first, in their order."""
         found = [
             row_of(seen.place, seen.dtype, seen.calls, summary)
-            for rows in self.rows.values()
-            for index, summary in rows.read().items()
+            for reading in readings
+            for index, summary in reading.get().items()
             if (seen := self.seen[index])
         ]
-        return sorted(found, key=lambda row: (row.order, row.layer)) + self.taps
+        ordered = sorted(found, key=lambda row: (row.order, row.layer))
+        return ordered + [row for make in self.taps for row in make()]
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Rows that are read when they are asked for; see `Later`."""
+
+    rows: Rows
+
+    def get(self) -> dict[int, Summary]:
+        """Read them."""
+        return self.rows.read()
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -49,23 +91,40 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def update_rows(tap: ParameterTap, summary: UpdateSummary, moves: bool) -> list[TapRow]:
-    """The rows of a parameter around one update: its value, its gradient, its change.
+@dataclass(frozen=True, slots=True)
+class UpdateFacts:
+    """What rows say of a parameter around one update, beside what was counted.
 
-    Args:
-        tap: The parameter, and where to look.
-        summary: What was counted.
-        moves: Whether its learning rate is not zero, so that a weight that stays counts as unmoved.
+    Attributes:
+        tap: Where to look.
+        dtype: Of the parameter.
+        grad_dtype: Of its gradient; None where it has none.
+        moves: Whether its learning rate is not zero, so that a weight that stays is unmoved.
     """
-    dtype = dtype_name(tap.parameter.dtype)
-    rows: list[TapRow] = []
-    if tap.w is not None:
-        rows.append(row_of(tap.w, dtype, 1, summary.weight))
-    if tap.g is not None and summary.gradient is not None and tap.parameter.grad is not None:
-        rows.append(row_of(tap.g, dtype_name(tap.parameter.grad.dtype), 1, summary.gradient))
-    if tap.dw is not None:
-        rows.append(row_of(tap.dw, dtype, 1, summary.update, summary if moves else None))
-    return rows
+
+    tap: ParameterTap
+    dtype: str
+    grad_dtype: str | None
+    moves: bool
+
+    @classmethod
+    def of(cls, tap: ParameterTap, moves: bool) -> UpdateFacts:
+        """What is known when the update has been made; the gradient may go afterwards."""
+        gradient = tap.parameter.grad
+        own = None if gradient is None else dtype_name(gradient.dtype)
+        return cls(tap, dtype_name(tap.parameter.dtype), own, moves)
+
+    def rows(self, summary: UpdateSummary) -> list[TapRow]:
+        """The rows of its value, its gradient, its change."""
+        tap, rows = self.tap, list[TapRow]()
+        if tap.w is not None:
+            rows.append(row_of(tap.w, self.dtype, 1, summary.weight))
+        if tap.g is not None and summary.gradient is not None and self.grad_dtype is not None:
+            rows.append(row_of(tap.g, self.grad_dtype, 1, summary.gradient))
+        if tap.dw is not None:
+            of_update = summary if self.moves else None
+            rows.append(row_of(tap.dw, self.dtype, 1, summary.update, of_update))
+        return rows
 
 
 def row_of(
