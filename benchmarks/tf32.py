@@ -1,94 +1,90 @@
 """How much larger errors become where TF32 takes the place of FP32, by layer, depth and K.
 
-From the root of the repository: python benchmarks/tf32.py [--write docs/tf32-table.md]
+From the root of the repository:
+
+    python -m benchmarks.tf32 [--write docs/tf32-table.md]
+    python -m benchmarks.tf32 --device cuda [--write FILE] [--save products.npz]
 
 Ratios of the errors of an emulated TF32 execution to those of torch's FP32 on this machine, both
 against binary64, own and total. The second table asks the same of single products of growing K, in
-which the FP32 sum is torch's, or one FMA after the other.
+which the FP32 sum is torch's, or one FMA after the other. With `--device cuda` both executions are
+those of the GPU, the emulated ones stand beside them, and two further tables say how the libraries
+round operands and in which order they add; `--save` keeps operands and results of these products.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from benchmarks.resnet import resnet18
-from deephochuli.analysis.compare import Comparison, Error, compare, error_of
-from deephochuli.arithmetic import get_arithmetic, matmul
+from benchmarks import tf32_gpu
+from benchmarks.tf32_networks import NETWORKS, loss, products_in, ratios
+from deephochuli.analysis.compare import Comparison, compare, error_of
+from deephochuli.arithmetic import get_arithmetic, matmul, round_to
 
 KS = (64, 144, 288, 576, 1152, 2304, 4608)
 ROWS, COLUMNS = 256, 64
 
 
 def main() -> None:
-    """Print or write both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", type=Path, default=None)
+    """Print the tables line by line, and write them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--write", type=Path, help="write the tables to this file")
+    parser.add_argument("--save", type=Path, help="keep the products of a GPU in this .npz file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    text = "\n".join([*_models(), "", *_products()]) + "\n"
+    lines: list[str] = []
+    for line in _tables(options):
+        lines.append(line)
+        print(line, flush=True)
     if options.write:
-        options.write.write_text(text, encoding="utf-8")
-    print(text, end="")
+        options.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _tables(options: argparse.Namespace) -> Iterator[str]:
+    if options.device == "cuda":
+        yield from tf32_gpu.tables(save=options.save)
+    else:
+        yield from (*_models(), "", *_products())
 
 
 def _models() -> Iterator[str]:
     """Ratios in three kinds of networks."""
     yield "| network, layer | K | rounding | own: rms | mean | max | total: rms | mean | max |"
     yield "| --- | --: | --- | --: | --: | --: | --: | --: | --: |"
-    for name, make in _NETWORKS.items():
+    for name, make in NETWORKS.items():
         model, batch = make()
-        found = compare(
-            model, batch, ["fp32", "tf32", "tf32-rz"], loss=lambda out: _first(out).sum()
-        )
+        found = compare(model, batch, ["fp32", "tf32", "tf32-rz"], loss=loss)
         yield from _rows(name, model, found)
 
 
 def _rows(name: str, model: nn.Module, found: Comparison) -> Iterator[str]:
-    layers = [row.call for row in found.of("fp32", "forward") if _k(model, row.call[0])]
+    layers = [row.call for row in found.of("fp32", "forward") if products_in(model, row.call[0])]
     shown = layers if len(layers) <= 6 else [layers[i * (len(layers) - 1) // 5] for i in range(6)]
     plain = {row.call: row for row in found.of("fp32", "forward")}
     for executor in ("tf32", "tf32-rz"):
         own = {row.call: row for row in found.of(executor, "forward")}
         for call in shown:
             cells = [
-                *_ratios(own[call].local, plain[call].local),
-                *_ratios(own[call].total, plain[call].total),
+                *ratios(own[call].local, plain[call].local),
+                *ratios(own[call].total, plain[call].total),
             ]
             depth = layers.index(call) + 1
             yield (
-                f"| {name}, {call[0]} ({depth} of {len(layers)}) | {_k(model, call[0])} | "
+                f"| {name}, {call[0]} ({depth} of {len(layers)}) | {products_in(model, call[0])} | "
                 f"{_ROUNDING[executor]} | {' | '.join(cells)} |"
             )
 
 
-def _ratios(error: Error | None, plain: Error | None) -> list[str]:
-    if error is None or plain is None:
-        return [""] * 3
-    pairs = (
-        (error.rms, plain.rms),
-        (error.mean_abs, plain.mean_abs),
-        (error.max_abs, plain.max_abs),
-    )
-    return [f"{a / b:.0f}" if b else "" for a, b in pairs]
-
-
 _ROUNDING = {"tf32": "nearest", "tf32-rz": "cut"}
-
-
-def _k(model: nn.Module, path: str) -> int:
-    """Products in one sum of a layer; 0 where it has none."""
-    module = model.get_submodule(path)
-    weight = getattr(module, "weight", None)
-    if not isinstance(module, nn.Linear | nn.Conv2d) or not isinstance(weight, torch.Tensor):
-        return 0
-    return weight[0].numel()
 
 
 def _products() -> Iterator[str]:
@@ -118,37 +114,8 @@ def _ratio(x: torch.Tensor, weight: torch.Tensor, order: str) -> tuple[float, fl
 
 
 def _tf32(x: torch.Tensor) -> torch.Tensor:
-    from deephochuli.arithmetic import round_to
-
     return round_to(x, "tf32", rounding="nearest-away")
 
-
-def _first(output: Any) -> torch.Tensor:
-    return output if isinstance(output, torch.Tensor) else output[0]
-
-
-def _digits() -> tuple[nn.Module, Any]:
-    from tests.reference.digits_net import digits, trained_digits_net
-
-    return trained_digits_net(), digits()[2]
-
-
-def _residual() -> tuple[nn.Module, Any]:
-    torch.manual_seed(0)
-    return resnet18(16), torch.randn(4, 3, 32, 32)
-
-
-def _transformer() -> tuple[nn.Module, Any]:
-    torch.manual_seed(0)
-    layer = nn.TransformerEncoderLayer(256, 4, 1024, dropout=0.0, batch_first=True)
-    return nn.TransformerEncoder(layer, 4, enable_nested_tensor=False), torch.randn(2, 32, 256)
-
-
-_NETWORKS: dict[str, Callable[[], tuple[nn.Module, Any]]] = {
-    "plain CNN": _digits,
-    "ResNet-18": _residual,
-    "transformer": _transformer,
-}
 
 if __name__ == "__main__":
     main()

@@ -15,8 +15,10 @@ REMARKS = (
     "ignore:.*there was no current CUDA context",
     "ignore:The AccumulateGrad node's stream",
     "ignore:Please use the new API settings to control TF32",
+    # With a GPU torch imports its compiler where it resets it, and that uses torch.jit.
+    "ignore:`torch.jit.script_method` is:DeprecationWarning",
 )
-"""Warnings of torch about GPUs, which are none of ours."""
+"""Warnings of torch about GPUs and itself, which are none of ours."""
 
 
 def pytest_collection_modifyitems(items):

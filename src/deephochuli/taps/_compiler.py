@@ -53,8 +53,13 @@ for _function in (is_compiler_on, call_uncompiled):
 
 
 def compile_anew() -> None:
-    """Have torch compile again what it has compiled, with the hooks that there are now."""
-    if "torch._dynamo" in sys.modules:
+    """Have torch compile again what it has compiled, with the hooks that there are now.
+
+    Where it has compiled nothing it is left alone: with a GPU a reset imports its whole compiler,
+    which takes seconds.
+    """
+    frames = sys.modules.get("torch._dynamo.convert_frame")
+    if frames is not None and (frames.input_codes.seen or frames.output_codes.seen):
         torch.compiler.reset()
 
 

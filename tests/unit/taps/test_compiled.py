@@ -116,6 +116,19 @@ def _fresh():
     torch.compiler.reset()
 
 
+@pytest.mark.parametrize("has_compiled", [False, True])
+def test_the_compiler_is_reset_only_where_it_has_compiled(has_compiled, monkeypatch):
+    model, resets = nn.Linear(2, 1), []
+    if has_compiled:
+        torch.compile(model, backend="eager")(torch.ones(2))
+    reset = torch.compiler.reset
+    monkeypatch.setattr(torch.compiler, "reset", lambda: (resets.append(1), reset()))
+    with attach(model, torch.optim.SGD(model.parameters(), 0.1), Collector(), EVERYTHING):
+        assert len(resets) == has_compiled
+        model(torch.ones(2))
+    assert len(resets) == has_compiled
+
+
 def assert_same(collector, expected):
     assert set(collector.seen) == set(expected.seen)
     for place, tensors in expected.seen.items():
