@@ -106,9 +106,9 @@ def document(tables: list[Table], source: str) -> str:
         "",
         "Written by `python benchmarks/gpu.py --write docs/benchmarks-gpu.md`; do not edit.",
         "",
-        "ResNet-50 (256 images of 224 x 224, channels last, SGD with momentum) and GPT-2 (124M; 8 x",
-        "1,024 tokens, fused AdamW), random data, BF16 autocast. Blocks of steps run in turn with",
-        "the plain loop; 1.0 is free. Kernel times are medians between events of the device.",
+        "ResNet-50 (256 images of 224 x 224, channels last, SGD with momentum) and GPT-2 (124M;",
+        "8 x 1,024 tokens, fused AdamW), random data, BF16 autocast. Blocks of steps run in turn",
+        "with the plain loop; 1.0 is free. Kernel times are medians between events of the device.",
         "",
         source,
     ]
