@@ -36,6 +36,7 @@ E8M13 = define_format(
 _FASI = "Fasi, Higham, Mikaitis, Pranesh 2021 (PeerJ CS 7:e330)"
 MMASIM = "MMA-Sim (mmasim 2.1.1)"
 _MATLAB = "MATLAB-tensor-core"
+_MEASURED = "measured on an H200 (benchmarks/tensor_cores.py)"
 
 
 def _aligned(block: int, bits: int, zero: int, fmt: Format = BINARY32, **more: Any) -> Sums:
@@ -109,10 +110,27 @@ def nvidia() -> tuple[Arithmetic, ...]:
         *_generation("a100", {"fp16": 8, "bf16": 8, "tf32": 4}, 24, three, "high"),
         *_generation("ada", {"fp16": 8, "bf16": 8, "tf32": 4}, 24, two, "high"),
         *_generation("h100", {"fp16": 16, "bf16": 16, "tf32": 8}, 25, two, "high"),
+        _by_libraries("h100"),
         *_generation("b200", {"fp16": 16, "bf16": 16, "tf32": 8}, 25, two, "high"),
         *_fp8_of_ada(f"{two}; SageAttention"),
         *_fp8_of_hopper(f"DeepSeek-V3 report; {two}"),
         *_fp8_of_blackwell(two),
+    )
+
+
+def _by_libraries(machine: str) -> Arithmetic:
+    """TF32 as products of torch on a GPU use it, that is cuBLAS and cuDNN."""
+    return replace(
+        _tensor_core(
+            machine,
+            "tf32",
+            _aligned(8, 25, -133),
+            "measured on an H200, torch 2.11 with CUDA 13.0 (benchmarks/tf32.py)",
+            suffix="-nearest",
+            confidence="high",
+            note="operands rounded to nearest before, as cuBLAS and cuDNN do",
+        ),
+        input_rounding="nearest-even",
     )
 
 
@@ -145,11 +163,11 @@ def _fp8_of_hopper(source: str) -> list[Arithmetic]:
                 "h100",
                 inputs,
                 _aligned(32, 13, -21, BINARY16),
-                MMASIM,
-                confidence="medium",
+                f"{MMASIM}; {_MEASURED}",
+                confidence="high",
                 out="fp16",
                 suffix="-accumulate-fp16",
-                note="no recording is of this: those of fp16 results are of mma.sync",
+                note="wgmma; recordings of fp16 results are of mma.sync",
             ),
             *_fp8_by_mma("h100", inputs),
             _tensor_core(
@@ -171,6 +189,9 @@ def _fp8_by_mma(machine: str, inputs: str) -> list[Arithmetic]:
     Operands become FP16 in registers. The unit for FP16 adds up the lower halves of all registers,
     from zero, then the upper ones; the running sum is added by an ordinary addition.
     """
+    source = f"code that CUDA 13 makes for sm_90 and sm_100; {_MATLAB}"
+    if machine == "h100":
+        source = f"{source}; {_MEASURED}"
     made: list[Arithmetic] = []
     for fmt, zero, out in ((BINARY32, -133, "fp32"), (BINARY16, -21, "fp16")):
         sums = _aligned(16, 25, zero, fmt, order="paired", widened=BINARY16, chunk=32, outer=fmt)
@@ -179,7 +200,7 @@ def _fp8_by_mma(machine: str, inputs: str) -> list[Arithmetic]:
                 machine,
                 inputs,
                 sums,
-                f"code that CUDA 13.0 and 13.5 make for sm_90 and sm_100; {_MATLAB}",
+                source,
                 confidence="high",
                 out=out,
                 suffix="-mma" if fmt == BINARY32 else "-mma-accumulate-fp16",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deephochuli.errors import DeepHochuliWarning
 from deephochuli.kernels._contract import (
@@ -132,13 +132,15 @@ def backend_for(device: torch.device) -> Backend:
 
 def is_capturing(device: torch.device) -> bool:
     """Whether the current stream of a device records a graph instead of executing."""
-    from deephochuli.kernels import _streams
-
-    return _streams.is_capturing(device)
+    return _module("_streams").is_capturing(device)
 
 
 def is_supported(tensor: torch.Tensor) -> bool:
     """Whether a tensor has a type and a layout whose elements can be counted."""
-    from deephochuli.kernels import _layout
+    return _module("_layout").is_supported(tensor)
 
-    return _layout.is_supported(tensor)
+
+@functools.cache
+def _module(name: str) -> Any:
+    """A module that imports torch, once it is needed; these calls are many."""
+    return importlib.import_module(f"deephochuli.kernels.{name}")

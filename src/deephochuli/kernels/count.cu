@@ -379,14 +379,22 @@ __global__ void __launch_bounds__(THREADS) count_planes(const Job job) {
     const unsigned per_channel = (unsigned)(job.n / job.n_channels / WIDTH);
     const i64 image = (i64)inner * job.n_channels;
     for (int channel = blockIdx.y; channel < (int)job.n_channels; channel += gridDim.y) {
-        unsigned positive = 0, zero = 0, strange = 0;
-        for (unsigned j = blockIdx.x * THREADS + threadIdx.x; j < per_channel;
-             j += gridDim.x * THREADS) {
+        const auto place = [&](unsigned j) {
             const unsigned outer = j / inner;
-            const i64 at = outer * image + (i64)channel * inner + (j - outer * inner);
+            return outer * image + (i64)channel * inner + (j - outer * inner);
+        };
+        const unsigned step = gridDim.x * THREADS;
+        unsigned positive = 0, zero = 0, strange = 0, j = blockIdx.x * THREADS + threadIdx.x;
+        uint4 word = make_uint4(0, 0, 0, 0), next = word;
+        if (BY_WORD && j < per_channel) word = x.load(place(j));
+        for (; j < per_channel; j += step, word = next) {
             unsigned p[WIDTH], signs = 0;
-            if (BY_WORD) x.unpack(x.load(at), p);
-            else p[0] = x.one(at);
+            if (BY_WORD) {
+                if (j + step < per_channel) next = x.load(place(j + step));
+                x.unpack(word, p);
+            } else {
+                p[0] = x.one(place(j));
+            }
             count(p, shared, job.row, m);
 #pragma unroll
             for (int k = 0; k < WIDTH; k++) signs += signs_of(p[k]);

@@ -29,12 +29,10 @@ def test_the_catalogue_names_its_sources():
     for it in list_arithmetics():
         assert it.source, it.name
         assert it.description, it.name
-    unknown = {it.name for it in list_arithmetics() if it.confidence == "unknown"}
-    assert unknown == {
-        f"{machine}-{kind}-accumulate-fp16"
-        for machine in ("h100", "b200")
-        for kind in ("fp8", "fp8-e5m2")
-    }
+    low = {it.name for it in list_arithmetics() if it.confidence in ("low", "unknown")}
+    blackwell = ("b200-fp8", "b200-fp8-e5m2")
+    wide = {f"{name}{out}" for name in blackwell for out in ("", "-accumulate-fp16")}
+    assert low == {"torch-cpu-fp32", *wide}
 
 
 def test_arithmetics_are_values_that_replace_changes():
@@ -55,7 +53,13 @@ SUMS = {
     "torch adds in fp32 or fp64": {"format": BINARY16},
     "order of native sums": {"block": 4},
     "signed zeros": {"kind": "chain", "format": E4M3FNUZ},
-    "only chains": {"kind": "exact", "order": "pairwise"},
+    "others none": {"kind": "exact", "order": "pairwise"},
+    "chains have every order but 'paired'": {"kind": "chain", "order": "paired"},
+    "multiple of 4": {
+        **{"kind": "aligned", "block": 2, "fraction_bits": 24, "order": "paired"},
+        **{"chunk": 6, "outer": BINARY32},
+    },
+    "widened is for": {"kind": "chain", "widened": BINARY16},
     "order='blocked' with block=None": {"kind": "chain", "order": "blocked"},
     "not blocked": {"kind": "chain", "within": "pairwise"},
     "two levels already": {

@@ -407,7 +407,15 @@ def _blocks(plan: ProductPlan, largest: float) -> Way:
     # Rounding adds at most what the products did: the sum before them is a number of the format.
     ends = nearest and largest < fmt.max_finite / 2
     steadily = f"steady_{'bounded' if ends else name}{n_parts}"
-    return Way(parts.BLOCKS, f"{name}{n_parts}", table, steady=steadily, always_fits=n_parts == 0)
+    joins = ends and plan.outer == fmt and fmt.precision <= joints.WIDEST
+    return Way(
+        parts.BLOCKS,
+        f"{name}{n_parts}",
+        table,
+        steady=steadily,
+        always_fits=n_parts == 0,
+        joint=_joint_table(fmt, 0) if joins else None,
+    )
 
 
 def _late(plan: ProductPlan) -> Way:
