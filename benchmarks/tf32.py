@@ -42,11 +42,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines: list[str] = []
-    for line in _tables(options):
-        lines.append(line)
-        print(line, flush=True)
-    if options.write:
-        options.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        for line in _tables(options):
+            lines.append(line)
+            print(line, flush=True)
+    finally:
+        if options.write:
+            options.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _tables(options: argparse.Namespace) -> Iterator[str]:
