@@ -188,7 +188,7 @@ def multiply(
             for key, result in products.results.items():
                 kept[f"{k}|{name}|{key}"] = result.numpy()
     size = f"{N_SAMPLED} x {N_SAMPLED}"
-    yield f"Orders are those of {size} outputs, evenly spaced in results of {sides} rows and columns."
+    yield f"Orders are those of {size} outputs, evenly spaced in square matrices of {sides} rows."
     yield ""
 
 
