@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="write the tables to this file")
     parser.add_argument("--save", type=Path, help="keep the products of a GPU in this .npz file")
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda needs a GPU, and torch sees none here")
     torch.set_num_threads(1)
     lines: list[str] = []
     try:
