@@ -129,9 +129,15 @@ def summed(
     left = left.permute(1, 2, 0, 3).reshape(-1, len(a), length)
     chains = matmul(left, right.reshape(-1, length, b.shape[1]), arithmetic)
     chains = chains.reshape(n_groups, n_chains, len(a), -1)
-    joins = JOINS if n_groups * n_chains > 2 else JOINS[:1]
-    for join in joins:
-        yield join, joined([joined(list(group), join) for group in chains], join)
+    if n_groups == 1 or n_chains == 1:
+        parts = list(chains.flatten(0, 1))
+        for join in JOINS if len(parts) > 2 else JOINS[:1]:
+            yield join, joined(parts, join)
+        return
+    for inner in ("ascending", "pairwise"):
+        parts = [joined(list(group), inner) for group in chains]
+        for outer in JOINS:
+            yield f"{inner}, then {outer}", joined(parts, outer)
 
 
 def joined(parts: list[Tensor], join: str) -> Tensor:

@@ -40,13 +40,17 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="write the tables to this file")
     parser.add_argument("--save", type=Path, help="keep the products of a GPU in this .npz file")
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda needs a GPU, and torch sees none here")
     torch.set_num_threads(1)
     lines: list[str] = []
-    for line in _tables(options):
-        lines.append(line)
-        print(line, flush=True)
-    if options.write:
-        options.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        for line in _tables(options):
+            lines.append(line)
+            print(line, flush=True)
+    finally:
+        if options.write:
+            options.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _tables(options: argparse.Namespace) -> Iterator[str]:

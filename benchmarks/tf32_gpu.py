@@ -10,6 +10,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,12 +26,14 @@ from benchmarks.tf32_networks import NETWORKS, loss, products_in, ratios
 from deephochuli.analysis.compare import Comparison, compare, error_of
 from deephochuli.arithmetic import Arithmetic, get_arithmetic, matmul, round_to
 
-KS = (64, 144, 288, 576, 1024, 1152, 2304, 4608)
+KS = (64, 144, 256, 288, 576, 1024, 1152, 2304, 4608)
 SIDES = (256, 1024, 4096)
 """Rows and columns of the products whose order is asked for."""
 N_SAMPLED = 32
 """Rows, and columns, of them that are looked at, evenly spaced."""
 ROUNDINGS = {"nearest-even": "nearest-even", "nearest-away": "nearest-away", "cut": "toward-zero"}
+N_THREADS = 8
+"""Searches for an order at a time."""
 TENSOR_CORE = replace(get_arithmetic("h100-tf32"), name="tensor core")
 CORE = get_arithmetic("cuda-core-fp32")
 REAL = {"FP32": "cuda-ieee", "TF32": "cuda-tf32"}
@@ -88,24 +91,26 @@ def tables(
 ) -> Iterator[str]:
     """Yield all tables, line by line; a part that fails is told and the next one goes on."""
     kept: dict[str, np.ndarray] = {}
+    given: dict[tuple[str, int], Products] = {}
     where = torch.cuda.get_device_name() if device == "cuda" else device
     yield f"{where}, torch {torch.__version__}"
+    yield ""
     parts = {
+        "multiplying": lambda: multiply(device, ks, sides, given, kept),
         "ties": lambda: ties(device, kept),
-        "orders": lambda: order_table(device, ks, sides, kept),
+        "orders": lambda: order_table(given),
         "products": lambda: product_table(device, ks),
         "networks": networks,
     }
     for name, part in parts.items():
         start = time.monotonic()
-        yield ""
         try:
             yield from part()
         except Exception:  # what the other parts tell is not to be lost
             traceback.print_exc()
             yield f"({name} failed)"
         print(f"  {name}: {time.monotonic() - start:.1f} s", flush=True)
-        if save and kept:
+        if save and name in ("multiplying", "ties"):
             np.savez_compressed(save, **kept)
 
 
@@ -122,6 +127,7 @@ def ties(device: str, kept: dict[str, np.ndarray]) -> Iterator[str]:
         kept[f"ties|{way}"] = real[::8, ::8].numpy()
         yield f"| {way} | {' | '.join(_share(real, model) for model in models)} |"
     kept["ties|a"], kept["ties|b"] = x[::8].numpy(), w[:, ::8].numpy()
+    yield ""
 
 
 def _as_ties(x: Tensor) -> Tensor:
@@ -167,21 +173,41 @@ def _sampled(device: str, k: int, name: str, sides: tuple[int, ...]) -> Products
     return found
 
 
-def order_table(
-    device: str, ks: tuple[int, ...], sides: tuple[int, ...], kept: dict[str, np.ndarray]
+def multiply(
+    device: str,
+    ks: tuple[int, ...],
+    sides: tuple[int, ...],
+    given: dict[tuple[str, int], Products],
+    kept: dict[str, np.ndarray],
 ) -> Iterator[str]:
+    """Have the libraries multiply whatever `order_table` is about."""
+    for name in REAL:
+        for k in ks:
+            products = given[name, k] = _sampled(device, k, name, sides)
+            kept[f"{k}|a"], kept[f"{k}|b"] = products.x.numpy(), products.w.numpy()
+            for key, result in products.results.items():
+                kept[f"{k}|{name}|{key}"] = result.numpy()
+    size = f"{N_SAMPLED} x {N_SAMPLED}"
+    yield f"Orders are those of {size} outputs, evenly spaced in square matrices of {sides} rows."
+    yield ""
+
+
+def order_table(given: dict[tuple[str, int], Products]) -> Iterator[str]:
     """Shares that models explain to the bit: in one chain, and in the best order found."""
     yield f"| | K | product | {' | '.join(ROUNDINGS)} | best order: operands | added | share |"
     yield "| --- | --: | --- |" + " --: |" * len(ROUNDINGS) + " --- | --- | --: |"
-    for name in REAL:
-        for k in ks:
-            given = _sampled(device, k, name, sides)
-            kept[f"{k}|a"], kept[f"{k}|b"] = given.x.numpy(), given.w.numpy()
-            for key, result in given.results.items():
-                kept[f"{k}|{name}|{key}"] = result.numpy()
-            tell = _orders_tf32 if name == "TF32" else _orders_fp32
-            for cells, keys in _grouped(tell(given)).items():
+
+    def told(name: str, k: int) -> dict[str, tuple[str, ...]]:
+        tell = _orders_tf32 if name == "TF32" else _orders_fp32
+        return tell(given[name, k])
+
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        for (name, k), cells_of in zip(
+            given, pool.map(told, *zip(*given, strict=True)), strict=True
+        ):
+            for cells, keys in _grouped(cells_of).items():
                 yield f"| {name} | {k} | {', '.join(keys)} | {' | '.join(cells)} |"
+    yield ""
 
 
 def _orders_fp32(given: Products) -> dict[str, tuple[str, ...]]:
@@ -262,6 +288,7 @@ def product_table(device: str, ks: tuple[int, ...]) -> Iterator[str]:
         for name, given in (("normal", x), ("rectified", x.relu())):
             cells = [cell for way in WAYS for cell in _errors(device, way, given, w)]
             yield f"| {k} | {name} | {2**14 / math.sqrt(k):.0f} | {' | '.join(cells)} |"
+    yield ""
 
 
 def _errors(device: str, way: str, x: Tensor, w: Tensor) -> list[str]:

@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from deephochuli.arithmetic import get_arithmetic, linear, list_arithmetics, matmul, sum_as
+from deephochuli.arithmetic import (
+    Arithmetic,
+    Sums,
+    get_arithmetic,
+    linear,
+    list_arithmetics,
+    matmul,
+    sum_as,
+)
 from deephochuli.arithmetic._plans import plan_of
-from deephochuli.formats import BFLOAT16, BINARY16, BINARY32, Rounding
+from deephochuli.formats import BFLOAT16, BINARY16, BINARY32, E4M3FN, Rounding
 from deephochuli.kernels.products import ProductPlan, cpu_products, reference_products
 from tests.reference.products import draws
 
@@ -147,15 +155,17 @@ BACKENDS = (
     *("fp16-chunked", "fp32-sequential", "fp32-pairwise", "a100-fp16", "h100-bf16", "a100-tf32"),
     *("h100-fp8-promoted", "h100-fp8-mma", "h100-fp16-accumulate-fp16", "mi250-fp16"),
     *("mi300-fp8", "mi300-bf16", "amx-bf16", "avx512-bf16", "mi250-bf16"),
-    *("mi100-fp16", "b200-fp8-recorded", "fp16-exact", "fp32-exact"),
+    *("h100-fp8-mma-accumulate-fp16", "mi100-fp16", "exact-fp8", "fp16-exact", "fp32-exact"),
 )
+EXACT = Arithmetic(name="exact-fp8", inputs=E4M3FN, sums=Sums(kind="exact", block=32))
+"""Blocks of 32 products, rounded once."""
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("kind", CASES)
 def test_compiled_code_gives_what_the_reference_gives(name, kind):
-    it, rng = get_arithmetic(name), np.random.default_rng(5)
-    plan = plan_of(it)
+    it = EXACT if name == EXACT.name else get_arithmetic(name)
+    rng, plan = np.random.default_rng(5), plan_of(it)
     a = hard(rng, kind, (2, 6, 40), it.inputs).to(plan.dtype)
     b = hard(rng, kind, (2, 40, 37), it.inputs).to(plan.dtype)
     c = hard(rng, kind, (2, 6, 37), it.sums.outer or it.sums.format).to(plan.dtype)
