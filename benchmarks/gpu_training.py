@@ -204,16 +204,9 @@ def shown(found: Spread) -> str:
     return f"{found.median:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
-READER = "deephochuli-reader"
-"""How the thread is called that reads what was counted."""
-
-
 def syncs_part(device: torch.device, quick: bool, budget: Budget) -> Iterator[Table]:
     """How often a step waits for the device, and where."""
-    head = (
-        *("model", "steps", "waits of threads that train, per step"),
-        *("of the thread that reads", "tensors seen per step"),
-    )
+    head = ("model", "steps", "waits per step", "tensors seen per step", "waits per tensor")
     table = Table("Calls that wait for the device", head).begin()
     where = Table("Where a recorded step waits", ("model", "per step", "line, called from"))
     yield table
@@ -222,15 +215,14 @@ def syncs_part(device: torch.device, quick: bool, budget: Budget) -> Iterator[Ta
         training = TRAINED[key](device, quick)
         training.run(2)
         places = waits(training, 2)
-        table.add(training.name, "plain", f"{places.total() / 2:g}", "", "")
+        table.add(training.name, "plain", places.total() / 2, "", "")
         with recorded(training) as begun:
             training.run(2)
             before = begun.counted.n_tensors
             places = waits(training, 2)
             seen = (begun.counted.n_tensors - before) / 2
-        reading = sum(n for place, n in places.items() if place.startswith(READER))
-        trains = (places.total() - reading) / 2
-        table.add(training.name, "recorded", f"{trains:g}", f"{reading / 2:g}", f"{seen:g}")
+        per_step = places.total() / 2
+        table.add(training.name, "recorded", per_step, seen, f"{per_step / max(seen, 1):.3f}")
         for place, count in places.most_common():
             where.rows.append((training.name, f"{count / 2:g}", place))
     where.begin()
@@ -244,8 +236,7 @@ def waits(training: Trained, n_steps: int) -> Counter[str]:
     def note(message: Warning | str, *_: object, **__: object) -> None:
         if "synchronizing CUDA operation" in str(message):
             with threads:
-                who = threading.current_thread().name
-                places[f"{READER}: {caller()}" if who.startswith(READER) else caller()] += 1
+                places[caller()] += 1
 
     if training.device.type != "cuda":
         training.run(n_steps)

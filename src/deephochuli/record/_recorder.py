@@ -28,7 +28,6 @@ from deephochuli.kernels import (
     is_supported,
 )
 from deephochuli.record._gathered import GATHERING, GatheredRows
-from deephochuli.record._reading import read_soon
 from deephochuli.record._step import Seen, Step, UpdateFacts, dtype_name, row_of
 from deephochuli.store import StepRow, TapRow
 from deephochuli.taps import Attachment, Faults, ParameterTap, Place, local_part
@@ -250,9 +249,8 @@ class Recorder:
     def _end_step(self) -> None:
         """Begin to read what was counted, and hand over the step before, which is there by now.
 
-        What a CPU has counted is there at once. A GPU is not waited for here: a thread does that,
-        and the step is handed over when the next one ends, recorded or not, or when the recording
-        is flushed.
+        What a CPU has counted is there at once. A GPU is never waited for here: its step is handed
+        over when the next one ends, recorded or not, or when the recording is flushed.
         """
         step, number, on = self._step, self.n_steps, self._on
         self.n_steps += 1
@@ -262,7 +260,7 @@ class Recorder:
             return
         ended = _Ended(number, time.monotonic() - self._began, step)
         try:
-            ended.begin()
+            ended.readings = step.begin_reading()
         except Exception as error:  # the next step may fare better
             self._forget(number, error)
             return
@@ -273,7 +271,8 @@ class Recorder:
     def _hand_over(self, ended: _Ended) -> None:
         step = ended.step
         try:
-            loss, taps = ended.read()
+            taps = step.all_taps(ended.readings)
+            loss = None if step.loss is None else float(step.loss)
         except Exception as error:  # the next step may fare better
             self._forget(ended.number, error)
             return
@@ -387,22 +386,14 @@ class Recorder:
 
 @dataclass(slots=True)
 class _Ended:
-    """A recorded step that has ended, and how it is read: in a thread where a device counts."""
+    """A recorded step that has ended, and what is being read of it."""
 
     number: int
     wall_s: float
     step: Step
-    read: Callable[[], tuple[float | None, list[TapRow]]] = field(init=False)
-
-    def begin(self) -> None:
-        """Begin to read what was counted; the next step may be counted from now on."""
-        readings = self.step.begin_reading()
-
-        def read() -> tuple[float | None, list[TapRow]]:
-            loss = self.step.loss
-            return None if loss is None else float(loss), self.step.all_taps(readings)
-
-        self.read = read_soon(read).result if self.step.waits else read
+    readings: list[Later[dict[int, Summary]]] = field(
+        default_factory=list[Later[dict[int, Summary]]]
+    )
 
 
 @dataclass(frozen=True, slots=True)
