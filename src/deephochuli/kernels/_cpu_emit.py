@@ -71,6 +71,20 @@ def choose(builder: ir.IRBuilder, relation: str, x: Any, y: Any) -> Any:
     return builder.select(builder.icmp_signed(relation, x, y), x, y)
 
 
+def looked_up(builder: ir.IRBuilder, table: Any, places: Any) -> Any:
+    """Entries of a vector at places, of which the last four bits count: one instruction, at best.
+
+    LLVM has no word for it, but finds it out.
+    """
+    found = ir.Constant(table.type, ir.Undefined)
+    places = builder.and_(places, filled(V32, LANES - 1))
+    for lane in range(LANES):
+        place = builder.extract_element(places, ir.Constant(I32, lane))
+        entry = builder.extract_element(table, place)
+        found = builder.insert_element(found, entry, ir.Constant(I32, lane))
+    return found
+
+
 def bits_of(builder: ir.IRBuilder, x: Any) -> Any:
     """The pattern of floats."""
     kind = I64 if x.type.element == F64 else I32

@@ -30,7 +30,7 @@ from deephochuli.kernels._cpu_emit import (
     splat,
     store,
 )
-from deephochuli.kernels.rounding._constants import Word
+from deephochuli.kernels.rounding._constants import MOST_CARDS, N_PLACES, Word
 from deephochuli.kernels.rounding._contract import GROUP
 
 BLOCK = 2 * GROUP
@@ -39,13 +39,15 @@ ROW = 4 * (BLOCK // LANES)
 """Bytes of a row; no block is smaller than a vector."""
 # Scratch of one thread, in bytes: keys of the rounds of Philox; random bits; a block of widened
 # patterns or of what is rounded in place; quotients, and what they are rounded to; and of blocks
-# the largest magnitudes, the steps, the rows, and cards of eight words.
+# the largest magnitudes, the steps and the rows. Of the cards of scales: steps, their reciprocals,
+# and products and thresholds, a vector each.
 S_KEYS, _START = 0, 256
-S_RANDOM, S_COPY, S_QUOTIENTS, S_WIDE, S_TOPS, S_STEPS, S_ROWS, S_CARDS, SLOT_BYTES = (
-    _START + n * BLOCK for n in (0, 4, 12, 20, 28, 29, 30, 31, 33)
+S_RANDOM, S_COPY, S_QUOTIENTS, S_WIDE, S_TOPS, S_STEPS, S_ROWS, S_SCALES, _END = (
+    _START + n * BLOCK for n in (0, 4, 12, 20, 28, 29, 30, 31, 32)
 )
-CARD = 32
-"""Bytes of a card."""
+S_INVERSES, S_PRODUCTS, S_THRESHOLDS, SLOT_BYTES = (
+    _END + n * MOST_CARDS for n in (0, 4, 4 + 4 * N_PLACES, 4 + 8 * N_PLACES)
+)
 POSITIVE = SIGN32 - 1
 
 
@@ -82,15 +84,13 @@ class Vectors:
 
     def of_block(self, row: int, kind: Any) -> Any:
         """The block's word in a row, in all lanes."""
+        return splat(self._builder, self.word(row, kind))
+
+    def word(self, row: int, kind: Any) -> Any:
+        """The block's word in a row."""
         skip = self._builder.shl(self.number, index(2))
         skip = self._builder.add(skip, index(S_ROWS + row * ROW))
-        return splat(self._builder, load(self._builder, self._scratch, kind, skip))
-
-    def on_card(self, place: int) -> Any:
-        """A word on the block's card, in all lanes."""
-        skip = self._builder.mul(self.number, index(CARD))
-        skip = self._builder.add(skip, index(S_CARDS + 4 * place))
-        return splat(self._builder, load(self._builder, self._scratch, F32, skip))
+        return load(self._builder, self._scratch, kind, skip)
 
     def store(self, magnitude: Any, x: Any, target: Any) -> None:
         """Write magnitudes with the signs of x."""
@@ -165,9 +165,14 @@ class Noise:
         """
         builder = self._builder
         low_range = LowRange(builder, x, *limits)
-        sums = builder.add(low_range.lifted, builder.lshr(bits, self._spare))
+        sums, rest = self.added(low_range.lifted, bits)
         value = low_range.lowered(builder.and_(sums, builder.not_(self._below)))
-        return value, builder.and_(sums, self._below)
+        return value, rest
+
+    def added(self, pattern: Any, bits: Any) -> tuple[Any, Any]:
+        """The sums of patterns and random bits, and what is to be cut off them."""
+        sums = self._builder.add(pattern, self._builder.lshr(bits, self._spare))
+        return sums, self._builder.and_(sums, self._below)
 
     def is_sure(self, most: Any) -> Any:
         """Whether nothing is in doubt, from the most that was cut off, lane by lane."""
