@@ -283,7 +283,9 @@ def lattice_of(plan: RoundingPlan) -> NDArray[np.uint64]:
         thresholds[place] = middle
         is_low = plan.rounding is not Rounding.STOCHASTIC and _rounded(middle, plan) == low
         bumps[place] += int(is_low)
-    return np.concatenate([values.view(np.uint64), thresholds.view(np.uint64), bumps.view(np.uint64)])
+    return np.concatenate(
+        [values.view(np.uint64), thresholds.view(np.uint64), bumps.view(np.uint64)]
+    )
 
 
 def magnitudes_of(fmt: Format) -> list[float]:

@@ -27,7 +27,6 @@ from numba.extending import intrinsic
 
 from deephochuli.kernels._cpu_emit import (
     EXPONENT32,
-    F32,
     I32,
     LANES,
     V32,

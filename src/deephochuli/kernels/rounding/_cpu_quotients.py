@@ -44,6 +44,7 @@ from deephochuli.kernels.rounding._cpu_blocks import (
     S_PRODUCTS,
     S_THRESHOLDS,
     Noise,
+    Vector,
     Vectors,
     extreme,
     magnitude_of,
@@ -67,17 +68,17 @@ class _Places:
         self._below, self._most = (number_of(builder, splat(builder, x)) for x in (below, most))
         self._builder, self._scratch, self._cut = builder, scratch, splat(builder, cut)
 
-    def turn_to(self, vectors: Vectors) -> None:
-        """Take the card of the block that a vector is part of."""
-        self._card = self._builder.zext(vectors.word(CARD, I32), I64)
+    def card_of(self, vector: Vector) -> Any:
+        """The number of a block's card."""
+        return self._builder.zext(vector.word(CARD, I32), I64)
 
-    def lifted(self, magnitude: Any) -> Any:
+    def lifted(self, magnitude: Any, card: Any) -> Any:
         """Patterns of quotients, doubled or, where they are low, with the least number added.
 
         What is added is the number just below that, as in `LowRange`.
         """
         builder = self._builder
-        skip = builder.add(builder.shl(self._card, index(2)), index(S_INVERSES))
+        skip = builder.add(builder.shl(card, index(2)), index(S_INVERSES))
         inverse = splat(builder, load(builder, self._scratch, F32, skip))
         quotient = smaller(builder, builder.fmul(magnitude, inverse), self._most)
         is_low = builder.fcmp_ordered("<", quotient, self._below)
@@ -88,40 +89,40 @@ class _Places:
         """The places of lifted patterns."""
         return self._builder.lshr(pattern, self._cut)
 
-    def on_card(self, part: int, place: Any) -> Any:
-        """What a part of the card has for places."""
+    def on_card(self, card: Any, part: int, place: Any) -> Any:
+        """What a part of a card has for places."""
         bits = N_PLACES.bit_length() + 1
-        skip = self._builder.add(self._builder.shl(self._card, index(bits)), index(part))
+        skip = self._builder.add(self._builder.shl(card, index(bits)), index(part))
         table = load(self._builder, self._scratch, VF, skip)
         return looked_up(self._builder, table, place)
 
 
 def emit_quotients(builder: ir.IRBuilder, arguments: Any) -> Any:
     """Write blocks rounded by thresholds."""
-    source, target, n, block, scratch, table = arguments[:6]
-    places = _Places(builder, scratch, table)
-    vectors = Vectors(builder, n, block, scratch, [])
-    places.turn_to(vectors)
-    x = load(builder, source, VF, vectors.skip)
-    magnitude = magnitude_of(builder, x)
-    place = places.place_of(places.lifted(magnitude))
-    threshold = places.on_card(S_THRESHOLDS, place)
-    is_above = builder.fcmp_ordered(">=", magnitude, threshold)
-    place = builder.select(is_above, builder.add(place, filled(V32, 1)), place)
-    vectors.store(places.on_card(S_PRODUCTS, place), x, target)
-    vectors.close([])
+    places = _Places(builder, *arguments[4:6])
+
+    def rounded(vector: Vector, state: list[Any]) -> tuple[Any, list[Any]]:
+        magnitude, card = magnitude_of(builder, vector.x), places.card_of(vector)
+        place = places.place_of(places.lifted(magnitude, card))
+        threshold = places.on_card(card, S_THRESHOLDS, place)
+        is_above = builder.fcmp_ordered(">=", magnitude, threshold)
+        place = builder.select(is_above, builder.add(place, filled(V32, 1)), place)
+        return places.on_card(card, S_PRODUCTS, place), state
+
+    Vectors(builder, arguments).round(rounded, [])
     return index(1)
 
 
 def emit_quotients_with_noise(builder: ir.IRBuilder, arguments: Any) -> Any:
     """Write blocks rounded by random bits; returns whether no decision is in doubt."""
-    source, target, n, block, scratch, table, random, left_out = arguments
-    noise = Noise(builder, table, 8, left_out)
-    places = _Places(builder, scratch, table)
-    vectors = Vectors(builder, n, block, scratch, [filled(V32, 0)])
-    places.turn_to(vectors)
-    x, bits = load(builder, source, VF, vectors.skip), load(builder, random, V32, vectors.skip)
-    sums, rest = noise.added(places.lifted(magnitude_of(builder, x)), bits)
-    vectors.store(places.on_card(S_PRODUCTS, places.place_of(sums)), x, target)
-    (largest,) = vectors.close([extreme(builder, ">", rest, vectors.state[0])])
+    table, left_out = arguments[5], arguments[7]
+    places, noise = _Places(builder, *arguments[4:6]), Noise(builder, table, 8, left_out)
+
+    def rounded(vector: Vector, state: list[Any]) -> tuple[Any, list[Any]]:
+        magnitude, card = magnitude_of(builder, vector.x), places.card_of(vector)
+        sums, rest = noise.added(places.lifted(magnitude, card), vector.bits)
+        value = places.on_card(card, S_PRODUCTS, places.place_of(sums))
+        return value, [extreme(builder, ">", rest, state[0])]
+
+    (largest,) = Vectors(builder, arguments).round(rounded, [filled(V32, 0)], has_noise=True)
     return noise.is_sure(largest)

@@ -16,7 +16,7 @@ import numpy as np
 from deephochuli.kernels._cpu_emit import EXPONENT32
 from deephochuli.kernels._cpu_emit import LANES as VECTOR
 from deephochuli.kernels._cpu_loops import widened_binary16
-from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf32, pf64
+from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64
 from deephochuli.kernels.rounding._constants import Word
 from deephochuli.kernels.rounding._contract import GROUP, HALF, LANES, LOWER_SERIES
 from deephochuli.kernels.rounding._cpu_blocks import (
@@ -40,7 +40,6 @@ from deephochuli.kernels.rounding._cpu_powers import BELOW, LIMIT, MOST
 from deephochuli.kernels.rounding._cpu_quotients import CARD
 from deephochuli.kernels.rounding._cpu_scales import divide_widely, largest_of, multiply_widely
 from deephochuli.kernels.rounding._cpu_words import (
-    bits_of_number,
     call_blocks,
     call_fill,
     call_loop,
