@@ -112,10 +112,22 @@ def _words_of_blocks(
         wide_table, _, wide_loop, _ = _functions(replace(plan, carrier=carrier_of("float64")))
     of_blocks = block, 0, block_loop_address(way), words, wide_loop, wide_table
     if scale is None:
-        return functions, (*of_blocks, *(0,) * 4)
+        return functions, (*of_blocks, *(0,) * 5)
     of_scales = _address(replace(scale.plan, carrier=carrier_of("float32")), table_of)
     unit, most = np.array([scale.unit, plan.fmt.max_finite]).view(np.uint64).tolist()
-    return functions, (*of_blocks, of_scales, unit, _address(plan, lattice_of), most)
+    far = _far_from(plan, scale)
+    return functions, (*of_blocks, of_scales, unit, _address(plan, lattice_of), most, far)
+
+
+def _far_from(plan: RoundingPlan, scale: BlockScale) -> int:
+    """The pattern of the largest magnitude whose quotient has a place in a lattice, in its block.
+
+    That of four times the largest one of the format has one; to nearest, all have.
+    """
+    if plan.rounding is not Rounding.STOCHASTIC:
+        return plan.carrier.infinity
+    most = 4 * plan.fmt.max_finite * scale.plan.fmt.max_finite * scale.unit
+    return int(np.float32(most).view(np.uint32))
 
 
 class CpuRounder:

@@ -223,14 +223,24 @@ class Noise:
         """
         builder = self._builder
         low_range = LowRange(builder, x, *limits)
-        sums, rest = self.added(low_range.lifted, bits)
+        sums = self.added(low_range.lifted, bits)
         value = low_range.lowered(builder.and_(sums, builder.not_(self._below)))
-        return value, rest
+        return value, builder.and_(sums, self._below)
 
-    def added(self, pattern: Any, bits: Any) -> tuple[Any, Any]:
-        """The sums of patterns and random bits, and what is to be cut off them."""
-        sums = self._builder.add(pattern, self._builder.lshr(bits, self._spare))
-        return sums, self._builder.and_(sums, self._below)
+    def added(self, pattern: Any, bits: Any) -> Any:
+        """The sums of patterns and random bits."""
+        return self._builder.add(pattern, self._builder.lshr(bits, self._spare))
+
+    def turned(self, sums: Any) -> Any:
+        """The sums turned round: first what is cut off, and behind it what stays."""
+        kind = ir.FunctionType(V32, [V32] * 3)
+        name = f"llvm.fshl.v{LANES}i32"
+        turn = cgutils.get_or_insert_function(self._builder.module, kind, name)
+        return self._builder.call(turn, [sums, sums, self._spare])
+
+    def rest_of(self, turned: Any) -> Any:
+        """What is cut off."""
+        return self._builder.lshr(turned, self._spare)
 
     def is_sure(self, most: Any) -> Any:
         """Whether nothing is in doubt, from the most that was cut off, lane by lane."""

@@ -11,25 +11,27 @@ product with the first has few bits, and a fused sum has the sign of the exact o
 becomes is never in doubt.
 """
 
-# Code generation handles LLVM values, for which llvmlite ships no types; compiled functions get
-# their types from their callers.
+# Code generation handles LLVM values, for which llvmlite ships no types.
 # pyright: basic
 
 from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from deephochuli.kernels._cpu_emit import (
     EXPONENT32,
+    F32,
+    F64,
     I32,
+    I64,
     LANES,
     V32,
+    V64,
+    VD,
     VF,
     Loop,
     bits_of,
@@ -40,7 +42,6 @@ from deephochuli.kernels._cpu_emit import (
     splat,
     store,
 )
-from deephochuli.kernels._cpu_memory import p32, p64, pf32, pf64
 from deephochuli.kernels.rounding._constants import N_PLACES, Word
 from deephochuli.kernels.rounding._cpu_blocks import (
     S_INVERSES,
@@ -52,45 +53,58 @@ from deephochuli.kernels.rounding._cpu_blocks import (
     reduced,
     smaller,
 )
-from deephochuli.kernels.rounding._cpu_steps import OPTIONS
-from deephochuli.kernels.rounding._cpu_words import bits_of_number, number_with_bits
 
-u32, u64, f32, f64 = np.uint32, np.uint64, np.float32, np.float64
-CUT, MAX, STEP = int(Word.CUT), int(Word.MAX), int(Word.STEP)
 # The step of blocks whose scale is zero: no quotient with it reaches 2^-32 of a value.
 BEYOND = 2.0**100
 # Over a step instead of 1: makes reciprocals, and products with them, too small for certain.
-NOT_QUITE_ONE = f32(1.0 - 2.0**-22)
+NOT_QUITE_ONE = 1.0 - 2.0**-22
 # The bits that binary32 has of a pattern of binary64.
-KEPT = u64((1 << 64) - (1 << 29))
+KEPT = (1 << 64) - (1 << 29)
 _STORED = 23
 
 
-@nb.njit(**OPTIONS)
-def write_cards(scratch, plan_at, lattice, unit):
+def _emit_write(builder: ir.IRBuilder, arguments: Any) -> None:
+    scratch, plan, lattice, unit = arguments
+    values, thresholds, bumps = (
+        load(builder, lattice, kind, 8 * N_PLACES * i) for i, kind in enumerate((VD, VD, V64))
+    )
+    cut, least, most = (load(builder, plan, I32, 4 * at) for at in (Word.CUT, Word.STEP, Word.MAX))
+    below = builder.sub(builder.lshr(least, cut), ir.Constant(I32, 1))
+    n_cards = builder.add(builder.sub(builder.lshr(most, cut), below), ir.Constant(I32, 1))
+    loop = Loop(builder, builder.zext(n_cards, I64), [])
+    pattern = builder.shl(builder.add(builder.trunc(loop.index, I32), below), cut)
+    scale = builder.fpext(builder.bitcast(pattern, F32), F64)
+    is_zero = builder.icmp_unsigned("==", loop.index, index(0))
+    step = builder.select(is_zero, ir.Constant(F64, BEYOND), builder.fmul(scale, unit))
+    inverse = builder.fdiv(ir.Constant(F32, NOT_QUITE_ONE), builder.fptrunc(step, F32))
+    steps = splat(builder, step)
+    products = builder.fptrunc(builder.fmul(values, steps), VF)
+    bits = builder.add(bits_of(builder, builder.fmul(thresholds, steps)), bumps)
+    first = builder.bitcast(builder.and_(bits, filled(V64, KEPT)), VD)
+    for part, size, value in (
+        (S_SCALES, 8, step),
+        (S_INVERSES, 4, inverse),
+        (S_PRODUCTS, 4 * N_PLACES, products),
+        (S_THRESHOLDS, 4 * N_PLACES, builder.fptrunc(first, VF)),
+    ):
+        at = builder.add(scratch, builder.mul(loop.index, index(size)))
+        store(builder, value, at, part)
+    loop.close([])
+
+
+@intrinsic
+def write_cards(typing_context: Any, scratch: Any, plan: Any, lattice: Any, unit: Any) -> Any:
     """Write the cards of all scales.
 
     Card 0 is that of the scale 0. Others follow one another like the patterns of numbers of the
     precision of scales, from the smallest one on.
     """
-    plan, values = p32(plan_at), pf64(lattice)
-    thresholds, bumps = pf64(lattice + u64(8 * N_PLACES)), p64(lattice + u64(16 * N_PLACES))
-    steps, inverses = pf64(scratch + u64(S_SCALES)), pf32(scratch + u64(S_INVERSES))
-    cut = plan[CUT]
-    below = u32(u32(plan[STEP] >> cut) - u32(1))
-    for i in range(u32(plan[MAX] >> cut) - below + 1):
-        scale = number_with_bits(u32(u32(i + below) << cut))
-        step = BEYOND if i == 0 else f64(scale) * unit
-        steps[i], inverses[i] = step, NOT_QUITE_ONE / f32(step)
-        skip = u64(4 * N_PLACES * i)
-        products, limits = (
-            pf32(scratch + u64(S_PRODUCTS) + skip),
-            pf32(scratch + u64(S_THRESHOLDS) + skip),
-        )
-        for j in range(N_PLACES):
-            products[j] = f32(values[j] * step)
-            bits = u64(bits_of_number(thresholds[j] * step) + bumps[j])
-            limits[j] = f32(number_with_bits(u64(bits & KEPT)))
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _emit_write(builder, arguments)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.uint64, types.float64), generate
 
 
 def _word(builder: ir.IRBuilder, plan: Any, word: Word) -> Any:
@@ -107,7 +121,9 @@ def _scales(builder: ir.IRBuilder, tops: Any, plan: Any, unit: Any, most: Any) -
         unit: What scales are multiples of.
         most: The largest magnitude of an element.
     """
-    cut, limit, largest = (_word(builder, plan, word) for word in (Word.CUT, Word.LOW_LIMIT, MAX))
+    cut, limit, largest = (
+        _word(builder, plan, word) for word in (Word.CUT, Word.LOW_LIMIT, Word.MAX)
+    )
     largest = number_of(builder, largest)
     span = builder.fdiv(filled(VF, 1.0), builder.fmul(most, unit))
     ratio = smaller(builder, builder.fmul(tops, span), largest)

@@ -72,15 +72,22 @@ class _Places:
         """The number of a block's card."""
         return self._builder.zext(vector.word(CARD, I32), I64)
 
-    def lifted(self, magnitude: Any, card: Any) -> Any:
+    def quotient(self, magnitude: Any, card: Any) -> Any:
+        """Magnitudes over the step, a little too small."""
+        builder = self._builder
+        skip = builder.add(builder.shl(card, index(2)), index(S_INVERSES))
+        return builder.fmul(magnitude, splat(builder, load(builder, self._scratch, F32, skip)))
+
+    def cut_to_largest(self, quotient: Any) -> Any:
+        """Quotients, or the largest magnitude of the format where they are larger."""
+        return smaller(self._builder, quotient, self._most)
+
+    def lifted(self, quotient: Any) -> Any:
         """Patterns of quotients, doubled or, where they are low, with the least number added.
 
         What is added is the number just below that, as in `LowRange`.
         """
         builder = self._builder
-        skip = builder.add(builder.shl(card, index(2)), index(S_INVERSES))
-        inverse = splat(builder, load(builder, self._scratch, F32, skip))
-        quotient = smaller(builder, builder.fmul(magnitude, inverse), self._most)
         is_low = builder.fcmp_ordered("<", quotient, self._below)
         more = builder.select(is_low, self._below, quotient)
         return bits_of(builder, builder.fadd(quotient, more))
@@ -103,7 +110,8 @@ def emit_quotients(builder: ir.IRBuilder, arguments: Any) -> Any:
 
     def rounded(vector: Vector, state: list[Any]) -> tuple[Any, list[Any]]:
         magnitude, card = magnitude_of(builder, vector.x), places.card_of(vector)
-        place = places.place_of(places.lifted(magnitude, card))
+        quotient = places.cut_to_largest(places.quotient(magnitude, card))
+        place = places.place_of(places.lifted(quotient))
         threshold = places.on_card(card, S_THRESHOLDS, place)
         is_above = builder.fcmp_ordered(">=", magnitude, threshold)
         place = builder.select(is_above, builder.add(place, filled(V32, 1)), place)
@@ -119,10 +127,11 @@ def emit_quotients_with_noise(builder: ir.IRBuilder, arguments: Any) -> Any:
     places, noise = _Places(builder, *arguments[4:6]), Noise(builder, table, 8, left_out)
 
     def rounded(vector: Vector, state: list[Any]) -> tuple[Any, list[Any]]:
-        magnitude, card = magnitude_of(builder, vector.x), places.card_of(vector)
-        sums, rest = noise.added(places.lifted(magnitude, card), vector.bits)
-        value = places.on_card(card, S_PRODUCTS, places.place_of(sums))
-        return value, [extreme(builder, ">", rest, state[0])]
+        card = places.card_of(vector)
+        quotient = places.quotient(magnitude_of(builder, vector.x), card)
+        turned = noise.turned(noise.added(places.lifted(quotient), vector.bits))
+        value = places.on_card(card, S_PRODUCTS, turned)
+        return value, [extreme(builder, ">", turned, state[0])]
 
     (largest,) = Vectors(builder, arguments).round(rounded, [filled(V32, 0)], has_noise=True)
-    return noise.is_sure(largest)
+    return noise.is_sure(noise.rest_of(largest))

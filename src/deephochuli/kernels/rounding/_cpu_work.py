@@ -59,9 +59,10 @@ C_BLOCK, C_HARD, C_BLOCK_LOOP, C_BLOCK_WORDS = 18, 19, 20, 21
 # For random bits, the loop for quotients in binary64 and its table.
 C_WIDE_LOOP, C_WIDE_TABLE = 22, 23
 # For scales that are no powers of two: the table of their plan, or 0; what they are multiples of;
-# the values of an element, and the largest one.
-C_SCALE_TABLE, C_UNIT, C_LATTICE, C_MOST = 24, 25, 26, 27
-C_WORDS = 28
+# the values of an element, and the largest one; and the pattern of a number, or of infinity: larger
+# ones are not rounded by quotients in binary32.
+C_SCALE_TABLE, C_UNIT, C_LATTICE, C_MOST, C_FAR = 24, 25, 26, 27, 28
+C_WORDS = 29
 # From here on a subnormal number is below 2^-32 of the smallest value of every element format; from
 # there on a number that is added so that it is cut could be too large.
 LEAST, TOO_LARGE = u32((127 - 60) << 23), u32((127 + 104) << 23)
@@ -167,7 +168,7 @@ def write_powers(control, scratch, n):
 def write_numbers(control, scratch, source, n):
     """Write the numbers of the cards of blocks whose scale has a significand.
 
-    Returns whether there is no infinity and no NaN.
+    Returns the pattern of the largest magnitude of all.
     """
     table, tops_at, rows = p64(control), scratch + u64(S_TOPS), scratch + u64(S_ROWS)
     block, tops = i64(table[C_BLOCK]), p32(tops_at)
@@ -176,7 +177,7 @@ def write_numbers(control, scratch, source, n):
     for i in range(n_blocks, -(-n_blocks // VECTOR) * VECTOR):
         tops[i] = u32(0)
     unit, most = f32(number_with_bits(table[C_UNIT])), f32(number_with_bits(table[C_MOST]))
-    return find_cards(tops_at, n_blocks, rows + u64(CARD * ROW), plan, unit, most) < EXPONENTS
+    return find_cards(tops_at, n_blocks, rows + u64(CARD * ROW), plan, unit, most)
 
 
 @nb.njit(**OPTIONS)
@@ -218,18 +219,22 @@ def round_widely(control, scratch, source, target, n):
 def round_with_scales(control, scratch, source, target, n, at):
     """Round blocks that share scales; whether that was right for all of them."""
     table = p64(control)
-    are_powers = table[C_SCALE_TABLE] == u64(0)
+    are_powers, is_far = table[C_SCALE_TABLE] == u64(0), False
     if are_powers:
         easy = write_limits(control, scratch, source, n)
     else:
-        easy = write_numbers(control, scratch, source, n)
+        largest = write_numbers(control, scratch, source, n)
+        easy, is_far = largest < EXPONENTS, largest > table[C_FAR]
     if not easy:
         return False
     way, block, words = table[C_BLOCK_LOOP], table[C_BLOCK], table[C_BLOCK_WORDS]
     random, size = scratch + u64(S_RANDOM), u64(n)
-    is_sure = call_blocks(way, source, target, size, block, scratch, words, random, LOWER)
+    is_sure = i64(0)
+    if not is_far:
+        is_sure = call_blocks(way, source, target, size, block, scratch, words, random, LOWER)
     if is_sure == i64(0):
         fill_lower(control, scratch, at, n)
+    if is_sure == i64(0) and not is_far:
         is_sure = call_blocks(way, source, target, size, block, scratch, words, random, ALL_BITS)
     if is_sure == i64(0):
         if are_powers:
