@@ -162,15 +162,12 @@ def has_lattice(fmt: Format) -> bool:
 
 
 def has_cards(fmt: Format, unit: float) -> bool:
-    """Whether scales are few enough for a card each, and all of them times a unit are near 1.
-
-    Two thresholds between them, of one bit more, times the largest magnitude of an element must
-    have few bits too.
-    """
-    is_short = 2 <= fmt.precision <= 4 and fmt.has_subnormals and fmt.has_zero
-    if not is_short or fmt.n_magnitude_codes > MOST_CARDS:
+    """Whether scales are few enough for a card each, of few bits, and near 1, also times a unit."""
+    is_short = 2 <= fmt.precision <= 4 and fmt.n_magnitude_codes <= MOST_CARDS
+    if not (is_short and fmt.has_subnormals and fmt.has_zero):
         return False
-    return LEAST_STEP <= fmt.smallest_subnormal * unit and fmt.max_finite * unit <= 1 / LEAST_STEP
+    least, most = fmt.smallest_subnormal * min(unit, 1.0), fmt.max_finite * max(unit, 1.0)
+    return LEAST_STEP <= least and most <= 1 / LEAST_STEP
 
 
 def mode_of(rounding: Rounding) -> Mode:
