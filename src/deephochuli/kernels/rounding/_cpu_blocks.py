@@ -27,6 +27,7 @@ from deephochuli.kernels._cpu_emit import (
     bits_of,
     either,
     filled,
+    has_avx512,
     index,
     load,
     splat,
@@ -35,8 +36,6 @@ from deephochuli.kernels._cpu_emit import (
 from deephochuli.kernels.rounding._constants import MOST_CARDS, N_PLACES, Word
 from deephochuli.kernels.rounding._contract import GROUP
 
-AT_ONCE = 4
-"""Vectors that are loaded before one is stored."""
 BLOCK = 2 * GROUP
 """Elements that are rounded on their way at a time: whole groups of random bits."""
 ROW = 4 * (BLOCK // LANES)
@@ -102,7 +101,7 @@ class Vectors:
 
     A few are loaded before the first of them is stored. What was not yet stored holds up loads from
     places whose addresses have the same last twelve bits; so a target that begins a little behind
-    its source, in that sense, would cost a seventh of the time.
+    its source, in that sense, would cost a seventh of the time. It takes registers for all of them.
     """
 
     def __init__(self, builder: ir.IRBuilder, arguments: Any) -> None:
@@ -115,10 +114,11 @@ class Vectors:
         self, rounded: VectorRounding, state: list[Any], *, has_noise: bool = False
     ) -> list[Any]:
         """Write what becomes of all vectors; the state behind the last one."""
-        many = self._builder.lshr(self._n, index(AT_ONCE.bit_length() - 1))
-        done = self._builder.mul(many, index(AT_ONCE))
+        few = 4 if has_avx512() else 1
+        many = self._builder.udiv(self._n, index(few))
+        done = self._builder.mul(many, index(few))
         rest = self._builder.sub(self._n, done)
-        for first, n, at_once in ((index(0), many, AT_ONCE), (done, rest, 1)):
+        for first, n, at_once in ((index(0), many, few), (done, rest, 1)):
             entry = self._builder.block
             with self._builder.if_then(self._builder.icmp_unsigned("!=", n, index(0))):
                 loop = Loop(self._builder, n, state)
