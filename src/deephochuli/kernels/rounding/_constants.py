@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from enum import IntEnum, IntFlag
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.formats import Format, Rounding, round_scalar
-from deephochuli.kernels.rounding._contract import N_RANDOM_BITS, Carrier, RoundingPlan
+from deephochuli.kernels.rounding._contract import CARRIER32, N_RANDOM_BITS, Carrier, RoundingPlan
 
 
 class Mode(IntEnum):
@@ -66,7 +67,7 @@ N_MAGNITUDES: Final = 8
 the format and what is a little below zero have places too."""
 
 MOST_CARDS: Final = 256
-"""Scales that a format of scales may have, with zero."""
+"""Cards that there is place for, one for each scale."""
 
 LEAST_STEP: Final = 2.0**-60
 """The smallest step of a block; the largest one is one over it."""
@@ -163,11 +164,20 @@ def has_lattice(fmt: Format) -> bool:
 
 def has_cards(fmt: Format, unit: float) -> bool:
     """Whether scales are few enough for a card each, of few bits, and near 1, also times a unit."""
-    is_short = 2 <= fmt.precision <= 4 and fmt.n_magnitude_codes <= MOST_CARDS
-    if not (is_short and fmt.has_subnormals and fmt.has_zero):
+    if not (2 <= fmt.precision <= 4 and fmt.has_subnormals and fmt.has_zero):
         return False
-    least, most = fmt.smallest_subnormal * min(unit, 1.0), fmt.max_finite * max(unit, 1.0)
-    return LEAST_STEP <= least and most <= 1 / LEAST_STEP
+    least, most = fmt.smallest_subnormal, fmt.max_finite
+    if not (LEAST_STEP <= least * min(unit, 1.0) and most * max(unit, 1.0) <= 1 / LEAST_STEP):
+        return False
+    return _n_cards(fmt) <= MOST_CARDS
+
+
+@functools.lru_cache(maxsize=512)
+def _n_cards(fmt: Format) -> int:
+    """One for each number of the precision of a format between its ends, and one for zero."""
+    ends = fmt.smallest_subnormal, fmt.max_finite
+    first, last = (CARRIER32.pattern(x) >> (24 - fmt.precision) for x in ends)
+    return last - first + 2
 
 
 def mode_of(rounding: Rounding) -> Mode:
@@ -257,6 +267,7 @@ def _ends(plan: RoundingPlan) -> dict[Word, int]:
     }
 
 
+@functools.lru_cache(maxsize=512)
 def lattice_of(plan: RoundingPlan) -> NDArray[np.uint64]:
     """The magnitudes of a format of few values, and where rounding turns from one to the next.
 
@@ -286,8 +297,8 @@ def lattice_of(plan: RoundingPlan) -> NDArray[np.uint64]:
 
 
 def magnitudes_of(fmt: Format) -> list[float]:
-    """The magnitudes of a format, the smallest one first."""
-    return sorted({abs(value) for value in fmt.values()})
+    """The finite magnitudes of a format, the smallest one first."""
+    return sorted({abs(value) for value in fmt.values() if math.isfinite(value)})
 
 
 def _rounded(value: float, plan: RoundingPlan) -> float:
