@@ -74,10 +74,15 @@ def choose(builder: ir.IRBuilder, relation: str, x: Any, y: Any) -> Any:
 
 
 @functools.cache
-def has_avx512() -> bool:
-    """Whether what is compiled for has vectors of sixteen words and enough registers for them."""
+def has_feature(name: str) -> bool:
+    """Whether what is compiled for has an extension, by LLVM's name for it."""
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
-    return "+avx512f" in features.split(",")
+    return f"+{name}" in features.split(",")
+
+
+def has_avx512() -> bool:
+    """Whether there are vectors of sixteen words, and enough registers for them."""
+    return has_feature("avx512f")
 
 
 def looked_up(builder: ir.IRBuilder, table: Any, places: Any) -> Any:
@@ -86,18 +91,19 @@ def looked_up(builder: ir.IRBuilder, table: Any, places: Any) -> Any:
     One instruction with AVX-512, and a few with AVX2, which looks eight words up in eight.
     """
     if has_avx512():
-        return _permuted(builder, table, places)
+        return _permuted(builder, "llvm.x86.avx512.permvar.sf.512", table, places)
+    if not has_feature("avx2"):
+        return _looked_up_singly(builder, table, places)
     halves = [[half * 8 + lane for lane in range(8)] for half in (0, 1)]
     tables = [_picked(builder, table, half) for half in halves]
     found = []
     for half in halves:
         place = _picked(builder, places, half)
-        low, high = (_permuted(builder, entries, place) for entries in tables)
+        low, high = (_permuted(builder, "llvm.x86.avx2.permps", part, place) for part in tables)
         bit = builder.and_(place, filled(place.type, 8))
         is_high = builder.icmp_unsigned("!=", bit, filled(place.type, 0))
         found.append(builder.select(is_high, high, low))
-    order = ir.Constant(V32, list(range(LANES)))
-    return builder.shuffle_vector(*found, order)
+    return builder.shuffle_vector(*found, ir.Constant(V32, list(range(LANES))))
 
 
 def _picked(builder: ir.IRBuilder, vector: Any, lanes: list[int]) -> Any:
@@ -105,12 +111,17 @@ def _picked(builder: ir.IRBuilder, vector: Any, lanes: list[int]) -> Any:
     return builder.shuffle_vector(vector, vector, order)
 
 
-def _permuted(builder: ir.IRBuilder, table: Any, places: Any) -> Any:
-    """Entries at places modulo their number: LLVM has no word for it, but finds it out."""
-    n = table.type.count
-    places = builder.and_(places, filled(places.type, n - 1))
+def _permuted(builder: ir.IRBuilder, name: str, table: Any, places: Any) -> Any:
+    """Entries at places modulo their number."""
+    kind = ir.FunctionType(table.type, [table.type, places.type])
+    permute = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(permute, [table, places])
+
+
+def _looked_up_singly(builder: ir.IRBuilder, table: Any, places: Any) -> Any:
+    places = builder.and_(places, filled(V32, LANES - 1))
     found = ir.Constant(table.type, ir.Undefined)
-    for lane in range(n):
+    for lane in range(LANES):
         place = builder.extract_element(places, ir.Constant(I32, lane))
         entry = builder.extract_element(table, place)
         found = builder.insert_element(found, entry, ir.Constant(I32, lane))
