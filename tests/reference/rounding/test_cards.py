@@ -99,6 +99,15 @@ def test_other_formats(element, scale, monkeypatch):
         assert_both_ways_agree(x, fmt, SINGLE, monkeypatch, mode)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_elements_without_subnormal_numbers(mode, monkeypatch):
+    """They have a gap above zero that a lattice has not."""
+    element = get_format("e2m1:no-subnormals")
+    fmt = BlockFormat(name="gap", element=element, scale=E4M3FN, block=16)
+    x = torch.randn(1 << 14, generator=torch.Generator().manual_seed(2))
+    assert_both_ways_agree(x, fmt, None, monkeypatch, mode)
+
+
 @pytest.mark.usefixtures("only_compiled")
 @pytest.mark.parametrize("mode", MODES)
 def test_numbers_whose_scale_is_zero(mode, monkeypatch):
