@@ -81,9 +81,8 @@ def round_easy_blocks_by_values(
     """
     if not _is_easy_kind(x, plan, block, dim):
         return None
-    narrow = _narrowed(plan)
     rounded = torch.empty_like(x)
-    if round_blocks_into(x, rounded, narrow, block, key, BlockScale(scale, unit)):
+    if round_blocks_into(x, rounded, _narrowed(plan), block, key, _scale_of(scale, unit)):
         return rounded
     rows = x.reshape(-1, block)
     largest = rows.abs().amax(1).double()
@@ -107,6 +106,12 @@ def round_easy_blocks_by_values(
 def _narrowed(plan: RoundingPlan) -> RoundingPlan:
     """The same rounding of binary32 numbers, saturating."""
     return plan_for(plan.fmt, plan.rounding, Overflow.SATURATE, "float32")
+
+
+@functools.lru_cache(maxsize=64)
+def _scale_of(plan: RoundingPlan, unit: float) -> BlockScale:
+    """The same object for the same scale: it is looked up faster than one that is equal."""
+    return BlockScale(plan, unit)
 
 
 @functools.cache

@@ -29,6 +29,10 @@ class BlockFormat:
     aliases: tuple[str, ...] = ()
     source: str = "OCP Microscaling Formats (MX) 1.0, 2023, sections 5 and 6.3"
 
+    def __hash__(self) -> int:
+        # Of all fields it takes microseconds, and formats are looked up in every call.
+        return hash(self.name)
+
     @property
     def has_power_of_two_scale(self) -> bool:
         """Whether scales are powers of two, so that scaling rounds nothing."""

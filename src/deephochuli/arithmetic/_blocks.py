@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Final, Literal
@@ -89,7 +90,11 @@ def _specs_of(fmt: BlockFormat | str, mode: Rounding) -> tuple[str, str]:
     From what the user has given: the compiler of torch 2.11 cannot pass the formats of a block
     format on as constants.
     """
-    chosen = get_block_format(fmt)
+    return _specs(get_block_format(fmt), mode)
+
+
+@functools.lru_cache(maxsize=512)
+def _specs(chosen: BlockFormat, mode: Rounding) -> tuple[str, str]:
     element = spec_of(chosen.element, mode, Overflow.SATURATE, "float64")
     if chosen.has_power_of_two_scale:
         return element, ""

@@ -9,10 +9,12 @@ processor has.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 
 LANES = 16
 I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -69,6 +71,61 @@ def store(builder: ir.IRBuilder, value: Any, address: Any, offset: int) -> None:
 def choose(builder: ir.IRBuilder, relation: str, x: Any, y: Any) -> Any:
     """The larger (">") or smaller ("<") of signed integers, lane by lane."""
     return builder.select(builder.icmp_signed(relation, x, y), x, y)
+
+
+@functools.cache
+def has_feature(name: str) -> bool:
+    """Whether what is compiled for has an extension, by LLVM's name for it."""
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return f"+{name}" in features.split(",")
+
+
+def has_avx512() -> bool:
+    """Whether there are vectors of sixteen words, and enough registers for them."""
+    return has_feature("avx512f")
+
+
+def looked_up(builder: ir.IRBuilder, table: Any, places: Any) -> Any:
+    """Entries of a vector of floats at places, of which the last four bits count.
+
+    One instruction with AVX-512, and a few with AVX2, which looks eight words up in eight.
+    """
+    if has_avx512():
+        return _permuted(builder, "llvm.x86.avx512.permvar.sf.512", table, places)
+    if not has_feature("avx2"):
+        return _looked_up_singly(builder, table, places)
+    halves = [[half * 8 + lane for lane in range(8)] for half in (0, 1)]
+    tables = [_picked(builder, table, half) for half in halves]
+    found = []
+    for half in halves:
+        place = _picked(builder, places, half)
+        low, high = (_permuted(builder, "llvm.x86.avx2.permps", part, place) for part in tables)
+        bit = builder.and_(place, filled(place.type, 8))
+        is_high = builder.icmp_unsigned("!=", bit, filled(place.type, 0))
+        found.append(builder.select(is_high, high, low))
+    return builder.shuffle_vector(*found, ir.Constant(V32, list(range(LANES))))
+
+
+def _picked(builder: ir.IRBuilder, vector: Any, lanes: list[int]) -> Any:
+    order = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
+    return builder.shuffle_vector(vector, vector, order)
+
+
+def _permuted(builder: ir.IRBuilder, name: str, table: Any, places: Any) -> Any:
+    """Entries at places modulo their number."""
+    kind = ir.FunctionType(table.type, [table.type, places.type])
+    permute = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(permute, [table, places])
+
+
+def _looked_up_singly(builder: ir.IRBuilder, table: Any, places: Any) -> Any:
+    places = builder.and_(places, filled(V32, LANES - 1))
+    found = ir.Constant(table.type, ir.Undefined)
+    for lane in range(LANES):
+        place = builder.extract_element(places, ir.Constant(I32, lane))
+        entry = builder.extract_element(table, place)
+        found = builder.insert_element(found, entry, ir.Constant(I32, lane))
+    return found
 
 
 def bits_of(builder: ir.IRBuilder, x: Any) -> Any:

@@ -130,8 +130,9 @@ def round_blocks_into(
         scale: Of blocks; None: a power of two.
 
     Returns:
-        Whether it was done. False where no compiled code serves this, or a block is neither zero
-        nor has a largest magnitude from 2^-60 up to 2^104 (a scale from 2^-60 to 2^60): then the
+        Whether it was done. False where no compiled code serves this, among that scales that are
+        not all from 2^-60 to 2^60; where a block is neither zero nor has a largest magnitude from
+        2^-60 up to 2^104; and with rounded scales, where it holds an infinity or a NaN. Then the
         target holds nothing.
     """
     rounder = rounder_for(source.device)

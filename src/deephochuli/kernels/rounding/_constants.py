@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from enum import IntEnum, IntFlag
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deephochuli.formats import Format, Rounding, round_scalar
-from deephochuli.kernels.rounding._contract import N_RANDOM_BITS, Carrier, RoundingPlan
+from deephochuli.kernels.rounding._contract import CARRIER32, N_RANDOM_BITS, Carrier, RoundingPlan
 
 
 class Mode(IntEnum):
@@ -58,8 +59,18 @@ class Variant(IntFlag):
     """The format has signs, but no -0."""
 
 
-N_THRESHOLDS: Final = 7
-"""Magnitudes above zero that a format may have that is rounded to by comparing with all."""
+N_PLACES: Final = 16
+"""Places of a lattice, which a vector of binary32 has lanes for."""
+
+N_MAGNITUDES: Final = 8
+"""Magnitudes that a format may have to have a lattice: half of the places; what is too large for
+the format and what is a little below zero have places too."""
+
+MOST_CARDS: Final = 256
+"""Cards that there is place for, one for each scale."""
+
+LEAST_STEP: Final = 2.0**-60
+"""The smallest step of a block; the largest one is one over it."""
 
 # The bits that binary64 has and binary32 has not.
 _CUT_OFF: Final = (1 << 29) - 1
@@ -143,12 +154,30 @@ def can_be_moved(fmt: Format) -> bool:
 
 
 def has_lattice(fmt: Format) -> bool:
-    """Whether a format is rounded to by comparing with thresholds between its magnitudes.
+    """Whether a format is rounded to by looking up where a number lies between its magnitudes.
 
-    These are few and have one or two bits, none far below 1, and zero has both signs.
+    These are few and have two bits, none far below 1, and zero has both signs.
     """
-    is_short = fmt.precision <= 2 and fmt.emin >= 0 and fmt.n_magnitude_codes <= N_THRESHOLDS + 1
-    return is_short and fmt.has_zero and fmt.has_negative_zero
+    is_short = fmt.precision == 2 and fmt.emin >= 0 and fmt.n_magnitude_codes <= N_MAGNITUDES
+    return is_short and fmt.has_subnormals and fmt.has_zero and fmt.has_negative_zero
+
+
+def has_cards(fmt: Format, unit: float) -> bool:
+    """Whether scales are few enough for a card each, of few bits, and near 1, also times a unit."""
+    if not (2 <= fmt.precision <= 4 and fmt.has_subnormals and fmt.has_zero):
+        return False
+    least, most = fmt.smallest_subnormal, fmt.max_finite
+    if not (LEAST_STEP <= least * min(unit, 1.0) and most * max(unit, 1.0) <= 1 / LEAST_STEP):
+        return False
+    return _n_cards(fmt) <= MOST_CARDS
+
+
+@functools.lru_cache(maxsize=512)
+def _n_cards(fmt: Format) -> int:
+    """One for each number of the precision of a format between its ends, and one for zero."""
+    ends = fmt.smallest_subnormal, fmt.max_finite
+    first, last = (CARRIER32.pattern(x) >> (24 - fmt.precision) for x in ends)
+    return last - first + 2
 
 
 def mode_of(rounding: Rounding) -> Mode:
@@ -238,30 +267,38 @@ def _ends(plan: RoundingPlan) -> dict[Word, int]:
     }
 
 
+@functools.lru_cache(maxsize=512)
 def lattice_of(plan: RoundingPlan) -> NDArray[np.uint64]:
     """The magnitudes of a format of few values, and where rounding turns from one to the next.
 
-    For compiled code: thresholds in binary64, what to add to the pattern of their product with a
-    step so that cut to binary32 it is the first number that has the upper value, and the upper
-    values in binary32. There are places for seven; nothing reaches those that are left.
+    For compiled code, each in `N_PLACES` words: values, and above each the threshold from which on
+    a number has the next one, both in binary64; and what to add to the pattern of the product of a
+    threshold and a step so that cut to binary32 it is the first number that has the upper value.
+
+    A number x goes to the place that the last four bits of its pattern tell, cut as the format cuts
+    its normal range, once it is doubled or, below the smallest normal number, that number is added:
+    then all magnitudes, from zero on, follow one another without gaps. Behind the last one all
+    places have its value, but for the place before that of zero, which has zero.
     """
-    values = magnitudes_of(plan.fmt)
-    thresholds, bumps = np.full(N_THRESHOLDS + 1, np.inf), np.full(N_THRESHOLDS + 1, _CUT_OFF)
-    for i, (low, high) in enumerate(itertools.pairwise(values)):
+    magnitudes = magnitudes_of(plan.fmt)
+    values, thresholds = np.full(N_PLACES, magnitudes[-1]), np.full(N_PLACES, np.inf)
+    bumps = np.full(N_PLACES, _CUT_OFF)
+    zero = 2 * (plan.carrier.bias + plan.fmt.emin)
+    places = [(zero + i) % N_PLACES for i in range(-1, len(magnitudes))]
+    values[places] = [0.0, *magnitudes]
+    for place, (low, high) in zip(places[1:], itertools.pairwise(magnitudes), strict=False):
         middle = high if plan.rounding is Rounding.TOWARD_ZERO else (low + high) / 2
-        thresholds[i] = middle
+        thresholds[place] = middle
         is_low = plan.rounding is not Rounding.STOCHASTIC and _rounded(middle, plan) == low
-        bumps[i] += int(is_low)
-    above = np.zeros(N_THRESHOLDS + 1, np.float32)
-    above[: len(values) - 1] = values[1:]
+        bumps[place] += int(is_low)
     return np.concatenate(
-        [thresholds.view(np.uint64), bumps.view(np.uint64), above.view(np.uint64)]
+        [values.view(np.uint64), thresholds.view(np.uint64), bumps.view(np.uint64)]
     )
 
 
 def magnitudes_of(fmt: Format) -> list[float]:
-    """The magnitudes of a format, the smallest one first."""
-    return sorted({abs(value) for value in fmt.values()})
+    """The finite magnitudes of a format, the smallest one first."""
+    return sorted({abs(value) for value in fmt.values() if math.isfinite(value)})
 
 
 def _rounded(value: float, plan: RoundingPlan) -> float:

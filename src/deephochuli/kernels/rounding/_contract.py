@@ -174,6 +174,10 @@ class StochasticKey:
     step: int = 0
 
     def __post_init__(self) -> None:
+        # In one go: two keys are made in a call, and each function called would take its time.
+        if type(self.seed) is type(self.stream) is type(self.step) is int:
+            if not (self.seed >> 64 or self.stream >> 32 or self.step >> 32):
+                return
         _check_word("seed", self.seed, 64)
         _check_word("stream", self.stream, 32)
         _check_word("step", self.step, 32)

@@ -32,7 +32,7 @@ from deephochuli.kernels.rounding._contract import (
     StochasticKey,
     carrier_of,
 )
-from deephochuli.kernels.rounding._cpu_block_loops import Way, way_of
+from deephochuli.kernels.rounding._cpu_block_loops import way_of
 from deephochuli.kernels.rounding._cpu_entries import (
     block_loop_address,
     fill_address,
@@ -105,16 +105,29 @@ def _words_of_blocks(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What compiled code has to know of blocks, in the place of functions and behind them."""
     way = way_of(plan.rounding, has_power_of_two_scale=scale is None)
-    words = _address(plan, lattice_of if way is Way.QUOTIENTS else table_of)
-    functions = _address(plan, table_of), 0, 0, 0
+    words = _address(plan, table_of)
+    functions = words, 0, 0, 0
     wide_loop = wide_table = 0
     if plan.rounding is Rounding.STOCHASTIC:
         wide_table, _, wide_loop, _ = _functions(replace(plan, carrier=carrier_of("float64")))
     of_blocks = block, 0, block_loop_address(way), words, wide_loop, wide_table
     if scale is None:
-        return functions, (*of_blocks, *(0,) * 3)
-    numbers = np.array([scale.unit, scale.unit * plan.fmt.max_finite]).view(np.uint64)
-    return functions, (*of_blocks, _address(scale.plan, table_of), *numbers.tolist())
+        return functions, (*of_blocks, *(0,) * 5)
+    of_scales = _address(replace(scale.plan, carrier=carrier_of("float32")), table_of)
+    unit, most = np.array([scale.unit, plan.fmt.max_finite]).view(np.uint64).tolist()
+    far = _far_from(plan, scale)
+    return functions, (*of_blocks, of_scales, unit, _address(plan, lattice_of), most, far)
+
+
+def _far_from(plan: RoundingPlan, scale: BlockScale) -> int:
+    """The pattern of the largest magnitude whose quotient has a place in a lattice, in its block.
+
+    That of four times the largest one of the format has one; to nearest, all have.
+    """
+    if plan.rounding is not Rounding.STOCHASTIC:
+        return plan.carrier.infinity
+    most = 4 * plan.fmt.max_finite * scale.plan.fmt.max_finite * scale.unit
+    return int(np.float32(most).view(np.uint32))
 
 
 class CpuRounder:

@@ -9,13 +9,14 @@ whatever the size of blocks, and look their words up in the rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils
 
 from deephochuli.kernels._cpu_emit import (
-    F32,
     I32,
     I64,
     LANES,
@@ -24,13 +25,15 @@ from deephochuli.kernels._cpu_emit import (
     VF,
     Loop,
     bits_of,
+    either,
     filled,
+    has_avx512,
     index,
     load,
     splat,
     store,
 )
-from deephochuli.kernels.rounding._constants import Word
+from deephochuli.kernels.rounding._constants import MOST_CARDS, N_PLACES, Word
 from deephochuli.kernels.rounding._contract import GROUP
 
 BLOCK = 2 * GROUP
@@ -39,13 +42,15 @@ ROW = 4 * (BLOCK // LANES)
 """Bytes of a row; no block is smaller than a vector."""
 # Scratch of one thread, in bytes: keys of the rounds of Philox; random bits; a block of widened
 # patterns or of what is rounded in place; quotients, and what they are rounded to; and of blocks
-# the largest magnitudes, the steps, the rows, and cards of eight words.
+# the largest magnitudes, the steps and the rows. Of the cards of scales: steps, their reciprocals,
+# and products and thresholds, a vector each.
 S_KEYS, _START = 0, 256
-S_RANDOM, S_COPY, S_QUOTIENTS, S_WIDE, S_TOPS, S_STEPS, S_ROWS, S_CARDS, SLOT_BYTES = (
-    _START + n * BLOCK for n in (0, 4, 12, 20, 28, 29, 30, 31, 33)
+S_RANDOM, S_COPY, S_QUOTIENTS, S_WIDE, S_TOPS, S_STEPS, S_ROWS, _CARDS = (
+    _START + n * BLOCK for n in (0, 4, 12, 20, 28, 29, 30, 31)
 )
-CARD = 32
-"""Bytes of a card."""
+S_SCALES, S_INVERSES, S_PRODUCTS, S_THRESHOLDS, SLOT_BYTES = (
+    _CARDS + n * MOST_CARDS for n in (0, 8, 12, 12 + 4 * N_PLACES, 12 + 8 * N_PLACES)
+)
 POSITIVE = SIGN32 - 1
 
 
@@ -66,37 +71,89 @@ def vectors_of(builder: ir.IRBuilder, n: Any) -> Any:
     return builder.lshr(n, index(LANES.bit_length() - 1))
 
 
-class Vectors:
-    """A loop over the vectors of blocks."""
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """Elements of one block, and their random bits where there are any."""
 
-    def __init__(
-        self, builder: ir.IRBuilder, n: Any, block: Any, scratch: Any, state: list[Any]
-    ) -> None:
-        """Open the body; a block has a power of two of elements."""
-        per_block = builder.cttz(block, ir.Constant(ir.IntType(1), 1))
-        loop = Loop(builder, vectors_of(builder, n), state)
-        first = builder.mul(loop.index, index(LANES))
-        self._builder, self._scratch = builder, scratch
-        self.state, self.close = loop.state, loop.close
-        self.skip, self.number = builder.shl(first, index(2)), builder.lshr(first, per_block)
+    x: Any
+    bits: Any
+    _builder: ir.IRBuilder
+    _scratch: Any
+    _number: Any
+
+    def word(self, row: int, kind: Any) -> Any:
+        """The block's word in a row."""
+        skip = self._builder.shl(self._number, index(2))
+        skip = self._builder.add(skip, index(S_ROWS + row * ROW))
+        return load(self._builder, self._scratch, kind, skip)
 
     def of_block(self, row: int, kind: Any) -> Any:
-        """The block's word in a row, in all lanes."""
-        skip = self._builder.shl(self.number, index(2))
-        skip = self._builder.add(skip, index(S_ROWS + row * ROW))
-        return splat(self._builder, load(self._builder, self._scratch, kind, skip))
+        """The same, in all lanes."""
+        return splat(self._builder, self.word(row, kind))
 
-    def on_card(self, place: int) -> Any:
-        """A word on the block's card, in all lanes."""
-        skip = self._builder.mul(self.number, index(CARD))
-        skip = self._builder.add(skip, index(S_CARDS + 4 * place))
-        return splat(self._builder, load(self._builder, self._scratch, F32, skip))
 
-    def store(self, magnitude: Any, x: Any, target: Any) -> None:
+VectorRounding = Callable[[Vector, list[Any]], tuple[Any, list[Any]]]
+"""Makes magnitudes of a vector, and the next state of a list of vectors."""
+
+
+class Vectors:
+    """The vectors of blocks, of a power of two of elements each.
+
+    A few are loaded before the first of them is stored. What was not yet stored holds up loads from
+    places whose addresses have the same last twelve bits; so a target that begins a little behind
+    its source, in that sense, would cost a seventh of the time. It takes registers for all of them.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, arguments: Any) -> None:
+        """From the arguments of a loop for blocks."""
+        self._source, self._target, n, block, self._scratch, _, self._random, _ = arguments
+        self._builder, self._n = builder, vectors_of(builder, n)
+        self._per_block = builder.cttz(block, ir.Constant(ir.IntType(1), 1))
+
+    def round(
+        self, rounded: VectorRounding, state: list[Any], *, has_noise: bool = False
+    ) -> list[Any]:
+        """Write what becomes of all vectors; the state behind the last one."""
+        few = 4 if has_avx512() else 1
+        many = self._builder.udiv(self._n, index(few))
+        done = self._builder.mul(many, index(few))
+        rest = self._builder.sub(self._n, done)
+        for first, n, at_once in ((index(0), many, few), (done, rest, 1)):
+            entry = self._builder.block
+            with self._builder.if_then(self._builder.icmp_unsigned("!=", n, index(0))):
+                loop = Loop(self._builder, n, state)
+                at = self._builder.add(first, self._builder.mul(loop.index, index(at_once)))
+                last = loop.close(self._turn(at, at_once, rounded, loop.state, has_noise))
+                end = self._builder.block
+            state = either(self._builder, (state, entry), (last, end))
+        return state
+
+    def _turn(
+        self, first: Any, n: int, rounded: VectorRounding, state: list[Any], has_noise: bool
+    ) -> list[Any]:
+        numbers = [self._builder.add(first, index(i)) for i in range(n)]
+        skips = [self._builder.mul(number, index(4 * LANES)) for number in numbers]
+        vectors = [self._vector(*of, has_noise) for of in zip(numbers, skips, strict=True)]
+        magnitudes = []
+        for vector in vectors:
+            magnitude, state = rounded(vector, state)
+            magnitudes.append(magnitude)
+        for vector, magnitude, skip in zip(vectors, magnitudes, skips, strict=True):
+            self._store(magnitude, vector.x, skip)
+        return state
+
+    def _vector(self, number: Any, skip: Any, has_noise: bool) -> Vector:
+        builder = self._builder
+        x = load(builder, self._source, VF, skip)
+        bits = load(builder, self._random, V32, skip) if has_noise else None
+        element = builder.mul(number, index(LANES))
+        return Vector(x, bits, builder, self._scratch, builder.lshr(element, self._per_block))
+
+    def _store(self, magnitude: Any, x: Any, skip: Any) -> None:
         """Write magnitudes with the signs of x."""
         magnitude, x = (bits_of(self._builder, numbers) for numbers in (magnitude, x))
         signed = self._builder.or_(magnitude, self._builder.and_(x, filled(V32, SIGN32)))
-        store(self._builder, signed, self._builder.add(target, self.skip), 0)
+        store(self._builder, signed, self._builder.add(self._target, skip), 0)
 
 
 class LowRange:
@@ -165,9 +222,24 @@ class Noise:
         """
         builder = self._builder
         low_range = LowRange(builder, x, *limits)
-        sums = builder.add(low_range.lifted, builder.lshr(bits, self._spare))
+        sums = self.added(low_range.lifted, bits)
         value = low_range.lowered(builder.and_(sums, builder.not_(self._below)))
         return value, builder.and_(sums, self._below)
+
+    def added(self, pattern: Any, bits: Any) -> Any:
+        """The sums of patterns and random bits."""
+        return self._builder.add(pattern, self._builder.lshr(bits, self._spare))
+
+    def turned(self, sums: Any) -> Any:
+        """The sums turned round: first what is cut off, and behind it what stays."""
+        kind = ir.FunctionType(V32, [V32] * 3)
+        name = f"llvm.fshl.v{LANES}i32"
+        turn = cgutils.get_or_insert_function(self._builder.module, kind, name)
+        return self._builder.call(turn, [sums, sums, self._spare])
+
+    def rest_of(self, turned: Any) -> Any:
+        """What is cut off."""
+        return self._builder.lshr(turned, self._spare)
 
     def is_sure(self, most: Any) -> Any:
         """Whether nothing is in doubt, from the most that was cut off, lane by lane."""

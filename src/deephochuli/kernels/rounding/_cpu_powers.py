@@ -24,7 +24,6 @@ from deephochuli.kernels._cpu_emit import (
     F32,
     I32,
     V32,
-    VF,
     bits_of,
     filled,
     index,
@@ -35,6 +34,7 @@ from deephochuli.kernels.rounding._constants import Word
 from deephochuli.kernels.rounding._cpu_blocks import (
     LowRange,
     Noise,
+    Vector,
     Vectors,
     extreme,
     magnitude_of,
@@ -70,29 +70,30 @@ def _cut_off(
 
 def emit_moved(builder: ir.IRBuilder, arguments: Any, mode: Rounding) -> Any:
     """Write blocks rounded to formats with moved exponents, saturating."""
-    source, target, n, block, scratch, table = arguments[:6]
-    cut = splat(builder, load(builder, table, I32, 4 * Word.CUT))
-    vectors = Vectors(builder, n, block, scratch, [])
-    x = load(builder, source, VF, vectors.skip)
-    magnitude = magnitude_of(builder, x)
-    limit, below, most = (vectors.of_block(row, F32) for row in (LIMIT, BELOW, MOST))
-    if mode is Rounding.NEAREST_EVEN:
-        value = _to_even(builder, magnitude, limit, cut)
-    else:
-        value = _cut_off(builder, magnitude, (limit, below), cut, mode)
-    vectors.store(smaller(builder, value, most), x, target)
-    vectors.close([])
+    cut = splat(builder, load(builder, arguments[5], I32, 4 * Word.CUT))
+
+    def rounded(vector: Vector, state: list[Any]) -> tuple[Any, list[Any]]:
+        magnitude = magnitude_of(builder, vector.x)
+        limit, below, most = (vector.of_block(row, F32) for row in (LIMIT, BELOW, MOST))
+        if mode is Rounding.NEAREST_EVEN:
+            value = _to_even(builder, magnitude, limit, cut)
+        else:
+            value = _cut_off(builder, magnitude, (limit, below), cut, mode)
+        return smaller(builder, value, most), state
+
+    Vectors(builder, arguments).round(rounded, [])
     return index(1)
 
 
 def emit_moved_with_noise(builder: ir.IRBuilder, arguments: Any) -> Any:
     """The same by random bits; returns whether no decision is in doubt."""
-    source, target, n, block, scratch, table, random, left_out = arguments
-    noise = Noise(builder, table, 2, left_out)
-    vectors = Vectors(builder, n, block, scratch, [filled(V32, 0)])
-    x, bits = load(builder, source, VF, vectors.skip), load(builder, random, V32, vectors.skip)
-    limit, below, most = (vectors.of_block(row, F32) for row in (LIMIT, BELOW, MOST))
-    value, rest = noise.rounded(magnitude_of(builder, x), (limit, below), bits)
-    vectors.store(smaller(builder, value, most), x, target)
-    (largest,) = vectors.close([extreme(builder, ">", rest, vectors.state[0])])
+    noise = Noise(builder, arguments[5], 2, arguments[7])
+
+    def rounded(vector: Vector, state: list[Any]) -> tuple[Any, list[Any]]:
+        limit, below, most = (vector.of_block(row, F32) for row in (LIMIT, BELOW, MOST))
+        magnitude = magnitude_of(builder, vector.x)
+        value, rest = noise.rounded(magnitude, (limit, below), vector.bits)
+        return smaller(builder, value, most), [extreme(builder, ">", rest, state[0])]
+
+    (largest,) = Vectors(builder, arguments).round(rounded, [filled(V32, 0)], has_noise=True)
     return noise.is_sure(largest)

@@ -51,17 +51,9 @@ def _merged(builder: ir.IRBuilder, x: Any, y: Any, chunk: int) -> Any:
     A block has two chunks of lanes before and one after. Small chunks stay inside their four lanes,
     for which there are the faster instructions.
     """
-    window = LANES if chunk > 2 else 4
-    halves = []
-    for first in (0, chunk):
-        order = [
-            base + start + lane
-            for at in range(0, LANES, window)
-            for base in (at, LANES + at)
-            for start in range(first, window, 2 * chunk)
-            for lane in range(chunk)
-        ]
-        halves.append(builder.shuffle_vector(x, y, ir.Constant(V32, order)))
+    stays = [lane + LANES * (lane // chunk % 2) for lane in range(LANES)]
+    comes = [lane ^ chunk for lane in stays]
+    halves = (builder.shuffle_vector(x, y, ir.Constant(V32, order)) for order in (stays, comes))
     return extreme(builder, ">", *halves)
 
 
@@ -69,7 +61,7 @@ def _gathered(builder: ir.IRBuilder, vectors: list[Any]) -> Any:
     """The largest lanes of sixteen vectors, in order: each becomes one lane."""
     found = dict(enumerate(vectors))
     # Which two are merged first decides in which order they come out.
-    for chunk, apart in ((8, 4), (4, 8), (2, 1), (1, 2)):
+    for chunk, apart in ((8, 8), (4, 4), (2, 2), (1, 1)):
         found = {
             i: _merged(builder, x, found[i + apart], chunk)
             for i, x in found.items()

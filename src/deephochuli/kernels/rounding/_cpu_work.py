@@ -13,9 +13,10 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from deephochuli.kernels._cpu_emit import EXPONENT32, EXPONENT64
+from deephochuli.kernels._cpu_emit import EXPONENT32
+from deephochuli.kernels._cpu_emit import LANES as VECTOR
 from deephochuli.kernels._cpu_loops import widened_binary16
-from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf32, pf64
+from deephochuli.kernels._cpu_memory import fetch_add, p16, p32, p64, pf64
 from deephochuli.kernels.rounding._constants import Word
 from deephochuli.kernels.rounding._contract import GROUP, HALF, LANES, LOWER_SERIES
 from deephochuli.kernels.rounding._cpu_blocks import (
@@ -26,18 +27,19 @@ from deephochuli.kernels.rounding._cpu_blocks import (
     S_QUOTIENTS,
     S_RANDOM,
     S_ROWS,
+    S_SCALES,
     S_STEPS,
     S_TOPS,
     S_WIDE,
     SLOT_BYTES,
 )
+from deephochuli.kernels.rounding._cpu_cards import find_cards, write_cards
 from deephochuli.kernels.rounding._cpu_loops import IN_DOUBT
 from deephochuli.kernels.rounding._cpu_philox import expand
 from deephochuli.kernels.rounding._cpu_powers import BELOW, LIMIT, MOST
-from deephochuli.kernels.rounding._cpu_quotients import INVERSE, STEP, STEP_REST
+from deephochuli.kernels.rounding._cpu_quotients import CARD
 from deephochuli.kernels.rounding._cpu_scales import divide_widely, largest_of, multiply_widely
 from deephochuli.kernels.rounding._cpu_words import (
-    bits_of_number,
     call_blocks,
     call_fill,
     call_loop,
@@ -56,18 +58,15 @@ C_CALM_LOOP, C_LOOP, C_CALM, C_FILL, C_FILL_LOWER, C_KEY, C_SCRATCH = 8, 9, 10, 
 C_BLOCK, C_HARD, C_BLOCK_LOOP, C_BLOCK_WORDS = 18, 19, 20, 21
 # For random bits, the loop for quotients in binary64 and its table.
 C_WIDE_LOOP, C_WIDE_TABLE = 22, 23
-# For scales that are no powers of two: the table of their plan, or 0; what they are multiples of,
-# and that times the largest value of an element.
-C_SCALE_TABLE, C_UNIT, C_SPAN = 24, 25, 26
-C_WORDS = 27
+# For scales that are no powers of two: the table of their plan, or 0; what they are multiples of;
+# the values of an element, and the largest one; and the pattern of a number, or of infinity: larger
+# ones are not rounded by quotients in binary32.
+C_SCALE_TABLE, C_UNIT, C_LATTICE, C_MOST, C_FAR = 24, 25, 26, 27, 28
+C_WORDS = 29
 # From here on a subnormal number is below 2^-32 of the smallest value of every element format; from
 # there on a number that is added so that it is cut could be too large.
 LEAST, TOO_LARGE = u32((127 - 60) << 23), u32((127 + 104) << 23)
-# Steps from 2^-60 to 2^60 are taken.
-SMALL, LARGE = u32((127 - 60) << 23), u32((127 + 60) << 23)
 EXPONENTS = u32(EXPONENT32)
-# Over a step instead of 1: makes reciprocals, and products with them, too small for certain.
-NOT_QUITE_ONE = f32(1.0 - 2.0**-22)
 CUT, LOW_LIMIT, MAX = int(Word.CUT), int(Word.LOW_LIMIT), int(Word.MAX)
 # Random bits that loops must do without, and the groups of the counters that have them.
 LOWER, ALL_BITS, LOWER_GROUPS = u64((1 << HALF) - 1), u64(0), u64(LOWER_SERIES // LANES)
@@ -166,38 +165,28 @@ def write_powers(control, scratch, n):
 
 
 @nb.njit(**OPTIONS)
-def rounded_scale(scale, plan):
-    """Round a scale to nearest, ties to even: as `_cpu_powers` does numbers, here in binary64."""
-    most = number_with_bits(plan[MAX])
-    kept = scale if scale < most else most
-    power = max(bits_of_number(kept) & u64(EXPONENT64), plan[LOW_LIMIT])
-    large = number_with_bits(u64(power + (plan[CUT] << u64(52))))
-    return (kept + large) - large
+def write_numbers(control, scratch, source, n):
+    """Write the numbers of the cards of blocks whose scale has a significand.
+
+    Returns the pattern of the largest magnitude of all.
+    """
+    table, tops_at, rows = p64(control), scratch + u64(S_TOPS), scratch + u64(S_ROWS)
+    block, tops = i64(table[C_BLOCK]), p32(tops_at)
+    n_blocks, plan = n // block, table[C_SCALE_TABLE]
+    largest_of(source, n, block, tops_at)
+    for i in range(n_blocks, -(-n_blocks // VECTOR) * VECTOR):
+        tops[i] = u32(0)
+    unit, most = f32(number_with_bits(table[C_UNIT])), f32(number_with_bits(table[C_MOST]))
+    return find_cards(tops_at, n_blocks, rows + u64(CARD * ROW), plan, unit, most)
 
 
 @nb.njit(**OPTIONS)
-def write_steps(control, scratch, source, n):
-    """Write the steps and rows of blocks whose scale has a significand.
-
-    A step is a scale times the unit. Returns whether none is too large or too small.
-    """
-    table, tops_at, rows = p64(control), scratch + u64(S_TOPS), scratch + u64(S_ROWS)
-    block, plan = i64(table[C_BLOCK]), p64(table[C_SCALE_TABLE])
-    largest_of(source, n, block, tops_at)
-    tops, patterns, steps = pf32(tops_at), p32(tops_at), pf64(scratch + u64(S_STEPS))
-    inverses, singles = pf32(rows + u64(INVERSE * ROW)), pf32(rows + u64(STEP * ROW))
-    rests = pf32(rows + u64(STEP_REST * ROW))
-    span, unit = u64(table[C_SPAN]).view(f64), u64(table[C_UNIT]).view(f64)
-    top, least, most = u32(0), LARGE, SMALL
-    for i in range(n // block):
-        scale = rounded_scale(f64(tops[i]) / span, plan)
-        step = 1.0 if scale == 0.0 else scale * unit
-        single = f32(step)
-        pattern = bits_of_number(single)
-        top, least, most = max(top, patterns[i]), min(least, pattern), max(most, pattern)
-        steps[i], singles[i], rests[i] = step, single, f32(step - f64(single))
-        inverses[i] = NOT_QUITE_ONE / single
-    return (top < EXPONENTS) & (least >= SMALL) & (most <= LARGE)
+def write_steps(control, scratch, n):
+    """Write the steps of the same blocks, in binary64."""
+    table, numbers = p64(control), p32(scratch + u64(S_ROWS + CARD * ROW))
+    steps, scales = pf64(scratch + u64(S_STEPS)), pf64(scratch + u64(S_SCALES))
+    for i in range(n // i64(table[C_BLOCK])):
+        steps[i] = scales[numbers[i]]
 
 
 @nb.njit(**OPTIONS)
@@ -230,22 +219,28 @@ def round_widely(control, scratch, source, target, n):
 def round_with_scales(control, scratch, source, target, n, at):
     """Round blocks that share scales; whether that was right for all of them."""
     table = p64(control)
-    are_powers = table[C_SCALE_TABLE] == u64(0)
+    are_powers, is_far = table[C_SCALE_TABLE] == u64(0), False
     if are_powers:
         easy = write_limits(control, scratch, source, n)
     else:
-        easy = write_steps(control, scratch, source, n)
+        largest = write_numbers(control, scratch, source, n)
+        easy, is_far = largest < EXPONENTS, largest > table[C_FAR]
     if not easy:
         return False
     way, block, words = table[C_BLOCK_LOOP], table[C_BLOCK], table[C_BLOCK_WORDS]
     random, size = scratch + u64(S_RANDOM), u64(n)
-    is_sure = call_blocks(way, source, target, size, block, scratch, words, random, LOWER)
+    is_sure = i64(0)
+    if not is_far:
+        is_sure = call_blocks(way, source, target, size, block, scratch, words, random, LOWER)
     if is_sure == i64(0):
         fill_lower(control, scratch, at, n)
+    if is_sure == i64(0) and not is_far:
         is_sure = call_blocks(way, source, target, size, block, scratch, words, random, ALL_BITS)
     if is_sure == i64(0):
         if are_powers:
             write_powers(control, scratch, n)
+        else:
+            write_steps(control, scratch, n)
         round_widely(control, scratch, source, target, n)
     return True
 
@@ -307,6 +302,9 @@ def work(control):
     scratch = table[C_SCRATCH] + u64(SLOT_BYTES) * u64(slot)
     if table[C_FILL] != u64(0):
         expand_key(control + u64(8 * C_KEY), scratch + u64(S_KEYS))
+    if table[C_SCALE_TABLE] != u64(0):
+        unit = number_with_bits(table[C_UNIT])
+        write_cards(scratch, table[C_SCALE_TABLE], table[C_LATTICE], unit)
     start = fetch_add(control + u64(8 * C_NEXT)) * part
     while start < n:
         round_part(control, scratch, start, min(n, start + part))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
-from deephochuli.kernels.rounding._constants import Variant, can_be_moved, has_lattice, variant_of
+from deephochuli.kernels.rounding._constants import can_be_moved, has_cards, has_lattice
 from deephochuli.kernels.rounding._contract import (
     GROUP,
     BlockRounder,
@@ -76,8 +76,7 @@ def _knows(plan: RoundingPlan, block: int, scale: BlockScale | None) -> bool:
     if scale is None:
         return can_be_moved(plan.fmt)
     is_single = float(np.float32(scale.unit)) == scale.unit
-    is_summed = bool(variant_of(scale.plan) & Variant.SUM) and scale.plan.fmt.precision <= 4
-    return has_lattice(plan.fmt) and is_summed and is_single
+    return has_lattice(plan.fmt) and has_cards(scale.plan.fmt, scale.unit) and is_single
 
 
 def is_dense(tensor: torch.Tensor) -> bool:
