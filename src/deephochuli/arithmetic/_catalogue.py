@@ -43,9 +43,9 @@ def _native() -> tuple[Arithmetic, ...]:
             name="tf32",
             inputs=TF32,
             input_rounding="nearest-away",
-            source="PTX ISA: cvt.rna.tf32.f32, by which libraries convert",
+            source="PTX ISA: cvt.rna.tf32.f32",
             confidence="medium",
-            description="operands rounded to TF32 by software, sums by torch in fp32",
+            description="operands rounded to TF32 by cvt.rna, ties away; sums by torch in fp32",
         ),
         Arithmetic(
             name="tf32-rz",
