@@ -1,4 +1,4 @@
-"""Tensor cores of this machine against their models; benchmarks/tensor_cores.py does it at length."""
+"""Tensor cores of this machine against their models, as in benchmarks/tensor_cores.py."""
 
 import pytest
 import torch
