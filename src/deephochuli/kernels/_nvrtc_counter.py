@@ -1,4 +1,4 @@
-"""Launching the CUDA C++ kernels of ``count.cu``, which NVRTC compiles when they are first used.
+"""Launching the CUDA C++ kernels of ``*.cu``, which NVRTC compiles when they are first used.
 
 NVRTC and the way to it come with torch. Each combination of an element type and a way to read it is
 a kernel of its own, compiled once for each process and device.
@@ -20,6 +20,7 @@ import torch
 from deephochuli.kernels._counter import Channels, Tables
 from deephochuli.kernels._device_rows import ROW_WORDS, TABLE8
 
+SOURCES = "count.cu", "count_many.cu"
 # These are also in count.cu.
 THREADS = 256
 MOST_SHARED_CHANNELS = 1024
@@ -42,7 +43,7 @@ class _Job(ctypes.Structure):
 
 
 class _Tables(ctypes.Structure):
-    """`Tables` of count.cu."""
+    """`Tables` of count_many.cu."""
 
     _fields_ = [
         (name, ctypes.c_int64) for name in ("rows", "extras", "jobs", "parts", "table", "part")
@@ -51,7 +52,9 @@ class _Tables(ctypes.Structure):
 
 @functools.cache
 def _source() -> str:
-    return importlib.resources.files("deephochuli.kernels").joinpath("count.cu").read_text("utf-8")
+    """Both files, one behind the other."""
+    home = importlib.resources.files("deephochuli.kernels")
+    return "\n".join(home.joinpath(name).read_text("utf-8") for name in SOURCES)
 
 
 def is_possible(device: torch.device) -> bool:
