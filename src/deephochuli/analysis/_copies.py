@@ -39,8 +39,27 @@ def copies_of(model: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimi
         )
     memo: dict[int, Any] = {}
     made = copy.deepcopy(model, memo)
+    return made, copy_of_optimizer(optimizer, memo)
+
+
+def copy_of_optimizer(optimizer: Optimizer, memo: dict[int, Any]) -> Optimizer:
+    """Copy an optimizer with all its attributes; deepcopy takes groups and states alone.
+
+    Args:
+        optimizer: Of any class; what a scheduler puts in the place of its `step` stays behind.
+        memo: Copies of the parameters, by identity, that the copy is to hold.
+
+    Example:
+        >>> import torch
+        >>> class Clipped(torch.optim.SGD):
+        ...     limit = 1.0
+        >>> sgd = Clipped([torch.zeros(1)], lr=0.1)
+        >>> sgd.limit = 0.5
+        >>> copy.deepcopy(sgd).limit, copy_of_optimizer(sgd, {}).limit
+        (1.0, 0.5)
+    """
     copied = copy.deepcopy(optimizer, memo)
     for name, value in vars(optimizer).items():
         if name not in _UNCOPIED and "hook" not in name:
             setattr(copied, name, copy.deepcopy(value, memo))
-    return made, copied
+    return copied

@@ -5,7 +5,6 @@
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from deephochuli.analysis._copies import copy_of_optimizer
 from deephochuli.analysis._seeded import seeded
 from deephochuli.analysis.compare._binary64 import Widen, copy_of
 from deephochuli.analysis.compare._capture import Capture
@@ -188,7 +188,7 @@ def _copied(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Patien
         return Patient(copy_of(model), None)
     copied = copy_of(model)
     memo = {id(p): q for p, q in zip(model.parameters(), copied.parameters(), strict=True)}
-    return Patient(copied, copy.deepcopy(optimizer, memo))
+    return Patient(copied, copy_of_optimizer(optimizer, memo))
 
 
 def _moved_optimizer(task: Task, model: nn.Module) -> torch.optim.Optimizer:

@@ -5,13 +5,13 @@
 # pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from deephochuli.analysis._copies import copy_of_optimizer
 from deephochuli.analysis._seeded import spared
 
 
@@ -33,7 +33,7 @@ def shadow_step(
     """
     held = [p for group in optimizer.param_groups for p in group["params"]]
     wide = {id(p): _widened(p) for p in held}
-    shadow = _copied(optimizer, dict(wide))
+    shadow = copy_of_optimizer(optimizer, dict(wide))
     for group in shadow.param_groups:
         for name in ("foreach", "fused"):
             if name in group:
@@ -45,15 +45,6 @@ def shadow_step(
     with spared():
         _step_unseen(shadow)
     return [wide[id(p)].detach() if wide[id(p)].grad is not None else None for p in parameters]
-
-
-def _copied(optimizer: torch.optim.Optimizer, memo: dict[int, Any]) -> torch.optim.Optimizer:
-    """A copy with all attributes; torch copies the groups and the states alone."""
-    made = copy.deepcopy(optimizer, memo)
-    for name, value in vars(optimizer).items():
-        if name not in vars(made) and not callable(value):  # a scheduler replaces `step` by its own
-            setattr(made, name, copy.deepcopy(value, memo))
-    return made
 
 
 def _widened(parameter: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
+from deephochuli.analysis._copies import copy_of_optimizer
 from deephochuli.analysis._seeded import seeded
 from deephochuli.analysis.significance._margins import ARGMAX
 from deephochuli.analysis.significance._watch import Sink, Watch, is_float, scores_of
@@ -50,7 +51,7 @@ def copied(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Patient
             "model itself is not run. Remove what cannot be copied (a graph that an attribute "
             "keeps alive, an open file, a lock) or build the model anew for this."
         ) from error
-    own = None if optimizer is None else copy.deepcopy(optimizer, memo)
+    own = None if optimizer is None else copy_of_optimizer(optimizer, memo)
     for group in own.param_groups if own is not None else ():
         if "foreach" in group:  # one operator for each tensor: its result can be rounded at random
             group["foreach"] = False
@@ -159,7 +160,7 @@ def _step(patient: Patient, named: dict[str, nn.Parameter], sink: Sink) -> None:
         return
     before = {name: parameter.detach().clone() for name, parameter in named.items()}
     memo = {id(parameter): parameter for parameter in patient.model.parameters()}
-    copy.deepcopy(patient.optimizer, memo).step()  # states stay with the copy
+    copy_of_optimizer(patient.optimizer, memo).step()  # states stay with the copy
     with torch.no_grad(), _disable_current_modes():
         for name, parameter in named.items():
             update = parameter.double() - before[name].double()
