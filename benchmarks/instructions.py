@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 
 from deephochuli.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, E4M3FN, E5M2, TF32, Format
+from deephochuli.kernels._nvrtc import compile_kernel, load_kernel
 
 Way = Literal["mma", "wgmma"]
 
@@ -169,10 +170,8 @@ def source_of(it: Instruction) -> str:
 @functools.cache
 def _kernel(it: Instruction) -> Any:
     major, minor = torch.cuda.get_device_capability()
-    target = f"{major}{minor}" + ("a" if it.way == "wgmma" else "")
-    return torch.cuda._compile_kernel(  # torch's only way to NVRTC
-        source_of(it), "tiles", compute_capability=target
-    )
+    target = f"sm_{major}{minor}" + ("a" if it.way == "wgmma" else "")
+    return load_kernel(*compile_kernel(source_of(it), "tiles", target))
 
 
 def run(it: Instruction, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:

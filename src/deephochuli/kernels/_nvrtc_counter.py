@@ -19,6 +19,7 @@ import torch
 
 from deephochuli.kernels._counter import Channels, Tables
 from deephochuli.kernels._device_rows import ROW_WORDS, TABLE8
+from deephochuli.kernels._nvrtc import compile_kernel, load_kernel
 
 SOURCES = "count.cu", "count_many.cu"
 # These are also in count.cu.
@@ -59,7 +60,7 @@ def _source() -> str:
 
 def is_possible(device: torch.device) -> bool:
     """Whether the kernels can be compiled for a device and run there."""
-    if device.type != "cuda" or torch.version.hip or not hasattr(torch.cuda, "_compile_kernel"):
+    if device.type != "cuda" or torch.version.hip:
         return False
     if torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
         return False
@@ -87,11 +88,13 @@ class NvrtcCounter:
         self._kernels: dict[str, Any] = {}
 
     def kernel(self, name: str) -> Any:
-        """A compiled kernel, by its name with the arguments of its template."""
+        """The handle of a compiled kernel, by its name with the arguments of its template."""
         found = self._kernels.get(name)
         if found is None:
+            major, minor = torch.cuda.get_device_capability(self._index)
+            code, lowered = compile_kernel(_source(), name, f"sm_{major}{minor}")
             with torch.cuda.device(self._index):
-                found = self._kernels[name] = torch.cuda._compile_kernel(_source(), name)
+                found = self._kernels[name] = load_kernel(code, lowered).func
         return found
 
     def count(
@@ -155,7 +158,7 @@ class NvrtcCounter:
         self, name: str, grid: tuple[int, int], argument: ctypes.Structure, shared: int = 0
     ) -> None:
         """Launch a kernel on the current stream of the device."""
-        function = self.kernel(name).func
+        function = self.kernel(name)
         arguments = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
         stream = torch.cuda.current_stream(self._index).cuda_stream
         size = (*grid, 1, THREADS, 1, 1)

@@ -9,6 +9,7 @@ import torch
 from deephochuli.kernels import _device_rows as rows
 from deephochuli.kernels import _nvrtc_counter as launching
 from deephochuli.kernels._counter import Channels
+from deephochuli.kernels._nvrtc import compile_kernel
 
 SOURCE = launching._source()
 
@@ -142,3 +143,23 @@ def test_planes_of_whole_words_are_read_by_words():
 
 def test_a_device_without_nvidia_has_other_kernels():
     assert not launching.is_possible(torch.device("cpu"))
+
+
+@pytest.mark.skipif(torch.version.cuda is None, reason="this torch brings no NVRTC")
+@pytest.mark.parametrize("kind", [rows.BINARY32, rows.BFLOAT16, rows.BINARY16, rows.TABLE8])
+def test_every_kernel_compiles_without_a_gpu(kind):
+    names = [f"count_codes<{kind}>"] if kind == rows.TABLE8 else []
+    flags = ("false", "true")
+    names += [f"count_tensor<{kind}, {a}, {b}>" for a in flags for b in flags]
+    names += [f"count_planes<{kind}, {a}>" for a in flags]
+    names += [f"count_many<{kind}>", *(f"count_updates<{kind}, {a}>" for a in flags)]
+    for name in names:
+        code, lowered = compile_kernel(SOURCE, name, "sm_90")
+        assert code.startswith(b"\x7fELF")
+        assert lowered.encode() in code
+
+
+@pytest.mark.skipif(torch.version.cuda is None, reason="this torch brings no NVRTC")
+def test_what_the_compiler_says_is_handed_on():
+    with pytest.raises(RuntimeError, match=r"nothing.*sm_90.*undefined"):
+        compile_kernel("__global__ void nothing() { x = 1; }", "nothing", "sm_90")
