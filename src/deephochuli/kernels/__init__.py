@@ -108,7 +108,8 @@ def cuda_backend(device: torch.device) -> Backend:
     from deephochuli.kernels import _nvrtc_counter
     from deephochuli.kernels._cuda import CudaBackend
 
-    if _nvrtc_counter.is_possible(device):
+    reason = _nvrtc_counter.reason_against(device)
+    if reason is None:
         return CudaBackend(device, _nvrtc_counter.NvrtcCounter(device))
     try:
         from deephochuli.kernels._triton_counter import TritonCounter
@@ -120,6 +121,12 @@ def cuda_backend(device: torch.device) -> Backend:
             stacklevel=2,
         )
         return reference_backend()
+    warnings.warn(
+        f"The kernels in CUDA C++ cannot be used on {device} ({reason}): counting in Triton, which "
+        "takes about fifty times as long. Record fewer steps (every=...), or see to that.",
+        DeepHochuliWarning,
+        stacklevel=2,
+    )
     return CudaBackend(device, TritonCounter())
 
 

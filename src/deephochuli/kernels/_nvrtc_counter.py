@@ -4,7 +4,7 @@ NVRTC and the way to it come with torch. Each combination of an element type and
 a kernel of its own, compiled once for each process and device.
 """
 
-# torch's way to NVRTC carries no types and is not public; `is_possible` asks whether it is there.
+# torch's way to NVRTC carries no types and is not public; `reason_against` asks whether it is there.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportAttributeAccessIssue=false, reportUnknownArgumentType=false
 
@@ -58,17 +58,20 @@ def _source() -> str:
     return "\n".join(home.joinpath(name).read_text("utf-8") for name in SOURCES)
 
 
-def is_possible(device: torch.device) -> bool:
-    """Whether the kernels can be compiled for a device and run there."""
-    if device.type != "cuda" or torch.version.hip:
-        return False
-    if torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
-        return False
+def reason_against(device: torch.device) -> str | None:
+    """Why the kernels cannot be compiled for a device, or run there; None where they can."""
+    if device.type != "cuda":
+        return f"{device} is no GPU"
+    if torch.version.hip:
+        return "this torch is built for ROCm"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < LEAST_CAPABILITY:
+        return f"the GPU has compute capability {capability[0]}.{capability[1]}, and 8.0 is needed"
     try:
         NvrtcCounter(device).kernel("count_tensor<0, true, false>")
-    except (RuntimeError, OSError, ImportError, AttributeError):
-        return False
-    return True
+    except (RuntimeError, OSError, ImportError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 class NvrtcCounter:

@@ -6,6 +6,8 @@ import re
 import pytest
 import torch
 
+from deephochuli import kernels
+from deephochuli.errors import DeepHochuliWarning
 from deephochuli.kernels import _device_rows as rows
 from deephochuli.kernels import _nvrtc_counter as launching
 from deephochuli.kernels._counter import Channels
@@ -141,8 +143,26 @@ def test_planes_of_whole_words_are_read_by_words():
     assert launch_of(torch.zeros(2, 3000, 8, 8), 1)[1][1] <= 3000
 
 
-def test_a_device_without_nvidia_has_other_kernels():
-    assert not launching.is_possible(torch.device("cpu"))
+def test_a_device_that_other_kernels_serve_has_a_reason(monkeypatch):
+    gpu = torch.device("cuda:0")
+    assert launching.reason_against(torch.device("cpu")) == "cpu is no GPU"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert "compute capability 7.5, and 8.0 is needed" in launching.reason_against(gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+
+    def fails(self, device):
+        raise OSError("Could not find any NVRTC library")
+
+    monkeypatch.setattr(launching.NvrtcCounter, "__init__", fails)
+    assert "Could not find any NVRTC" in launching.reason_against(gpu)
+
+
+def test_triton_serves_then_and_that_is_said(monkeypatch):
+    pytest.importorskip("triton", reason="Triton is not installed")
+    monkeypatch.setattr(launching, "reason_against", lambda device: "no compiler here")
+    with pytest.warns(DeepHochuliWarning, match=r"no compiler here.*counting in Triton"):
+        backend = kernels.cuda_backend.__wrapped__(torch.device("cuda:0"))
+    assert backend.name == "triton"
 
 
 @pytest.mark.skipif(torch.version.cuda is None, reason="this torch brings no NVRTC")
