@@ -4,7 +4,7 @@ NVRTC and the way to it come with torch. Each combination of an element type and
 a kernel of its own, compiled once for each process and device.
 """
 
-# torch's way to NVRTC carries no types and is not public; `reason_against` asks whether it is there.
+# torch's way to the driver carries no types and is not public; `reason_against` asks for it.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportAttributeAccessIssue=false, reportUnknownArgumentType=false
 
