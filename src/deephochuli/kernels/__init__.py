@@ -58,6 +58,7 @@ __all__ = [
     "UpdateJob",
     "UpdateSummary",
     "backend_for",
+    "begin_number",
     "binades_of",
     "cpu_backend",
     "cuda_backend",
@@ -135,6 +136,11 @@ def backend_for(device: torch.device) -> Backend:
     if device.type == "cpu":
         return cpu_backend()
     return cuda_backend(device) if device.type == "cuda" else reference_backend()
+
+
+def begin_number(tensor: torch.Tensor) -> Later[float]:
+    """Keep a tensor of one element, to be asked for when its device should have made it."""
+    return _module("_streams").Number(tensor)
 
 
 def is_capturing(device: torch.device) -> bool:

@@ -69,6 +69,20 @@ def to_host(tensors: Sequence[torch.Tensor]) -> list[NDArray[np.int64]]:
     return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
+class Number:
+    """A number that a device is still to make; see `Later`."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        """Keep a copy, which nothing changes any more."""
+        self._copy = tensor.detach().clone()
+        self._after = Moment(tensor.device)
+
+    def get(self) -> float:
+        """Wait for it, on a stream of its own: not for what the device was given since."""
+        with beside(self._copy.device, self._after):
+            return float(self._copy)
+
+
 def to_device(table: NDArray[np.int64], device: torch.device) -> torch.Tensor:
     """Copy a table to a device; the host does not wait."""
     there = torch.from_numpy(table.reshape(-1))

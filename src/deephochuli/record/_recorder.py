@@ -24,6 +24,7 @@ from deephochuli.kernels import (
     UpdateJob,
     UpdateSummary,
     backend_for,
+    begin_number,
     is_capturing,
     is_supported,
 )
@@ -93,7 +94,7 @@ class Recorder:
     def log(self, *, loss: float | Tensor) -> None:
         """Note the loss of the step that is going on; ignored when the step is not recorded."""
         if self._on and not self._is_capturing():
-            self._step.loss = _held(loss) if isinstance(loss, Tensor) else float(loss)
+            self._step.loss = _held(loss)
 
     def finish(self) -> None:
         """End the step that is going on, if anything was seen in it."""
@@ -272,7 +273,7 @@ class Recorder:
         step = ended.step
         try:
             taps = step.all_taps(ended.readings)
-            loss = None if step.loss is None else float(step.loss)
+            loss = None if step.loss is None else step.loss.get()
         except Exception as error:  # the next step may fare better
             self._forget(ended.number, error)
             return
@@ -419,9 +420,11 @@ def _begin_updates(backend: Backend, jobs: list[UpdateJob]) -> Later[list[Update
     return _Known(backend.summarise_updates(jobs))
 
 
-def _held(loss: Tensor) -> float | Tensor:
-    """A loss that cannot change any more; one that lies on a GPU is not waited for."""
-    return float(loss.detach()) if loss.device.type == "cpu" else loss.detach().clone()
+def _held(loss: float | Tensor) -> Later[float]:
+    """A loss as it is now; one that lies on a GPU is not waited for."""
+    if isinstance(loss, Tensor) and loss.device.type != "cpu":
+        return begin_number(loss)
+    return _Known(float(loss.detach()) if isinstance(loss, Tensor) else float(loss))
 
 
 def _same_form(a: Tensor, b: Tensor) -> bool:

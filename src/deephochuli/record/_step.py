@@ -30,7 +30,7 @@ class Step:
         rows: Where the tensors of each device are counted.
         taps: Rows of parameters that are known by now, or will be: each call makes some.
         waits: Whether a device has still to do something for it.
-        loss: A number, or a tensor that waits for its device.
+        loss: What was said of it last; its device may still have to make it.
     """
 
     seen: dict[int, Seen] = field(default_factory=dict[int, Seen])
@@ -38,7 +38,7 @@ class Step:
     taps: list[Callable[[], list[TapRow]]] = field(default_factory=list[Callable[[], list[TapRow]]])
     waits: bool = False
     n_micro_batches: int = 0
-    loss: float | torch.Tensor | None = None
+    loss: Later[float] | None = None
     loss_scale: float | None = None
     lr: float | None = None
     skipped: bool = False

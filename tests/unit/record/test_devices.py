@@ -9,7 +9,7 @@ from torch import nn
 
 import deephochuli as dh
 from deephochuli.errors import DeepHochuliWarning
-from deephochuli.kernels import RowsOfDevice
+from deephochuli.kernels import RowsOfDevice, begin_number
 from tests.unit.kernels.conftest import interpreted_backend
 from tests.unit.record.several import rows
 
@@ -136,3 +136,11 @@ def test_a_step_that_cannot_be_read_does_not_leak_into_the_next_one(tmp_path, de
     expected, _ = counted(plain)
     ours, _ = counted(found)
     assert ours == {place: row for place, row in expected.items() if place[2] != 1}
+
+
+def test_a_number_of_a_device_is_what_it_was_when_it_was_noted():
+    loss = torch.tensor(1.5, requires_grad=True)
+    noted = begin_number(loss)
+    with torch.no_grad():
+        loss.fill_(7.0)
+    assert noted.get() == 1.5
