@@ -112,7 +112,8 @@ def document(tables: list[Table], source: str) -> str:
         "",
         source,
     ]
-    return "\n".join([*head, *(line for table in tables for line in ("", *table.lines())), ""])
+    body = [line for table in tables for line in ("", *table.lines())]
+    return "\n".join([*head, *(line.replace("### ", "## ") for line in body), ""])
 
 
 def main() -> None:
