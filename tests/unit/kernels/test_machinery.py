@@ -111,7 +111,7 @@ def test_changed_sources_never_meet_old_machine_code(tmp_path):
     stamp = loops.stat()
     # Same size and time stamp, another file than the one that holds the compiled function.
     text = loops.read_text()
-    changed = text.replace("ir.Constant(_I32, 1)), at)", "ir.Constant(_I32, 2)), at)")
+    changed = text.replace("ir.Constant(I32, 1)), at)", "ir.Constant(I32, 2)), at)")
     assert changed != text
     loops.write_text(changed)
     os.utime(loops, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
