@@ -13,7 +13,11 @@ from deephochuli.kernels import RowsOfDevice, begin_number
 from tests.unit.kernels.conftest import interpreted_backend
 from tests.unit.record.several import rows
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+# NumPy stands for the GPU: it complains of NaNs, and of what Triton 3.6 asks of it.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:Conversion of an array with ndim:DeprecationWarning"),
+]
 
 
 @pytest.fixture
