@@ -187,14 +187,16 @@ def _fp8_by_mma(machine: str, inputs: str) -> list[Arithmetic]:
     """What compilers make of mma.sync, which has no FP8 unit behind it there.
 
     Operands become FP16 in registers. The unit for FP16 adds up the lower halves of all registers,
-    from zero, then the upper ones; the running sum is added by an ordinary addition.
+    from zero, then the upper ones; the running sum is added by an ordinary addition. That subnormal
+    operands become normal numbers makes no difference: where their products are the largest, every
+    bit of all products is kept.
     """
     source = f"code that CUDA 13 makes for sm_90 and sm_100; {_MATLAB}"
     if machine == "h100":
         source = f"{source}; {_MEASURED}"
     made: list[Arithmetic] = []
     for fmt, zero, out in ((BINARY32, -133, "fp32"), (BINARY16, -21, "fp16")):
-        sums = _aligned(16, 25, zero, fmt, order="paired", widened=BINARY16, chunk=32, outer=fmt)
+        sums = _aligned(16, 25, zero, fmt, order="paired", chunk=32, outer=fmt)
         made.append(
             _tensor_core(
                 machine,

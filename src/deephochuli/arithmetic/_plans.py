@@ -37,7 +37,7 @@ def _plan(sums: Sums, inputs: Format | None) -> ProductPlan:
         kind=SumKind(sums.kind).value,  # pyright: ignore[reportArgumentType]
         format=sums.format,
         rounding=Rounding(sums.rounding),
-        inputs=sums.widened or inputs,
+        inputs=inputs,
         order=named.get(order, "sequential"),  # pyright: ignore[reportArgumentType]
         fused=sums.fused,
         flush=sums.flush_subnormals,

@@ -82,8 +82,6 @@ class Sums:
             sum, which keeps `late_bits` + 1 bits; what is cut off both is rounded down, and the
             result is cut to `late_bits` before it is rounded.
         split: Aligned sums: even and odd products of a block are added apart, then joined.
-        widened: Aligned sums: format into which operands are converted, exactly, before a unit for
-            that format multiplies them: its subnormal numbers are not theirs. None: as they are.
         chunk: Two levels: number of products after which the partial sum is added, rounded to
             nearest, to an accumulator of format `outer`, and starts again from zero.
         outer: Format of that accumulator.
@@ -110,7 +108,6 @@ class Sums:
     zero_exponent: int | None = None
     late_bits: int | None = None
     split: bool = False
-    widened: Format | None = None
     chunk: int | None = None
     outer: Format | None = None
 
@@ -136,8 +133,6 @@ class Sums:
             parts.append(str(self.order))
         if self.kind is SumKind.CHAIN:
             parts.append("FMA" if self.fused else "product rounded")
-        if self.widened is not None:
-            parts.append(f"as {self.widened.name}")
         if self.block is not None:
             parts.append(f"{self.block} a block")
         if self.fraction_bits is not None:
@@ -217,8 +212,6 @@ def _check_aligned(sums: Sums) -> None:
     if sums.kind is not SumKind.ALIGNED:
         if sums.fraction_bits is not None or sums.late_bits is not None or sums.split:
             raise _fault(sums, "fraction_bits, late_bits and split are for kind='aligned'")
-        if sums.widened is not None:
-            raise _fault(sums, "widened is for kind='aligned'")
         return
     if sums.block is None or sums.fraction_bits is None:
         raise _fault(sums, "kind='aligned' needs block and fraction_bits")

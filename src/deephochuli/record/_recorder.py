@@ -250,8 +250,8 @@ class Recorder:
     def _end_step(self) -> None:
         """Begin to read what was counted, and hand over the step before, which is there by now.
 
-        What a CPU has counted is there at once. A GPU is never waited for here: its step is handed
-        over when the next one ends, recorded or not, or when the recording is flushed.
+        What a CPU has counted is there at once. A GPU has still to count this step, and is not
+        waited for: that is done when the next one ends, recorded or not, or by a flush.
         """
         step, number, on = self._step, self.n_steps, self._on
         self.n_steps += 1

@@ -96,7 +96,7 @@ class Dots:
     def __init__(self, arithmetic):
         sums = arithmetic.sums
         self.sums, self.fmt, self.mode = sums, sums.format, str(sums.rounding)
-        self.inputs = sums.widened or arithmetic.inputs
+        self.inputs = arithmetic.inputs
 
     def flushed(self, x, fmt):
         return np.where(np.abs(x) < 2.0**fmt.emin, 0.0, x) if self.sums.flush_subnormals else x

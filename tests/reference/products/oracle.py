@@ -89,7 +89,7 @@ class Dot:
     def __init__(self, arithmetic):
         sums = arithmetic.sums
         self.sums, self.fmt, self.mode = sums, sums.format, str(sums.rounding)
-        self.inputs = sums.widened or arithmetic.inputs
+        self.inputs = arithmetic.inputs
 
     def rounded(self, value, fmt=None, mode=None):
         value = round_int(value, fmt or self.fmt, mode or self.mode)

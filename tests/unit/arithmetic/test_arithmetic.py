@@ -59,7 +59,6 @@ SUMS = {
         **{"kind": "aligned", "block": 2, "fraction_bits": 24, "order": "paired"},
         **{"chunk": 6, "outer": BINARY32},
     },
-    "widened is for": {"kind": "chain", "widened": BINARY16},
     "order='blocked' with block=None": {"kind": "chain", "order": "blocked"},
     "not blocked": {"kind": "chain", "within": "pairwise"},
     "two levels already": {
